@@ -1,0 +1,110 @@
+"""The blob store: bytes by key, as dumb as a backend can be.
+
+Owns the seam that every backend implements (`BlobStore`) and what a key may look like. Invariant:
+a store knows keys and bytes, never flows; nobody ever sees half an object; `create` has exactly
+one winner. What keys mean is decided above, in `casflow.blobs.content`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a store.
+
+    Attributes:
+        key: Its key.
+        size: Its bytes.
+        modified: Seconds since the epoch by the store's own clock.
+    """
+
+    key: str
+    size: int
+    modified: float
+
+
+def check_key(key: str) -> str:
+    """Return a key if it can name an object on every backend.
+
+    Raises:
+        ConfigError: It is empty, absolute, or has an empty, `.` or `..` part, a backslash or a
+            control character.
+    """
+    parts = key.split("/")
+    clean = "\\" not in key and all(ord(character) >= 32 for character in key)  # noqa: PLR2004
+    if not clean or any(part in ("", ".", "..") for part in parts):
+        raise ConfigError("not a key", where=repr(key), hint="write it as folder/name")
+    return key
+
+
+class BlobStore(ABC):
+    """Bytes by key in one root: a folder, a bucket, a container.
+
+    Every answer is fresh: no method may answer from a listing or another cache. A refused request
+    is an `AccessError`, never "absent"; a failing service is an `UnavailableError`.
+    """
+
+    url: str
+    """Where the root is, for messages; holds no credential."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            NotFoundError: There is no such object.
+        """
+
+    @abstractmethod
+    def copy_to(self, key: str, target: BinaryIO) -> None:
+        """Write an object's bytes to a file, in pieces, in constant memory.
+
+        Raises:
+            NotFoundError: There is no such object.
+        """
+
+    @abstractmethod
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None when there is none."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes | Path) -> None:
+        """Write an object that must not exist yet: whole or not at all, and one winner only.
+
+        Args:
+            key: Its key.
+            data: Its bytes, or the file to stream them from.
+
+        Raises:
+            ConflictError: There is one already.
+        """
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all, over what may be there."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, in the order of their keys.
+
+        Raises:
+            CasflowError: The listing could not be completed; what was yielded is not all.
+        """
+
+    def location(self, key: str) -> str:
+        """Return an object's address, for messages."""
+        return f"{self.url.rstrip('/')}/{key}"

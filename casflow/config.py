@@ -1,0 +1,140 @@
+"""Settings: where casflow keeps things, how much it may keep, and what it does by default.
+
+Owns every environment variable of casflow but those that hold secrets, and the file
+`<home>/config.toml`. Invariant: nothing else reads either; whoever needs a setting is handed a
+`Config`. An environment variable wins over the file, the file over the default, and each value
+remembers which of them it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What casflow was told to use.
+
+    Attributes:
+        home: Folder of everything that casflow keeps on this machine.
+        cache_dir: Folder of the local cache; it may be deleted at any time.
+        cache_limit: Bytes that the cache may hold.
+        registry: URL of the registry's database.
+        default_storage: Dotted name of the class that a flow without a storage gets.
+        default_labels: Whether a storage adds its own labels (`Local`: the host's name).
+        origins: For each setting `default`, the file's path, or the environment variable's name.
+    """
+
+    home: Path
+    cache_dir: Path
+    cache_limit: int
+    registry: str
+    default_storage: str
+    default_labels: bool
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def flows_dir(self) -> Path:
+        """Folder in which `Local` storage keeps flows."""
+        return self.home / "flows"
+
+    @property
+    def results_dir(self) -> Path:
+        """Folder in which `LocalResult` keeps results."""
+        return self.home / "results"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Config:
+    """Read the settings of this process.
+
+    Args:
+        environ: The environment to read; that of the process when left out.
+
+    Raises:
+        ConfigError: A value or the file cannot be understood.
+    """
+    environ = os.environ if environ is None else environ
+    home, origin = _home(environ)
+    file = home / "config.toml"
+    written = _read(file)
+    values: dict[str, Any] = {"home": home}
+    origins = {"home": origin}
+    for name, default in _defaults(home).items():
+        values[name], origins[name] = default, "default"
+        if name in written:
+            values[name], origins[name] = written[name], str(file)
+        variable = f"CASFLOW_{name.upper()}"
+        if environ.get(variable):
+            values[name], origins[name] = environ[variable], variable
+        values[name] = _convert(name, values[name], origins[name])
+    return Config(**values, origins=origins)
+
+
+def _home(environ: Mapping[str, str]) -> tuple[Path, str]:
+    if environ.get("CASFLOW_HOME"):
+        return Path(environ["CASFLOW_HOME"]).expanduser().absolute(), "CASFLOW_HOME"
+    return Path("~/.casflow").expanduser().absolute(), "default"
+
+
+def _defaults(home: Path) -> dict[str, Any]:
+    return {
+        "cache_dir": home / "cache",
+        "cache_limit": 10 * 10**9,
+        "registry": f"sqlite:///{home / 'registry.db'}",
+        "default_storage": "casflow.storage.Local",
+        "default_labels": True,
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"cannot read the settings ({error})", where=file) from error
+    known = {each.name for each in fields(Config)} - {"home", "origins"}
+    if unknown := sorted(set(written) - known):
+        hint = f"known settings are {', '.join(sorted(known))}"
+        raise ConfigError(f"unknown setting {unknown[0]!r}", where=file, hint=hint)
+    return written
+
+
+def _convert(name: str, value: Any, origin: str) -> Any:
+    if name == "cache_dir":
+        return Path(value).expanduser().absolute()
+    if name == "cache_limit":
+        return value if isinstance(value, int) else parse_size(str(value), where=origin)
+    if name == "default_labels" and not isinstance(value, bool):
+        if str(value).lower() not in _TRUTH:
+            raise ConfigError(f"not true or false: {value!r}", where=origin)
+        return _TRUTH[str(value).lower()]
+    if name in ("registry", "default_storage") and not isinstance(value, str):
+        raise ConfigError(f"{name} is not text: {value!r}", where=origin)
+    return value
+
+
+def parse_size(text: str, *, where: object = None) -> int:
+    """Return the bytes that a size such as `500 MB`, `2GiB` or `1000` stands for.
+
+    Raises:
+        ConfigError: It is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ConfigError(f"not a size: {text!r}", where=where, hint="write it as 500MB or 2GiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
