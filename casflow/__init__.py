@@ -1,0 +1,52 @@
+"""Content-addressed storage for Python workflow flows, with a local cache.
+
+Owns the public names. Invariant: importing casflow imports no SDK and almost nothing else; a name
+brings its module when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from casflow.flow import Flow, Parameter, Task, task
+    from casflow.registration import Registration, register
+    from casflow.serialize import digest, dumps, loads
+
+__version__ = "0.1.0"
+__all__ = [
+    "Flow",
+    "Parameter",
+    "Registration",
+    "Task",
+    "digest",
+    "dumps",
+    "loads",
+    "register",
+    "task",
+]
+
+_HOMES = {
+    "Flow": "casflow.flow",
+    "Parameter": "casflow.flow",
+    "Registration": "casflow.registration",
+    "Task": "casflow.flow",
+    "digest": "casflow.serialize",
+    "dumps": "casflow.serialize",
+    "loads": "casflow.serialize",
+    "register": "casflow.registration",
+    "task": "casflow.flow",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,7 +16,12 @@ secret. Errors of a backend's own library are translated at its border and chain
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CasflowError(Exception):
@@ -142,3 +147,33 @@ class MissingExtraError(ConfigError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MALFORMED = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP}
+
+
+def from_os(error: OSError, where: object) -> CasflowError:
+    """Return the error of casflow that stands for one of the operating system."""
+    what = (error.strerror or str(error)).lower()
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(what, where=where)
+    if isinstance(error, FileExistsError):
+        return ConflictError("already exists", where=where)
+    if error.errno in _REFUSED:
+        return AccessError(what, where=where, hint="check who owns the folder and its permissions")
+    if error.errno in _FULL:
+        return UnavailableError(what, where=where, hint="make room and try again")
+    if error.errno in _MALFORMED:
+        return ConfigError(what, where=where)
+    return UnavailableError(what, where=where)
+
+
+@contextmanager
+def os_errors(where: object) -> Iterator[None]:
+    """Translate errors of the operating system that happen at `where`."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os(error, where) from error

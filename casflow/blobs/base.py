@@ -70,7 +70,7 @@ class BlobStore(ABC):
         """Write an object's bytes to a file, in pieces, in constant memory.
 
         Raises:
-            NotFoundError: There is no such object.
+            NotFoundError: There is no such object; nothing was written.
         """
 
     @abstractmethod

@@ -1,1 +1,28 @@
-"""To be filled."""
+"""Storages: what a user writes to say where flows are kept.
+
+`Local`, `S3`, `GCS` and `Azure` hold bytes; `GitHub`, `GitLab`, `Bitbucket`, `CodeCommit`, `Git`
+and `Module` point at a script; `Docker` and `Webhook` are their own kind. A third party adds one
+by an entry point of the group `casflow.storage`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from casflow.storage.known import CLASSES, default_class, find_class, load
+
+if TYPE_CHECKING:
+    from casflow.storage.base import Storage
+    from casflow.storage.local import Local
+
+__all__ = ["Local", "Storage", "default_class", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in CLASSES:
+        return find_class(name)
+    if name == "Storage":
+        from casflow.storage.base import Storage
+
+        return Storage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

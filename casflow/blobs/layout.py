@@ -1,0 +1,80 @@
+"""The keys of a store: which object stands where.
+
+Owns every key below `.casflow/` and the folder-and-stamp form of a reference's key. Invariant: no
+other module spells or takes apart a key. See docs/format.md for the tree.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from casflow.digests import PREFIX, hex_of
+from casflow.reference import slug, stamp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+FORMAT = ".casflow/format"
+BLOBS = ".casflow/blobs/"
+CONDEMNED = ".casflow/gc/condemned/"
+RUNS = ".casflow/gc/runs/"
+PINS = ".casflow/pins/"
+TRASH = ".casflow/trash/"
+NAMES = ".casflow/names/"
+OWN = ".casflow/"
+
+_BLOB = re.compile(r"\.casflow/blobs/[0-9a-f]{2}/([0-9a-f]{64})-(\d+)")
+_MARKER = re.compile(r"\.casflow/gc/condemned/([0-9a-f]{64})-(\d+)")
+_REFERENCE = re.compile(r"[a-z0-9-]+/\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
+
+
+def blob(digest: str, incarnation: int) -> str:
+    """Return the key of one incarnation of a blob."""
+    return f"{blob_prefix(digest)}{incarnation}"
+
+
+def blob_prefix(digest: str) -> str:
+    """Return what the keys of all incarnations of a blob start with."""
+    name = hex_of(digest)
+    return f"{BLOBS}{name[:2]}/{name}-"
+
+
+def marker(digest: str, incarnation: int) -> str:
+    """Return the key of the marker that condemns one incarnation of a blob."""
+    return f"{CONDEMNED}{hex_of(digest)}-{incarnation}"
+
+
+def parse_blob(key: str) -> tuple[str, int] | None:
+    """Return digest and incarnation of a blob's key, or None for another key."""
+    return _taken_apart(_BLOB, key)
+
+
+def parse_marker(key: str) -> tuple[str, int] | None:
+    """Return digest and incarnation of a marker's key, or None for another key."""
+    return _taken_apart(_MARKER, key)
+
+
+def _taken_apart(form: re.Pattern[str], key: str) -> tuple[str, int] | None:
+    match = form.fullmatch(key)
+    return None if match is None else (PREFIX + match[1], int(match[2]))
+
+
+def reference(flow: str, moment: datetime) -> str:
+    """Return the key of a reference made at a moment."""
+    return f"{folder(flow)}{stamp(moment)}"
+
+
+def folder(flow: str) -> str:
+    """Return what the keys of a flow's references start with."""
+    return f"{slug(flow)}/"
+
+
+def is_reference(key: str) -> bool:
+    """Tell whether a key is one that references stand at."""
+    return _REFERENCE.fullmatch(key) is not None
+
+
+def name(key: str) -> str:
+    """Return the key of the entry which says that `key` is a mutable name, so a root for gc."""
+    return f"{NAMES}{key}"

@@ -1,0 +1,151 @@
+"""A blob store in a local folder.
+
+Owns the files below one root. Invariant: an object appears under its key whole or not at all and
+is on the disk when the call returns; `create` is a hard link, so exactly one of any number of
+racing processes wins; what is half-written lies in `.casflow/tmp/` only and is never listed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from casflow.blobs.base import BlobStore, ObjectInfo, check_key
+from casflow.errors import os_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPORARY = ".casflow/tmp"
+
+
+class LocalBlobStore(BlobStore):
+    """Bytes by key below a folder, which is made at the first write.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.url = str(self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        path = self._path(key)
+        with os_errors(path):
+            return path.read_bytes()
+
+    def copy_to(self, key: str, target: BinaryIO) -> None:
+        """Write an object's bytes to a file, in pieces."""
+        path = self._path(key)
+        with os_errors(path), path.open("rb") as file:
+            shutil.copyfileobj(file, target, 1 << 20)
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None when there is none."""
+        path = self._path(key)
+        with os_errors(path):
+            try:
+                stat = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return ObjectInfo(key, stat.st_size, stat.st_mtime)
+
+    def create(self, key: str, data: bytes | Path) -> None:
+        """Write an object that must not exist yet."""
+        path = self._path(key)
+        with os_errors(path), self._written(path, data) as temporary:
+            os.link(temporary, path)
+            _sync_folder(path.parent)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object over what may be there."""
+        path = self._path(key)
+        with os_errors(path), self._written(path, data) as temporary:
+            temporary.replace(path)
+            _sync_folder(path.parent)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+        path = self._path(key)
+        with os_errors(path):
+            path.unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, in the order of their keys."""
+        folder = prefix.rpartition("/")[0]
+        if folder:
+            check_key(folder)
+        for info in self._walk(self.root / folder, f"{folder}/" if folder else "", prefix):
+            if info.key.startswith(prefix):
+                yield info
+
+    def _walk(self, folder: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+        with os_errors(folder):
+            try:
+                entries = sorted(os.scandir(folder), key=_order)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        for entry in entries:
+            key = base + entry.name
+            if not (key.startswith(prefix) or prefix.startswith(f"{key}/")) or key == TEMPORARY:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(folder / entry.name, f"{key}/", prefix)
+            elif (info := _info(entry, key)) is not None:
+                yield info
+
+    @contextmanager
+    def _written(self, path: Path, data: bytes | Path) -> Iterator[Path]:
+        """Write bytes to a temporary file of the same file system and make room for the key."""
+        folder = self.root / TEMPORARY
+        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as file:
+                _fill(file, data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _fill(file: BinaryIO, data: bytes | Path) -> None:
+    if isinstance(data, bytes):
+        file.write(data)
+        return
+    with data.open("rb") as source:
+        shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _order(entry: os.DirEntry[str]) -> str:
+    """Sort a folder where its keys stand among the others: `a-b` comes before `a/b`."""
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+
+
+def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
+    with os_errors(entry.path):
+        try:
+            stat = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # deleted while we were listing
+            return None
+    return ObjectInfo(key, stat.st_size, stat.st_mtime)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut, where the system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,276 @@
+"""What every storage is: a set of named flows, and one way to read them.
+
+Owns the road back: the cache is asked by digest before anything is downloaded, what is downloaded
+is verified, and only verified bytes are loaded. Invariant: that happens in `Storage.open_flow` and
+nowhere else; a subclass says only where bytes come from and where they go, and cannot forget it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
+
+from casflow import cache, config
+from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
+from casflow.reference import Reference
+from casflow.storage.content import load_flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from casflow.cache import Cache, Fetched
+    from casflow.flow import Flow
+    from casflow.reference import BlobName
+    from casflow.results import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A flow that was read, and what it took.
+
+    Attributes:
+        flow: The flow.
+        reference: What was read.
+        hit: Whether nothing had to be downloaded.
+        downloaded: Bytes that were downloaded.
+        seconds: Time from the question to the flow.
+    """
+
+    flow: Flow
+    reference: Reference
+    hit: bool
+    downloaded: int
+    seconds: float
+
+
+class Storage(ABC):
+    """Where flows are kept.
+
+    Args:
+        result: Where the results of its flows' tasks go by default.
+        secrets: Names of the secrets that are loaded before a flow is read at run time.
+        labels: Labels that an agent must carry to run its flows.
+        add_default_labels: Whether `default_labels` are added; the setting decides when left out.
+        stored_as_script: Whether flows are kept as the script that makes them.
+
+    Attributes:
+        flows: Location of each flow, by name.
+        references: What each location is known to hold; empty for a flow that only the backend
+            knows.
+        uploaded: Bytes that the last `build` had to write for each flow.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Constructor parameters that stand in the JSON form; none may be a secret."""
+
+    def __init__(
+        self,
+        result: Result | None = None,
+        secrets: Iterable[str] | None = None,
+        labels: Iterable[str] | None = None,
+        add_default_labels: bool | None = None,  # noqa: FBT001 - the original's signature
+        stored_as_script: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        self._result = result
+        self.secrets = list(secrets or ())
+        self._labels = list(labels or ())
+        self.add_default_labels = add_default_labels
+        self.stored_as_script = stored_as_script
+        self.flows: dict[str, str] = {}
+        self.references: dict[str, Reference] = {}
+        self.uploaded: dict[str, int] = {}
+        self._flows: dict[str, Flow] = {}
+        self._cache: Cache | None = None
+
+    # ---- what a subclass says --------------------------------------------------------------
+
+    @abstractmethod
+    def locate(self, flow: Flow) -> str:
+        """Return the location that a flow gets when it is added."""
+
+    @abstractmethod
+    def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
+        """Put one flow where it belongs: set `flows`, `references` and `uploaded` for it.
+
+        Args:
+            flow: A flow that was added.
+            labels: Labels of the registration, sorted.
+            known: The reference that the last registration made here; what it names already
+                need not be written again.
+        """
+
+    @abstractmethod
+    def resolve(self, name: str) -> Reference:
+        """Ask the backend what the location of a flow holds."""
+
+    @abstractmethod
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
+        """Write a blob of a flow, not verified yet, to a file; return its address."""
+
+    def reference(self, name: str) -> Reference:
+        """Return what the location of a flow holds now; asked of the backend only if unknown."""
+        if name not in self.references:
+            self.references[name] = self.resolve(name)
+        return self.references[name]
+
+    @property
+    def default_labels(self) -> list[str]:
+        """Labels that this kind of storage adds by itself."""
+        return []
+
+    @property
+    def result(self) -> Result | None:
+        """Where the results of its flows' tasks go by default."""
+        return self._result
+
+    # ---- the public face -------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the kind of storage."""
+        return type(self).__name__
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels that an agent must carry to run its flows, sorted."""
+        wanted = self.add_default_labels
+        if wanted is None:
+            wanted = config.load().default_labels
+        return sorted({*self._labels, *(self.default_labels if wanted else ())})
+
+    @property
+    def cache(self) -> Cache:
+        """This machine's cache."""
+        if self._cache is None:
+            self._cache = cache.default()
+        return self._cache
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.flows
+
+    def __repr__(self) -> str:
+        return f"<Storage: {self.name}>"
+
+    def add_flow(self, flow: Flow) -> str:
+        """Take a flow in, to be stored by `build`.
+
+        Returns:
+            Its location. Where equal content is stored already, `build` may give another one.
+
+        Raises:
+            DuplicateFlowError: A flow of that name is here already.
+        """
+        self.hold(flow)
+        return self.flows[flow.name]
+
+    def hold(self, flow: Flow) -> None:
+        """Take a flow in without storing anything yet."""
+        if flow.name in self:
+            raise DuplicateFlowError(
+                f'Name conflict: Flow with the name "{flow.name}" is already present in this '
+                f"storage."
+            )
+        self.flows[flow.name] = self.locate(flow)
+        self._flows[flow.name] = flow
+
+    def build(
+        self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
+    ) -> Self:
+        """Store every flow that was added; what is stored already is not written again.
+
+        Args:
+            labels: Further labels of the registration.
+            known: For some flows, the reference that the last registration made.
+        """
+        together = tuple(sorted({*self.labels, *labels}))
+        for name, flow in self._flows.items():
+            self.store(flow, together, (known or {}).get(name))
+        return self
+
+    def get_flow(self, name: str) -> Flow:
+        """Return a flow: from this machine's cache, or downloaded, and verified either way.
+
+        Raises:
+            FlowNotInStorageError: No flow of that name is here.
+            IntegrityError: What is stored is not what was registered.
+            LoadError: The bytes are right, but no flow could be made of them here.
+        """
+        return self.open_flow(name).flow
+
+    def open_flow(self, name: str) -> Opened:
+        """Return a flow as `get_flow` does, with what it took."""
+        if name not in self.flows:
+            raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
+        started = time.perf_counter()
+        reference = self.reference(name)
+        data = self._fetch(name, reference.blob)
+        parts = {role: self._fetch(name, each) for role, each in reference.attachments.items()}
+        flow = load_flow(
+            reference,
+            data.data,
+            {role: part.data for role, part in parts.items()},
+            where=self.flows[name],
+        )
+        _belong(flow, self)
+        fetched = (data, *parts.values())
+        return Opened(
+            flow,
+            reference,
+            hit=all(each.hit for each in fetched),
+            downloaded=sum(each.downloaded for each in fetched),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _fetch(self, name: str, blob: BlobName) -> Fetched:
+        return self.cache.fetch(
+            blob.digest, blob.size, lambda target: self.download(name, blob, target)
+        )
+
+    # ---- JSON form -------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON form without its flows: what makes two storages the same place."""
+        own = {field: _plain(getattr(self, field)) for field in self.fields}
+        return {"type": type(self).__name__, "secrets": list(self.secrets), **own}
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the JSON form; it holds no secret and no code."""
+        references = {name: each.to_dict() for name, each in self.references.items()}
+        return {**self.identity(), "flows": dict(self.flows), "references": references}
+
+    @classmethod
+    def from_form(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        values = {field: form[field] for field in cls.fields if field in form}
+        try:
+            storage = cls(**values, secrets=form.get("secrets"), **cls._restoring())
+        except TypeError as error:
+            raise ConfigError(f"cannot restore a {cls.__name__} storage ({error})") from error
+        storage.flows.update(form.get("flows", {}))
+        for name, each in form.get("references", {}).items():
+            storage.references[name] = Reference.from_dict(each, where=storage.flows.get(name))
+        return storage
+
+    @classmethod
+    def _restoring(cls) -> dict[str, Any]:
+        """Return constructor arguments that only a storage read from its JSON form gets."""
+        return {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a field as JSON has it."""
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | dict | None) else str(value)
+
+
+def _belong(flow: Flow, storage: Storage) -> None:
+    """Tell a flow that was read where it came from; foreign objects may not take it."""
+    try:
+        flow.storage = storage
+        if getattr(flow, "result", None) is None:
+            flow.result = storage.result
+    except AttributeError:
+        return

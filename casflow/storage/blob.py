@@ -1,0 +1,125 @@
+"""The family of storages that hold bytes: Local, S3, GCS, Azure.
+
+Owns how a flow becomes blobs and a reference in a store, and that equal content is stored once.
+Invariant: a location always names a reference whose blobs stand in the store; a concrete storage
+says only which store that is.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow.blobs import layout
+from casflow.blobs.content import Committed, ContentStore, Draft
+from casflow.errors import ConfigError, NotFoundError
+from casflow.storage.base import Storage
+from casflow.storage.content import draft_pickle, draft_script
+
+if TYPE_CHECKING:
+    from casflow.blobs.base import BlobStore
+    from casflow.flow import Flow
+    from casflow.reference import BlobName, Reference
+
+
+class BlobStorage(Storage):
+    """A storage whose flows are blobs and references in a blob store.
+
+    Args:
+        key: A fixed, mutable key instead of `<slug>/<timestamp>`.
+        local_script_path: The script whose bytes are stored, when `stored_as_script`.
+        options: What every storage takes.
+    """
+
+    def __init__(
+        self, *, key: str | None = None, local_script_path: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.key = key
+        self.local_script_path = local_script_path
+        self._content: ContentStore | None = None
+
+    @abstractmethod
+    def open_store(self) -> BlobStore:
+        """Return the blob store that flows are kept in."""
+
+    @property
+    def content(self) -> ContentStore:
+        """The content store, opened when it is first needed."""
+        if self._content is None:
+            self._content = ContentStore(self.open_store())
+        return self._content
+
+    # ---- locations and keys ----------------------------------------------------------------
+
+    def location_of(self, key: str) -> str:
+        """Return the location that a key of the store is known by."""
+        return key
+
+    def key_of(self, location: str) -> str:
+        """Return the key in the store of a location."""
+        return location
+
+    def locate(self, flow: Flow) -> str:
+        """Return the fixed key, or `<slug>/<timestamp>` of now."""
+        if self.stored_as_script and not (self.script_path() or self.key):
+            raise ConfigError(self.no_script_text())
+        return self.location_of(self.key or layout.reference(flow.name, datetime.now(UTC)))
+
+    def script_path(self) -> Path | None:
+        """Return the script whose bytes are stored."""
+        return None if self.local_script_path is None else Path(self.local_script_path)
+
+    def no_script_text(self) -> str:
+        """Return what to say when a script shall be stored and none is named."""
+        return "A `key` must be provided if stored as script without a `local_script_path`"
+
+    # ---- both roads ------------------------------------------------------------------------
+
+    def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
+        """Store one flow, unless its newest reference says the same."""
+        draft = self._draft(flow, labels)
+        if draft is None:  # a script that the user puts under the key by other means
+            return
+        done = self._find_same(draft, known) or self.content.commit(draft, name=self.key)
+        self.flows[flow.name] = self.location_of(done.key)
+        self.references[flow.name] = done.reference
+        self.uploaded[flow.name] = done.uploaded
+
+    def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft | None:
+        if not self.stored_as_script:
+            return draft_pickle(flow, labels)
+        path = self.script_path()
+        return None if path is None else draft_script(flow, path, labels)
+
+    def _find_same(self, draft: Draft, known: Reference | None) -> Committed | None:
+        """Return the newest reference of a flow if it says what a draft says and is whole."""
+        latest = self._find_latest(draft.flow, known)
+        if latest is None or not latest.reference.same_content(draft.preview()):
+            return None
+        whole = all(self.content.has(each) for each in latest.reference.blobs())
+        return latest if whole else None
+
+    def _find_latest(self, flow: str, known: Reference | None) -> Committed | None:
+        if self.key is not None:
+            try:
+                return Committed(self.key, self.content.get_reference(self.key))
+            except NotFoundError:
+                return None
+        if known is not None:
+            key = layout.reference(flow, datetime.fromisoformat(known.created))
+            try:
+                return Committed(key, self.content.get_reference(key))
+            except NotFoundError:
+                pass  # retention took it
+        return self.content.find_latest(flow)
+
+    def resolve(self, name: str) -> Reference:
+        """Read the reference at the location of a flow."""
+        return self.content.get_reference(self.key_of(self.flows[name]))
+
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
+        """Write a blob's bytes to a file."""
+        return self.content.copy_to(blob, target)

@@ -1,0 +1,83 @@
+"""Flows as bytes: what a registration stores of a flow, and a flow made of verified bytes again.
+
+Owns the choice between the two media types, a pickle and a script. Invariant: bytes come in here
+only after their digest was verified; a script is stored as the bytes of its file, untouched.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from casflow.blobs.content import Draft
+from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
+from casflow.reference import PICKLE, SCRIPT, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casflow.digests import Buffer
+    from casflow.flow import Flow
+
+logger = logging.getLogger(__name__)
+
+
+def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
+    """Return what is stored of a flow as a pickle."""
+    from casflow.serialize import serialize
+
+    made = serialize(flow)
+    for warning in made.warnings:
+        logger.warning("flow %s: %s", flow.name, warning)
+    return Draft(flow.name, made.data, PICKLE, labels, made.attachments, made.environment)
+
+
+def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
+    """Return what is stored of a flow as a script: the bytes of its file as they are now."""
+    from casflow.serialize import versions
+
+    with os_errors(path):
+        data = path.read_bytes()
+    try:
+        compile(data, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"not a Python script ({error})", where=path) from error
+    return Draft(flow.name, data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+
+
+def load_flow(
+    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], *, where: str
+) -> Flow:
+    """Return the flow of verified bytes.
+
+    Raises:
+        LoadError: They do not become a flow here.
+        IntegrityError: Their media type is not known.
+    """
+    if reference.media_type == SCRIPT:
+        from casflow.flow.script import flow_from_script
+
+        name = str(reference.environment.get("script", "flow.py"))
+        return flow_from_script(bytes(data), reference.flow, path=str(Path(where).parent / name))
+    if reference.media_type != PICKLE:
+        raise IntegrityError(f"unknown media type {reference.media_type!r}", where=where)
+    return _unpickled(reference, data, attachments, where)
+
+
+def _unpickled(
+    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], where: str
+) -> Flow:
+    from casflow.serialize import deserialize
+
+    flow: Any = deserialize(data, attachments=attachments, environment=reference.environment)
+    if name_of(flow) != reference.flow:
+        what = f"expected the flow {reference.flow!r}, found {name_of(flow)!r}"
+        raise LoadError(what, where=where)
+    return cast("Flow", flow)
+
+
+def name_of(flow: Any) -> str | None:
+    """Return the name of anything that can be stored as a flow, or None."""
+    name = getattr(flow, "name", None) or getattr(flow, "__name__", None)
+    return name if isinstance(name, str) else None
