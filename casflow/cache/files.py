@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from casflow.cache.turns import turn
 from casflow.digests import PREFIX, Buffer, Hasher, digest_of, digest_of_file, hex_of
-from casflow.errors import CasflowError, IntegrityError, os_errors
+from casflow.errors import IntegrityError, os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +113,7 @@ class Cache:
         data = self.find(digest)
         if data is not None:
             return Fetched(data, hit=True)
+        self._prepare()
         with turn(self.root / "turns", hex_of(digest)):
             data = self.find(digest)
             if data is not None:
@@ -126,12 +127,7 @@ class Cache:
         self._fill(digest, len(data), lambda target: target.write(data))
 
     def _fill(self, digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
-        try:
-            opened = self._make_room(digest, size)
-        except CasflowError as error:
-            logger.warning("the cache cannot be written: %s", error)
-            opened = False
-        if not opened:
+        if not (self._prepare() and self._make_room(digest, size)):
             return _unkept(digest, download)
         with self._temporary() as (path, file):
             target = Verifying(file)
@@ -148,21 +144,24 @@ class Cache:
         """Count a file that will come; return False if it is too big to keep."""
         if size > self.limit // 2:
             return False
-        with os_errors(self.root):
-            self._prepare()
-            index = self.index
-            if not index.is_known():
-                index.rebuild(self._sizes())
-            if index.reserve(hex_of(digest), size) > self.limit:
-                self.prune(self.limit * 9 // 10, keep=hex_of(digest))
+        if not self.index.is_known():
+            self.index.rebuild(self._sizes())
+        if self.index.reserve(hex_of(digest), size) > self.limit:
+            self.prune(self.limit * 9 // 10, keep=hex_of(digest))
         return True
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> bool:
+        """Make the folder; return False, and say so, when it cannot be written."""
         tag = self.root / "CACHEDIR.TAG"
-        if not tag.exists():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.root / "tmp").mkdir(mode=0o700, exist_ok=True)
-            tag.write_bytes(_TAG)
+        try:
+            if not tag.exists():
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self.root / "tmp").mkdir(mode=0o700, exist_ok=True)
+                tag.write_bytes(_TAG)
+        except OSError as error:
+            logger.warning("the cache cannot be written: %s", error)
+            return False
+        return os.access(self.root, os.W_OK)
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -280,13 +279,12 @@ class Cache:
 
     def find_alias(self, alias: str) -> str | None:
         """Return what was remembered under an alias, or None."""
-        return self.index.find_alias(alias) if self.root.is_dir() else None
+        return self.index.find_alias(alias) if (self.root / "index").is_dir() else None
 
     def set_alias(self, alias: str, value: str) -> None:
         """Remember a fact such as "repository, path, commit -> digest"."""
-        with os_errors(self.root):
-            self._prepare()
-        self.index.set_alias(alias, value)
+        if self._prepare():
+            self.index.set_alias(alias, value)
 
 
 class Verifying:

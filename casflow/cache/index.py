@@ -171,5 +171,11 @@ class Index:
 def _opened(folder: Path) -> Any:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return diskcache.Cache(
-        str(folder), disk=PlainDisk, timeout=60, eviction_policy="none", cull_limit=0, statistics=0
+        str(folder),
+        disk=PlainDisk,
+        timeout=60,
+        eviction_policy="none",
+        cull_limit=0,
+        statistics=0,
+        sqlite_wal_autocheckpoint=16,  # pages; by default the journal alone grows to 4 MB
     )

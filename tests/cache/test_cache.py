@@ -1,0 +1,270 @@
+"""The cache: verified bytes by digest, within a limit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+import pytest
+
+from casflow.cache import Cache
+from casflow.digests import digest_of, hex_of
+from casflow.errors import IntegrityError
+
+MB = 10**6
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "cache", limit=10 * MB)
+
+
+def never(target):
+    raise AssertionError("nothing should be downloaded")
+
+
+def giving(data, count=None):
+    def download(target):
+        if count is not None:
+            count.append(1)
+        target.write(data)
+        return "the store"
+
+    return download
+
+
+def keep(cache, data):
+    digest = digest_of(data)
+    cache.fetch(digest, len(data), giving(data))
+    return digest
+
+
+def test_what_was_downloaded_once_is_not_downloaded_again(cache):
+    first = cache.fetch(digest_of(b"x"), 1, giving(b"x"))
+    again = cache.fetch(digest_of(b"x"), 1, never)
+    assert (bytes(first.data), first.hit, first.downloaded) == (b"x", False, 1)
+    assert (bytes(again.data), again.hit, again.downloaded) == (b"x", True, 0)
+
+
+def test_a_big_file_is_mapped_and_right(tmp_path):
+    cache = Cache(tmp_path, limit=100 * MB)
+    data = os.urandom(5 * MB)
+    digest = keep(cache, data)
+    found = cache.find(digest)
+    assert isinstance(found, memoryview)
+    assert found == data
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "flipped bit": flip,
+    "truncation": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "zero length": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "a folder"])
+@pytest.mark.parametrize("size", [10, 5 * MB])
+def test_damage_is_a_miss_that_heals(tmp_path, damage, size):
+    cache = Cache(tmp_path, limit=100 * MB)
+    data = bytes(size)
+    digest = keep(cache, data)
+    DAMAGES[damage](cache.path(digest))
+    assert cache.find(digest) is None
+    assert not cache.fetch(digest, size, giving(data)).hit
+    assert cache.fetch(digest, size, never).hit
+
+
+def test_a_wrong_download_is_refused_and_nothing_is_kept(cache):
+    digest = digest_of(b"right")
+    with pytest.raises(IntegrityError) as caught:
+        cache.fetch(digest, 5, giving(b"wrong"))
+    assert "the store" in str(caught.value)
+    assert digest in str(caught.value)
+    assert digest_of(b"wrong") in str(caught.value)
+    assert cache.find(digest) is None
+    assert list((cache.root / "tmp").iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(cache, tmp_path):
+    digest = keep(cache, b"x")
+    (tmp_path / "elsewhere").write_bytes(b"x")
+    cache.path(digest).unlink()
+    cache.path(digest).symlink_to(tmp_path / "elsewhere")
+    assert cache.find(digest) is None
+
+
+def test_files_and_folders_are_private(cache):
+    digest = keep(cache, b"x")
+    assert cache.path(digest).stat().st_mode & 0o777 == 0o600
+    for folder in (cache.root, cache.path(digest).parent, cache.root / "index"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert (cache.root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172")
+
+
+def on_disk(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_limit_holds_and_the_least_recently_used_go_first(tmp_path):
+    digests, most = [], 0
+    for number in range(200):
+        if number % 50 == 0:
+            cache = Cache(tmp_path / "cache", limit=10 * MB)  # a restart
+        digests.append(keep(cache, number.to_bytes(2, "big") * (MB // 2)))
+        most = max(most, on_disk(cache.root))
+    assert most <= 11 * MB
+    kept = {entry.digest for entry in cache.entries()}
+    assert 5 <= len(kept) <= 10
+    assert kept == set(digests[-len(kept) :])
+
+
+def test_use_counts_also_after_a_restart(tmp_path):
+    cache = Cache(tmp_path, limit=4 * MB)
+    digests = [keep(cache, bytes([number]) * MB) for number in range(3)]
+    long_ago = time.time() - 9000
+    for age, digest in enumerate(digests):
+        os.utime(cache.path(digest), (long_ago + age, long_ago + age))
+    assert cache.find(digests[0]) is not None  # used now
+    again = Cache(tmp_path, limit=4 * MB)
+    keep(again, b"n" * MB)
+    keep(again, b"m" * MB)
+    assert again.find(digests[0]) is not None
+    assert again.find(digests[1]) is None
+
+
+def test_a_use_is_recorded_at_most_once_an_hour(cache):
+    path = cache.path(keep(cache, b"x"))
+    recent = time.time() - 60
+    os.utime(path, (recent, recent))
+    cache.find(digest_of(b"x"))
+    assert path.stat().st_mtime == pytest.approx(recent)
+
+
+def test_a_pinned_file_is_not_evicted(cache):
+    pinned = keep(cache, b"p" * MB)
+    cache.pin(pinned)
+    for number in range(20):
+        keep(cache, bytes([number]) * MB)
+    assert cache.find(pinned) is not None
+    cache.pin(pinned, on=False)
+    assert pinned in {entry.digest for entry in cache.prune(0)}
+
+
+def test_what_is_too_big_is_served_but_not_kept(cache):
+    data = bytes(6 * MB)
+    assert cache.fetch(digest_of(data), len(data), giving(data)).data == data
+    assert cache.find(digest_of(data)) is None
+
+
+def test_a_cache_that_cannot_be_written_still_serves(tmp_path, caplog):
+    (tmp_path / "file").write_bytes(b"")
+    cache = Cache(tmp_path / "file" / "cache", limit=MB)
+    assert bytes(cache.fetch(digest_of(b"x"), 1, giving(b"x")).data) == b"x"
+    assert "cannot be written" in caplog.text
+
+
+def test_a_warm_read_does_not_open_the_index(cache, monkeypatch):
+    digest = keep(cache, b"x")
+    again = Cache(cache.root, cache.limit)
+    monkeypatch.setattr(Cache, "index", property(lambda self: pytest.fail("index opened")))
+    assert again.fetch(digest, 1, never).hit
+
+
+def test_the_index_is_made_again_from_the_files(tmp_path):
+    cache = Cache(tmp_path, limit=10 * MB)
+    for number in range(8):
+        keep(cache, bytes([number]) * MB)
+    cache.index.close()
+    (tmp_path / "index" / "cache.db").write_bytes(b"this is no database" * 100)
+    again = Cache(tmp_path, limit=10 * MB)
+    for number in range(8, 20):
+        keep(again, bytes([number]) * MB)
+    assert again.size() <= 10 * MB
+
+
+def test_a_poisoned_index_runs_no_code(tmp_path):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    cache = Cache(tmp_path / "cache", limit=MB)
+    keep(cache, b"x")
+    cache.index.close()
+    bomb = sqlite3.Binary(pickle.dumps(Bomb()))
+    rows = sqlite3.connect(tmp_path / "cache/index/cache.db")
+    with rows:
+        rows.execute("UPDATE Cache SET mode = 4, value = ?", (bomb,))
+        rows.execute(
+            "INSERT INTO Cache(key, raw, store_time, access_time, mode, value)"
+            " VALUES (?, 0, 1, 1, 4, ?)",
+            (bomb, bomb),
+        )
+    rows.close()
+    again = Cache(tmp_path / "cache", limit=MB)
+    keep(again, b"y")
+    assert again.index.find_alias("any") is None
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_row_cannot_name_a_file(tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    cache = Cache(tmp_path / "cache", limit=MB)
+    cache.set_alias("a", "value")
+    cache.index.close()
+    rows = sqlite3.connect(tmp_path / "cache/index/cache.db")
+    with rows:
+        rows.execute("UPDATE Cache SET mode = 3, filename = '../../secret' WHERE key = 'alias/a'")
+    rows.close()
+    with pytest.raises(sqlite3.DatabaseError):
+        Cache(tmp_path / "cache", limit=MB).find_alias("a")
+
+
+def test_aliases_are_remembered(cache):
+    assert cache.find_alias("repo@commit") is None
+    cache.set_alias("repo@commit", "blake3:1")
+    assert Cache(cache.root, MB).find_alias("repo@commit") == "blake3:1"
+
+
+def test_verify_removes_what_is_damaged_and_only_that(cache):
+    good, bad = keep(cache, b"good"), keep(cache, b"bad")
+    flip(cache.path(bad))
+    assert cache.verify() == [bad]
+    assert [entry.digest for entry in cache.entries()] == [good]
+
+
+def test_clean_removes_everything(cache):
+    keep(cache, b"12345")
+    assert cache.clean() == 5
+    assert cache.entries() == []
+    assert cache.index.total() == 0
+
+
+def test_left_over_temporary_files_go(cache):
+    keep(cache, b"x")
+    old = cache.root / "tmp" / "1-dead"
+    old.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    fresh = cache.root / "tmp" / "2-alive"
+    fresh.write_bytes(b"half")
+    cache.prune(MB)
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_a_reservation_without_a_file_is_counted_for_an_hour_only(cache):
+    cache.put(digest_of(b"x"), b"x")
+    cache.index.reserve(hex_of(digest_of(b"lost")), 7)
+    assert cache.index.rebuild({hex_of(digest_of(b"x")): 1}) == 8
+    cache.index._rows[f"since/{hex_of(digest_of(b'lost'))}"] = 1
+    assert cache.index.rebuild({hex_of(digest_of(b"x")): 1}) == 1
