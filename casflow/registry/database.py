@@ -1,0 +1,208 @@
+"""The connection to the registry's database: opening, transactions, closing.
+
+Owns the engine of this process. Invariant: an engine is opened at first use, never crosses a
+fork, and every transaction either happened as a whole or not at all; on SQLite a writer holds
+the write lock from its first statement, so that what it read is still so when it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError
+
+from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
+from casflow.registry.failures import translated
+from casflow.registry.schema import SCHEMA, metadata, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+_PATIENCE = 30.0  # seconds that a writer waits for another
+_SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
+_LOCK = 0x63617366  # PostgreSQL's advisory lock that guards the creation of tables
+_PRAGMAS = ("synchronous = NORMAL", "foreign_keys = ON")
+_inherited: list[Engine] = []  # kept, since closing them would disturb the process they belong to
+
+
+class Database:
+    """A registry's database, opened when it is first used.
+
+    Args:
+        url: `sqlite:///<file>` or `postgresql+psycopg://…`.
+
+    Raises:
+        ConfigError: It is not such a URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.path = _file_of(url)
+        self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
+        self.where = str(self.path or self.url.render_as_string(hide_password=True))
+        self._engine: Engine | None = None
+        self._pid = 0
+        self._opening = threading.Lock()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.path is not None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a transaction that sees one state of the database."""
+        with translated(self.where), self.engine().connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a transaction that writes; it is taken back when the block raises."""
+        with translated(self.where), self.engine().connect() as connection:
+            connection.execution_options(casflow_write=True)
+            with connection.begin():
+                yield connection
+
+    def engine(self) -> Engine:
+        """Return this process's engine, opened and with its tables."""
+        with self._opening:
+            if self._engine is not None and self._pid != os.getpid():
+                _inherited.append(self._engine)
+                self._engine = None
+            if self._engine is None:
+                self._engine, self._pid = self._opened(), os.getpid()
+            return self._engine
+
+    def close(self) -> None:
+        """Close every connection of this process; the next use opens new ones."""
+        with self._opening:
+            if self._engine is not None and self._pid == os.getpid():
+                self._engine.dispose()
+                self._engine = None
+
+    def _opened(self) -> Engine:
+        engine = _postgres(self.url) if self.path is None else _sqlite(self.path, self.url)
+        try:
+            with translated(self.where):
+                self._prepare(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _prepare(self, engine: Engine) -> None:
+        with engine.connect() as connection:
+            number = _schema_of(connection)
+        if number is None:
+            number = _create_tables(engine)
+        if number > SCHEMA:
+            what = f"the registry has schema {number}, this casflow knows {SCHEMA}"
+            raise ConfigError(what, where=self.where, hint="use a newer casflow")
+
+
+def _schema_of(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema.name):
+        return None
+    return connection.scalar(select(schema.c.number))
+
+
+def _create_tables(engine: Engine) -> int:
+    with engine.connect() as connection:
+        connection.execution_options(casflow_write=True)
+        with connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            number = _schema_of(connection)
+            if number is None:
+                metadata.create_all(connection)
+                connection.execute(schema.insert().values(number=SCHEMA))
+            return SCHEMA if number is None else number
+
+
+def _file_of(url: str) -> Path | None:
+    """Return the path in a SQLite URL as it stands there: `?` and `%` may be part of a name."""
+    for start in _SQLITE:
+        if url.startswith(start):
+            path = url[len(start) :]
+            if not path or path.startswith((":memory:", "file:")):
+                break
+            return Path(path).absolute()
+    if url.startswith("sqlite"):
+        raise ConfigError("the registry needs a file", where=url, hint="write sqlite:///<file>")
+    return None
+
+
+def _url_of_file(path: Path) -> URL:
+    return URL.create("sqlite+pysqlite", database=str(path))
+
+
+def _server_of(url: str) -> URL:
+    hint = "write sqlite:///<file> or postgresql+psycopg://<user>@<host>/<database>"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # not chained: their text repeats the password
+        raise ConfigError("the registry's URL cannot be understood", hint=hint) from None
+    if parsed.drivername not in ("postgresql+psycopg", "postgresql", "postgres"):
+        raise ConfigError("no such kind of registry", where=parsed.drivername, hint=hint)
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _sqlite(path: Path, url: URL) -> Engine:
+    _make_folder(path.parent)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE})
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        what = f"the registry's folder cannot be made ({error.strerror})"
+        raise AccessError(what, where=folder) from error
+    except OSError as error:
+        what = f"the registry's folder cannot be made ({error.strerror})"
+        raise UnavailableError(what, where=folder) from error
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # BEGIN is said by _begin
+    _switch_to_wal(connection)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a new file to WAL; unlike other statements this one does not wait by itself."""
+    import sqlite3
+    import time
+
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("casflow_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres(url: URL) -> Engine:
+    try:
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    except ImportError as error:
+        raise MissingExtraError("psycopg", "postgres") from error

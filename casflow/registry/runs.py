@@ -1,0 +1,293 @@
+"""Runs that wait, run and end, and the agents that take them.
+
+Owns the states of a run. Invariant: a run has at most one holder, told from earlier ones by the
+number of its attempt: who lost a run (to a cancellation, or because it fell silent and the run
+was recovered) can no longer change it. A final state never changes.
+
+    Scheduled ──claim──> Running ──finish──> Success | Failed | Cancelled
+        ^  └──cancel──> Cancelled  │
+        └──────release, recover────┘       (the third lost agent: Failed)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, select, text, update
+
+from casflow.errors import ConfigError, ConflictError, NotFoundError
+from casflow.reference import check_name
+from casflow.registry.records import Run, RunState, check_labels, check_parameters, check_project
+from casflow.registry.schema import (
+    agents,
+    flows,
+    key_of,
+    label_sets,
+    projects,
+    runs,
+    versions,
+)
+from casflow.registry.versions import ensure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection
+
+    from casflow.registry.database import Database
+    from casflow.registry.records import Agent, Version
+
+CHANNEL = "casflow"
+MOST_LOSSES = 3
+_DROPPED = ("version_id", "label_set_id", "agent_id")
+_RUNS: Select[Any] = select(
+    *(each for each in runs.c if each.name not in _DROPPED),
+    projects.c.name.label("project"),
+    flows.c.name.label("flow"),
+    versions.c.number.label("version"),
+    versions.c.digest,
+    label_sets.c.labels,
+    agents.c.name.label("agent"),
+).select_from(
+    runs.join(versions, runs.c.version_id == versions.c.id)
+    .join(flows, versions.c.flow_id == flows.c.id)
+    .join(projects, flows.c.project_id == projects.c.id)
+    .join(label_sets, runs.c.label_set_id == label_sets.c.id)
+    .outerjoin(agents, runs.c.agent_id == agents.c.id)
+)
+
+
+class Runs:
+    """The part of the registry that holds runs."""
+
+    _db: Database
+    _now: Callable[[], datetime]
+
+    def create_run(
+        self,
+        version: Version,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+        scheduled: datetime | None = None,
+    ) -> Run:
+        """Ask for a run of a version.
+
+        Args:
+            version: What to run.
+            parameters: The flow's parameters, any JSON.
+            labels: Labels that an agent must carry; those of the version when None.
+            scheduled: Not to be started before; now when None.
+
+        Raises:
+            ConfigError: A label is malformed or a parameter is not JSON.
+        """
+        now = self._now()
+        wanted = check_labels(version.labels if labels is None else labels)
+        row = {
+            "version_id": version.id,
+            "parameters": check_parameters(parameters),
+            "state": RunState.SCHEDULED,
+            "scheduled": scheduled or now,
+            "attempt": 0,
+            "losses": 0,
+            "created": now,
+        }
+        with self._db.write() as connection:
+            row["label_set_id"] = ensure(
+                connection, label_sets, {"key": key_of(",".join(wanted))}, labels=wanted
+            )
+            run_id = connection.execute(runs.insert().values(row).returning(runs.c.id)).scalar_one()
+            _notify(connection)
+            return _get(connection, run_id)
+
+    def get_run(self, run_id: int) -> Run:
+        """Return a run.
+
+        Raises:
+            NotFoundError: There is none with this number.
+        """
+        with self._db.read() as connection:
+            return _get(connection, run_id)
+
+    def runs(
+        self,
+        *,
+        state: RunState | None = None,
+        project: str | None = None,
+        flow: str | None = None,
+        limit: int | None = 100,
+    ) -> list[Run]:
+        """Return runs, newest first; those in a state, a project, of a flow, if given."""
+        query = _RUNS.order_by(runs.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(runs.c.state == RunState(state))
+        if project is not None:
+            query = query.where(projects.c.key == key_of(check_project(project)))
+        if flow is not None:
+            query = query.where(flows.c.key == key_of(check_name(flow)))
+        with self._db.read() as connection:
+            return [_run(row) for row in connection.execute(query)]
+
+    def claim(self, agent: Agent, *, limit: int = 1) -> list[Run]:
+        """Take waiting runs whose labels the agent carries, oldest first; no other gets them."""
+        with self._db.write() as connection:
+            now = self._now()
+            ids = connection.scalars(_waiting(connection, agent, now).limit(limit)).all()
+            taken = {
+                "state": RunState.RUNNING,
+                "agent_id": agent.id,
+                "attempt": runs.c.attempt + 1,
+                "heartbeat": now,
+                "started": now,
+                "message": None,
+            }
+            return _change(connection, ids, taken)
+
+    def finish(
+        self,
+        run: Run,
+        state: RunState,
+        *,
+        message: str | None = None,
+        outcome: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Put a run that the caller holds into a final state.
+
+        Args:
+            run: The run as it was claimed.
+            state: `SUCCESS`, `FAILED` or `CANCELLED`.
+            message: One line on why.
+            outcome: What was measured, any JSON.
+
+        Raises:
+            ConfigError: The state is not final.
+            ConflictError: The run is no longer the caller's.
+        """
+        if not RunState(state).is_final:
+            raise ConfigError(f"a run cannot end as {state}", where=f"run {run.id}")
+        ended: dict[str, Any] = {"state": RunState(state), "message": _line(message)}
+        ended["ended"] = self._now()
+        ended["outcome"] = None if outcome is None else check_parameters(outcome)
+        return self._leave(run, ended)
+
+    def release(self, run: Run) -> Run:
+        """Give a run that the caller holds back to the queue.
+
+        Raises:
+            ConflictError: The run is no longer the caller's.
+        """
+        return self._leave(run, _requeued("its agent stopped"))
+
+    def cancel(self, run: Run) -> Run:
+        """Cancel a run that waits or runs; its agent stops it at the next heartbeat.
+
+        Raises:
+            ConflictError: It has ended.
+            NotFoundError: There is no such run.
+        """
+        now = self._now()
+        with self._db.write() as connection:
+            stands = _get(connection, run.id, lock=True)
+            if stands.state.is_final:
+                raise ConflictError(f"the run has ended as {stands.state}", where=f"run {run.id}")
+            ended = {"state": RunState.CANCELLED, "message": "cancelled", "ended": now}
+            _notify(connection)
+            return _change(connection, [run.id], ended)[0]
+
+    def recover(self, older_than: timedelta) -> list[Run]:
+        """Give the runs of agents that have been silent for this long back to the queue, once.
+
+        A run that lost its third agent fails instead, since it may be what killed them.
+
+        Returns:
+            The runs as they stand now.
+        """
+        with self._db.write() as connection:
+            now = self._now()
+            lost = _lost(now - older_than)
+            spared = connection.scalars(lost.where(runs.c.losses + 1 < MOST_LOSSES)).all()
+            failed = connection.scalars(lost.where(runs.c.losses + 1 >= MOST_LOSSES)).all()
+            again = _requeued("its agent died") | {"losses": runs.c.losses + 1}
+            message = f"{MOST_LOSSES} agents died while they ran it"
+            ended = {"state": RunState.FAILED, "message": message, "ended": now}
+            ended |= {"losses": runs.c.losses + 1}
+            if spared:
+                _notify(connection)
+            return _change(connection, spared, again) + _change(connection, failed, ended)
+
+    def _leave(self, run: Run, values: dict[str, Any]) -> Run:
+        with self._db.write() as connection:
+            if not connection.execute(update(runs).where(_held(run)).values(values)).rowcount:
+                stands = _get(connection, run.id)
+                raise ConflictError(
+                    f"the run is no longer held by attempt {run.attempt}, it is {stands.state}",
+                    where=f"run {run.id}",
+                )
+            _notify(connection)
+            return _get(connection, run.id)
+
+
+def _run(row: Any) -> Run:
+    return Run(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _get(connection: Connection, run_id: int, *, lock: bool = False) -> Run:
+    if lock:
+        connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    row = connection.execute(_RUNS.where(runs.c.id == run_id)).one_or_none()
+    if row is None:
+        raise NotFoundError("no such run", where=f"run {run_id}")
+    return _run(row)
+
+
+def _waiting(connection: Connection, agent: Agent, now: datetime) -> Select[Any]:
+    carried = frozenset(agent.labels)
+    sets = connection.execute(select(label_sets.c.id, label_sets.c.labels))
+    served = [each for each, labels in sets if carried.issuperset(labels)]
+    return (
+        select(runs.c.id)
+        .where(runs.c.state == RunState.SCHEDULED, runs.c.scheduled <= now)
+        .where(runs.c.label_set_id.in_(served))
+        .order_by(runs.c.scheduled, runs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _change(connection: Connection, ids: Sequence[int], values: dict[str, Any]) -> list[Run]:
+    """Change runs and return them in the order of `ids`."""
+    if not ids:
+        return []
+    connection.execute(update(runs).where(runs.c.id.in_(ids)).values(values))
+    found = [_run(row) for row in connection.execute(_RUNS.where(runs.c.id.in_(ids)))]
+    return sorted(found, key=lambda run: ids.index(run.id))
+
+
+def _held(run: Run) -> ColumnElement[bool]:
+    running = runs.c.state == RunState.RUNNING
+    return (runs.c.id == run.id) & running & (runs.c.attempt == run.attempt)
+
+
+def _lost(cutoff: datetime) -> Select[Any]:
+    return (
+        select(runs.c.id)
+        .where(runs.c.state == RunState.RUNNING, runs.c.heartbeat < cutoff)
+        .order_by(runs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _requeued(message: str) -> dict[str, Any]:
+    nobody = {"agent_id": None, "heartbeat": None, "started": None}
+    return {"state": RunState.SCHEDULED, "message": message, **nobody}
+
+
+def _line(message: str | None) -> str | None:
+    return None if message is None else " ".join(message.replace("\0", " ").split())
+
+
+def _notify(connection: Connection) -> None:
+    """Wake the agents at once where the database can; elsewhere they see the file change."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {CHANNEL}"))

@@ -1,0 +1,106 @@
+"""Waiting for the registry to change, at next to no cost.
+
+Owns the connection that waits. Invariant: a change that was committed after the watch was opened,
+or after its last `wait` returned, is never missed: the next `wait` returns at once.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from casflow.registry.failures import of_driver, translated
+from casflow.registry.runs import CHANNEL
+
+if TYPE_CHECKING:
+    from casflow.registry.database import Database
+
+_LOOK = 0.01  # seconds between two looks at a SQLite file; a look takes some microseconds
+
+
+class Watch(ABC):
+    """Tells when anything in the registry may have changed. To be used by one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._where = database.where
+        with translated(self._where):
+            # Detached: the pool must neither hand it to others nor close it under our hands.
+            connection = database.engine().raw_connection()
+            self._connection: Any = connection.driver_connection
+            connection.detach()
+        self._listen()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for a change; tell whether there was one within `timeout` seconds.
+
+        Raises:
+            UnavailableError: The database went away; open a new watch.
+        """
+        try:
+            return self._wait(timeout)
+        except self._failures() as error:
+            raise of_driver(error, self._where) from error
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _listen(self) -> None:
+        """Remember the present state."""
+
+    @abstractmethod
+    def _wait(self, timeout: float) -> bool:
+        """Wait, with the driver's own exceptions."""
+
+    @abstractmethod
+    def _failures(self) -> type[Exception]:
+        """Return the driver's exception."""
+
+
+class FileWatch(Watch):
+    """Looks at SQLite's counter of changes by others."""
+
+    def _listen(self) -> None:
+        self._seen = self._version()
+
+    def _wait(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while (version := self._version()) == self._seen:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(_LOOK, left))
+        self._seen = version
+        return True
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _failures(self) -> type[Exception]:
+        import sqlite3
+
+        return sqlite3.Error
+
+
+class ServerWatch(Watch):
+    """Listens to PostgreSQL's notifications."""
+
+    def _listen(self) -> None:
+        self._connection.autocommit = True
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def _wait(self, timeout: float) -> bool:
+        return any(True for _ in self._connection.notifies(timeout=timeout, stop_after=1))
+
+    def _failures(self) -> type[Exception]:
+        import psycopg
+
+        return psycopg.Error
