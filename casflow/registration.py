@@ -6,22 +6,22 @@ that it names is stored; a flow that is registered unchanged changes nothing any
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
 from casflow.errors import ConfigError
 from casflow.reference import Reference, check_name
+from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.storage.known import default_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from casflow.flow import Flow
-    from casflow.registry import Registry, Version
+    from casflow.registry import Version
     from casflow.storage.base import Storage
-
-DEFAULT_PROJECT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,26 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How a flow shall be registered."""
+    """How flows shall be registered.
+
+    Attributes:
+        project: Project to register them in, made when it does not exist.
+        labels: Labels besides those of the storage.
+        idempotency_key: When the latest version has the same key, nothing is done.
+        build: Whether the storage stores the flows; if not, they must be stored already.
+        force: Make a new version even of an unchanged flow.
+    """
 
     project: str = DEFAULT_PROJECT
     labels: tuple[str, ...] = ()
     idempotency_key: str | None = None
     build: bool = True
     force: bool = False
+
+    @classmethod
+    def checked(cls, project: str | None, labels: Iterable[str] | None, **rest: Any) -> Request:
+        """Return a request whose project and labels are well formed."""
+        return cls(check_project(project), check_labels(labels or ()), **rest)
 
 
 def register(
@@ -76,10 +89,9 @@ def register(
     labels: Iterable[str] | None = None,
     idempotency_key: str | None = None,
     force: bool = False,
-    registry: Registry | None = None,
     **storage_options: Any,
 ) -> Registration:
-    """Store a flow and record its version.
+    """Store a flow and record its version in the registry of the settings.
 
     Args:
         flow: The flow.
@@ -88,29 +100,29 @@ def register(
         labels: Labels besides those of the storage.
         idempotency_key: When the latest version has the same key, nothing is done.
         force: Make a new version even of an unchanged flow.
-        registry: Where to record it; the one in the settings when left out.
         storage_options: Parameters of the default storage, for a flow without one.
 
     Raises:
         CasflowError: It could not be stored or recorded.
     """
-    name = check_name(getattr(flow, "name", None))
-    request = Request(
-        project or DEFAULT_PROJECT, tuple(labels or ()), idempotency_key, build, force
+    request = Request.checked(
+        project, labels, idempotency_key=idempotency_key, build=build, force=force
     )
-    storage = _storage_of(flow, storage_options)
-    if registry is not None:
-        return _register(flow, name, storage, request, registry)
-    from casflow.registry import Registry
-
-    with Registry(config.load().registry) as opened:
-        return _register(flow, name, storage, request, opened)
+    storage = provide_storage(flow, storage_options)
+    with Registry(config.load().registry) as registry:
+        return register_together(storage, [flow], request, registry)[0]
 
 
-def _storage_of(flow: Flow, options: dict[str, Any]) -> Storage:
+def provide_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Storage:
+    """Return the storage of a flow; a flow without one gets the default storage.
+
+    Raises:
+        ConfigError: It has no name, or options are given for a storage that it has already.
+    """
+    check_name(getattr(flow, "name", None))
     storage: Storage | None = getattr(flow, "storage", None)
     if storage is None:
-        storage = default_class()(**options)
+        storage = default_class()(**(options or {}))
         flow.storage = storage
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
@@ -119,29 +131,51 @@ def _storage_of(flow: Flow, options: dict[str, Any]) -> Storage:
     return storage
 
 
-def _register(
-    flow: Flow, name: str, storage: Storage, request: Request, registry: Registry
-) -> Registration:
-    with registry.exclusive(request.project, name):
-        latest = registry.find_latest(request.project, name)
-        key = request.idempotency_key
-        if latest is not None and key is not None and latest.idempotency_key == key:
-            return _unchanged(latest, 0)
-        _store(flow, name, storage, request, latest)
-        return _record(name, storage, request, registry, latest)
+def register_together(
+    storage: Storage, flows: Sequence[Flow], request: Request, registry: Registry
+) -> list[Registration]:
+    """Register flows that share a storage, which is built once for all of them.
+
+    Raises:
+        CasflowError: They could not be stored or recorded.
+    """
+    names = [flow.name for flow in flows]
+    with ExitStack() as turns:
+        for name in sorted(names):  # one order for all, so that nobody waits in a circle
+            turns.enter_context(registry.exclusive(request.project, name))
+        latest = {name: registry.find_latest(request.project, name) for name in names}
+        if all(_is_known(latest[name], request) for name in names):
+            return [_registration(each, is_new=False) for each in latest.values() if each]
+        _store(storage, flows, request, latest)
+        return [_record(name, storage, request, registry, latest[name]) for name in names]
+
+
+def _is_known(latest: Version | None, request: Request) -> bool:
+    key = request.idempotency_key
+    return latest is not None and key is not None and latest.idempotency_key == key
 
 
 def _store(
-    flow: Flow, name: str, storage: Storage, request: Request, latest: Version | None
+    storage: Storage,
+    flows: Sequence[Flow],
+    request: Request,
+    latest: Mapping[str, Version | None],
 ) -> None:
-    if name not in storage:
-        storage.hold(flow)
-    if not request.build:
-        return
-    known = None
-    if latest is not None and latest.reference and not request.force:
-        known = Reference.from_dict(latest.reference, where=latest.location)
-    storage.build(labels=request.labels, known={name: known} if known is not None else None)
+    for flow in flows:
+        if flow.name not in storage:
+            storage.hold(flow)
+    if request.build:
+        known = {} if request.force else _known(latest)
+        storage.build(labels=request.labels, known=known)
+
+
+def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
+    """Return what the latest versions refer to, so that the storage need not search for it."""
+    return {
+        name: Reference.from_dict(version.reference, where=version.location)
+        for name, version in latest.items()
+        if version is not None and version.reference is not None
+    }
 
 
 def _record(
@@ -149,14 +183,14 @@ def _record(
 ) -> Registration:
     reference = storage.reference(name)
     labels = tuple(sorted({*storage.labels, *request.labels}))
-    form = _form_of_one(storage, name)
+    form, location = _form_of_one(storage, name), storage.flows[name]
     uploaded = storage.uploaded.get(name, 0)
     if latest is not None and not request.force and _same(latest, reference, labels, form):
         if latest.reference != reference.to_dict():  # only an attachment differs
             latest = registry.update_reference(
-                latest, reference=reference.to_dict(), storage=form, location=storage.flows[name]
+                latest, reference=reference.to_dict(), storage=form, location=location
             )
-        return _unchanged(latest, uploaded)
+        return _registration(latest, is_new=False, uploaded=uploaded)
     version = registry.add_version(
         project=request.project,
         flow=name,
@@ -164,8 +198,9 @@ def _record(
         storage=form,
         reference=reference.to_dict(),
         labels=labels,
-        location=storage.flows[name],
+        location=location,
         idempotency_key=request.idempotency_key,
+        after=0 if latest is None else latest.number,
     )
     return _registration(version, is_new=True, uploaded=uploaded)
 
@@ -179,26 +214,21 @@ def _form_of_one(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _same(
-    latest: Version, reference: Reference, labels: tuple[str, ...], form: dict[str, Any]
+    latest: Version, reference: Reference, labels: tuple[str, ...], form: Mapping[str, Any]
 ) -> bool:
     same_place = _place(latest.storage) == _place(form)
-    same_labels = tuple(latest.labels) == labels
-    return latest.digest == reference.digest and same_labels and same_place
+    return latest.digest == reference.digest and latest.labels == labels and same_place
 
 
-def _place(form: Any) -> dict[str, Any]:
+def _place(form: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in form.items() if key not in ("flows", "references")}
 
 
-def _unchanged(version: Version, uploaded: int) -> Registration:
-    return _registration(version, is_new=False, uploaded=uploaded)
-
-
-def _registration(version: Version, *, is_new: bool, uploaded: int) -> Registration:
+def _registration(version: Version, *, is_new: bool, uploaded: int = 0) -> Registration:
     return Registration(
         flow=version.flow,
         project=version.project,
-        version=version.version,
+        version=version.number,
         digest=version.digest,
         location=version.location,
         is_new=is_new,
