@@ -68,6 +68,14 @@ class NotFoundError(CasflowError, LookupError):
     exit_code = 3
 
 
+class FlowNotFoundError(NotFoundError, ValueError):
+    """A file or module holds no such flow."""
+
+
+class FlowModuleNotFoundError(NotFoundError, ModuleNotFoundError):
+    """There is no module of the name that should hold a flow."""
+
+
 class FlowNotInStorageError(NotFoundError, ValueError):
     """A storage was asked for a flow that it does not hold."""
 
@@ -131,6 +139,10 @@ class ConfigError(CasflowError, ValueError):
     """The request cannot be carried out as it is written."""
 
     exit_code = 2
+
+
+class NotAFlowError(ConfigError, TypeError):
+    """What was named as a flow is something else."""
 
 
 class MissingExtraError(ConfigError, ImportError):

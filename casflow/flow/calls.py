@@ -1,0 +1,105 @@
+"""Calls: one use of a task in a flow, and the arguments that it was given.
+
+Owns how tasks inside arguments are found, and later replaced by their values. Invariant: a call
+never changes after it was made; lists, tuples and dictionaries that hold tasks were copied, so
+what the user does to them afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from casflow.errors import ConfigError
+from casflow.flow.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Call:
+    """One use of a task.
+
+    Args:
+        task: The task.
+        slug: Its name and ordinal among the tasks of that name, unique in the flow.
+        args: Positional arguments, with tasks standing for their values.
+        kwargs: Keyword arguments, likewise.
+        after: Tasks that must succeed first, besides those in the arguments.
+
+    Attributes:
+        upstream: Every task that must succeed first, once each.
+    """
+
+    __slots__ = ("args", "kwargs", "slug", "task", "upstream")
+
+    def __init__(
+        self,
+        task: Task,
+        slug: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        after: Iterable[Task] = (),
+    ) -> None:
+        found: list[Task] = []
+        self.task = task
+        self.slug = slug
+        self.args: tuple[Any, ...] = _snapshot(args, found)
+        self.kwargs: dict[str, Any] = _snapshot(kwargs or {}, found)
+        self.upstream = tuple(dict.fromkeys([*found, *_check_tasks(after, slug)]))
+
+    def arguments(self, value_of: Callable[[Task], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with values in the place of tasks."""
+        return _fill(self.args, value_of), _fill(self.kwargs, value_of)
+
+
+def check_signature(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Check that a task takes these arguments.
+
+    Raises:
+        ConfigError: It does not, or it has no `run`.
+    """
+    from inspect import signature
+
+    if not callable(getattr(task, "run", None)):
+        raise ConfigError("the task has no run method", where=task.name)
+    try:
+        accepted = signature(task.run)
+    except ValueError:  # some built-in functions do not tell
+        return
+    try:
+        accepted.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigError(f"task called with wrong arguments ({error})", where=task.name) from error
+
+
+def _check_tasks(tasks: Iterable[Task], slug: str) -> list[Task]:
+    listed = list(tasks)
+    for each in listed:
+        if not isinstance(each, Task):
+            raise ConfigError(f"not a task in upstream_tasks: {each!r}", where=slug)
+    return listed
+
+
+def _snapshot(value: Any, found: list[Task]) -> Any:
+    if isinstance(value, Task):
+        found.append(value)
+        return value
+    before = len(found)
+    copied = _rebuilt(value, lambda each: _snapshot(each, found))
+    return copied if len(found) > before else value
+
+
+def _fill(value: Any, value_of: Callable[[Task], Any]) -> Any:
+    if isinstance(value, Task):
+        return value_of(value)
+    return _rebuilt(value, lambda each: _fill(each, value_of))
+
+
+def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
+    # Subclasses such as named tuples cannot be rebuilt by a rule; they count as plain values.
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind([change(each) for each in value])
+    if kind is dict:
+        return {key: change(each) for key, each in value.items()}
+    return value

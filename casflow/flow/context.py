@@ -1,0 +1,65 @@
+"""What surrounds a call: the flows that are being built here, and whether a flow is being loaded.
+
+Owns both context variables. Invariant: they belong to one thread (or asynchronous task), and
+leaving a `with` block restores what was there before it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from casflow.flow.flows import Flow
+
+_building: ContextVar[tuple[Flow, ...]] = ContextVar("casflow_building", default=())
+_loading: ContextVar[bool] = ContextVar("casflow_loading", default=False)
+
+
+def enter(flow: Flow) -> None:
+    """Make a flow the one that task calls are added to."""
+    _building.set((*_building.get(), flow))
+
+
+def leave() -> None:
+    """Go back to the flow that was being built before."""
+    _building.set(_building.get()[:-1])
+
+
+def find_flow() -> Flow | None:
+    """Return the flow that is being built here, or None."""
+    stack = _building.get()
+    return stack[-1] if stack else None
+
+
+def get_flow() -> Flow:
+    """Return the flow that is being built here.
+
+    Raises:
+        ConfigError: None is.
+    """
+    flow = find_flow()
+    if flow is None:
+        hint = "call tasks inside `with Flow(...)`, or call the task's run method"
+        raise ConfigError("a task was called outside of a flow", hint=hint)
+    return flow
+
+
+@contextmanager
+def loading_flow() -> Iterator[None]:
+    """Mark that code runs only to get at its flows: they neither run nor register themselves."""
+    token = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+def is_loading() -> bool:
+    """Tell whether code runs here only to get at its flows."""
+    return _loading.get()

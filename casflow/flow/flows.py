@@ -1,0 +1,205 @@
+"""The flow: tasks in the order of their calls.
+
+Owns `Flow`. Invariant: a task stands after every task that it needs, because a call can only be
+given tasks that are there; so the order of the calls is a topological order, and the pickled
+state of a flow is the same in every process that builds it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from casflow.errors import ConfigError
+from casflow.flow import context
+from casflow.flow.calls import Call, check_signature
+from casflow.flow.tasks import Parameter, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Executor
+
+    from casflow.flow.states import State
+    from casflow.flow.tasks import Writer
+    from casflow.registration import Registration
+
+
+class Flow:
+    """Tasks and what they need from each other.
+
+    Args:
+        name: What the flow is called; registrations of one name are versions of one flow.
+        storage: Where it is stored when it is registered.
+        result: Where the values of tasks without a result of their own are written.
+
+    Raises:
+        ConfigError: The name cannot be one.
+    """
+
+    # On the class, so that they are there, and empty, in a flow that was unpickled.
+    storage: Any = None
+    result: Writer | None = None
+
+    def __init__(self, name: str, storage: Any = None, result: Writer | None = None) -> None:
+        from casflow.reference import check_name
+
+        self.name = check_name(name)
+        self.storage = storage
+        self.result = result
+        self._calls: dict[Task, Call] = {}
+        self._named: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("storage", None)
+        state.pop("result", None)
+        return state
+
+    def __enter__(self) -> Self:
+        context.enter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        context.leave()
+
+    def __repr__(self) -> str:
+        return f"<Flow: {self.name}>"
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls, each after those that it needs."""
+        return tuple(self._calls.values())
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, each after those that it needs."""
+        return tuple(self._calls)
+
+    @property
+    def edges(self) -> tuple[tuple[Task, Task], ...]:
+        """Pairs of tasks, of which the second needs the first."""
+        return tuple((above, call.task) for call in self.calls for above in call.upstream)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return the parameters."""
+        return tuple(each for each in self._calls if isinstance(each, Parameter))
+
+    def get_tasks(self, name: str | None = None, *, slug: str | None = None) -> list[Task]:
+        """Return the tasks of a name, or of a slug; it may be none."""
+        return [
+            call.task
+            for call in self.calls
+            if name in (None, call.task.name) and slug in (None, call.slug)
+        ]
+
+    def add_task(self, task: Task) -> None:
+        """Add a task that needs no arguments, unless it is there.
+
+        Raises:
+            ConfigError: It needs arguments, or is a parameter of a name that is taken.
+        """
+        if task in self._calls:
+            return
+        if isinstance(task, Parameter) and any(
+            each.name == task.name for each in self.parameters()
+        ):
+            raise ConfigError(f"the flow has another parameter {task.name!r}", where=self.name)
+        self.add_call(task, (), {})
+
+    def add_call(
+        self,
+        task: Task,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        upstream_tasks: Iterable[Task] = (),
+    ) -> None:
+        """Add a task with its arguments, and before it the tasks in them that are not there.
+
+        Raises:
+            ConfigError: The task does not take these arguments.
+        """
+        check_signature(task, args, kwargs)
+        ordinal = self._named.get(task.name, 0) + 1
+        call = Call(task, f"{task.name}-{ordinal}", args, kwargs, upstream_tasks)
+        for above in call.upstream:
+            self.add_task(above)
+        self._named[task.name] = ordinal
+        self._calls[task] = call
+
+    def run(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        executor: Executor | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> State | None:
+        """Run every task whose upstream tasks succeeded.
+
+        Args:
+            parameters: Values by name of parameter.
+            executor: Where tasks run, those that can at once; in this thread when left out.
+            sleep: How to wait before a retry, given seconds.
+
+        Returns:
+            The flow's state: its `result` has the state of each task, by task. None when the code
+            that calls is only being loaded.
+
+        Raises:
+            ConfigError: A parameter is unknown, or has no value.
+        """
+        from casflow.flow.runner import run
+
+        if self._is_only_loaded("run"):
+            return None
+        return run(self, parameters or {}, executor, sleep)
+
+    def register(
+        self,
+        project_name: str | None = None,
+        build: bool = True,  # noqa: FBT001, FBT002 - the original's signature
+        labels: Iterable[str] | None = None,
+        idempotency_key: str | None = None,
+        **storage_options: Any,
+    ) -> Registration | None:
+        """Store the flow and tell the registry about it.
+
+        Args:
+            project_name: The project that it belongs to.
+            build: Whether to store it; its storage must hold it already when not.
+            labels: Labels of this registration.
+            idempotency_key: Names the version instead of the flow's digest.
+            **storage_options: Given to the default storage's class when the flow has no storage.
+
+        Returns:
+            What was registered, or None when the code that calls is only being loaded.
+
+        Raises:
+            ConfigError: The flow is still being built.
+        """
+        if context.find_flow() is not None:
+            hint = "call register after the `with Flow(...)` block"
+            raise ConfigError(
+                "a flow cannot be registered while one is built", where=self.name, hint=hint
+            )
+        if self._is_only_loaded("register"):
+            return None
+        from casflow.registration import register
+
+        return register(
+            self,
+            project=project_name,
+            build=build,
+            labels=labels,
+            idempotency_key=idempotency_key,
+            **storage_options,
+        )
+
+    def _is_only_loaded(self, verb: str) -> bool:
+        if not context.is_loading():
+            return False
+        import logging
+
+        logging.getLogger("casflow.flow").warning(
+            "Flow %r: %s did nothing, because its code is only being loaded", self.name, verb
+        )
+        return True

@@ -1,0 +1,106 @@
+"""Running tasks in an executor: threads, processes, a Dask cluster.
+
+Owns the seam to `concurrent.futures.Executor`. Invariant: a task is submitted when all that it
+needs has ended, and every task ends in a state, also when its worker dies or its value cannot
+travel. To other processes jobs and states travel as cloudpickle bytes, since flows are often
+made of functions that cannot be imported there.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from casflow.errors import CasflowError
+from casflow.flow.runner import attempt
+from casflow.flow.script import script_modules
+from casflow.flow.states import Failed, State
+
+if TYPE_CHECKING:
+    from casflow.flow.runner import Job, Run
+    from casflow.flow.tasks import Task
+
+
+def run_in(executor: Executor, current: Run) -> None:
+    """Run the tasks of a flow in an executor, those that can at once."""
+    order = TopologicalSorter({task: call.upstream for task, call in current.calls.items()})
+    order.prepare()
+    running: dict[Future[Any], Task] = {}
+    try:
+        while order.is_active():
+            for task in order.get_ready():
+                begun = current.begin(task)
+                if isinstance(begun, State):
+                    current.end(task, begun)
+                    order.done(task)
+                else:
+                    running[_submit(executor, begun)] = task
+            for future in _ended(running):
+                task = running.pop(future)
+                current.end(task, _outcome(future))
+                order.done(task)
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _ended(running: dict[Future[Any], Task]) -> list[Future[Any]]:
+    ended = wait(running, return_when=FIRST_COMPLETED).done if running else set()
+    return [future for future in running if future in ended]
+
+
+def _submit(executor: Executor, job: Job) -> Future[Any]:
+    try:
+        if type(executor) is ThreadPoolExecutor:
+            return executor.submit(attempt, job)
+        return executor.submit(attempt_packed, _pack(job))
+    except Exception as error:  # noqa: BLE001 - a job that cannot travel is a task that failed
+        refused: Future[Any] = Future()
+        refused.set_exception(error)
+        return refused
+
+
+def _outcome(future: Future[Any]) -> State:
+    try:
+        reply = future.result()
+        state = reply if isinstance(reply, State) else _unpack(reply)
+    except Exception as error:  # noqa: BLE001 - a worker that died is a task that failed
+        return Failed.by(error)
+    return state
+
+
+def attempt_packed(data: bytes) -> bytes:
+    """Run a packed job in a worker, and return its packed state."""
+    state = attempt(_unpack(data))
+    if state.exception is not None:
+        _note_traceback(state.exception)
+    try:
+        packed = _pack(state)
+        _unpack(packed)
+    except Exception as error:  # noqa: BLE001 - it becomes the state that can travel
+        what = f"the task ended as {state!r}, which cannot be brought back ({error!r})"
+        return _pack(Failed.by(CasflowError(what)))
+    return packed
+
+
+def _note_traceback(error: BaseException) -> None:
+    # Tracebacks do not travel, their text does.
+    from traceback import format_tb
+
+    error.add_note("In the worker:\n" + "".join(format_tb(error.__traceback__)))
+
+
+def _pack(value: Any) -> bytes:
+    import cloudpickle
+
+    for module in script_modules():
+        cloudpickle.register_pickle_by_value(module)
+    packed: bytes = cloudpickle.dumps(value)
+    return packed
+
+
+def _unpack(data: bytes) -> Any:
+    import pickle
+
+    return pickle.loads(data)

@@ -1,0 +1,207 @@
+"""Flows out of code: from the bytes of a script, or from a module.
+
+Owns how a script is executed. Invariant: what runs is exactly the bytes that were handed over,
+which the caller has verified; they run as a module of their own, never as `__main__`, and flows
+that they define neither run nor register themselves meanwhile.
+"""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+import traceback
+from importlib.util import decode_source
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from casflow.digests import digest_of, hex_of
+from casflow.errors import (
+    ConfigError,
+    DuplicateFlowError,
+    FlowModuleNotFoundError,
+    FlowNotFoundError,
+    LoadError,
+    NotAFlowError,
+)
+from casflow.flow.context import loading_flow
+from casflow.flow.flows import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MODULE_PREFIX = "_casflow_script_"
+
+
+def flows_in_script(data: bytes, *, path: str) -> dict[str, Flow]:
+    """Execute a script and return its flows by name, in the order of their definition.
+
+    Args:
+        data: The script; it is executed as it is, whatever the file at `path` holds.
+        path: What it sees as `__file__`, and what tracebacks and messages name.
+
+    Raises:
+        LoadError: It is not Python, or raised an exception.
+        DuplicateFlowError: Two of its flows have one name.
+    """
+    return _by_name(vars(_execute(data, path)).values(), path)
+
+
+def flow_from_script(data: bytes, name: str | None = None, *, path: str) -> Flow:
+    """Execute a script and return one of its flows, by name, or the only one.
+
+    Raises:
+        FlowNotFoundError: It holds no flow of that name, or none at all.
+        ConfigError: It holds several, and no name was given.
+        LoadError: It is not Python, or raised an exception.
+        DuplicateFlowError: Two of its flows have one name.
+    """
+    return _pick(flows_in_script(data, path=path), name, what="file", where=path)
+
+
+def flow_from_module(target: str, name: str | None = None) -> Flow:
+    """Import a module and return one of its flows.
+
+    Args:
+        target: `package.module`, or `package.module:attribute.of.it` for a flow, or for a
+            function that makes one.
+        name: The flow's name; may be left out when there is only one.
+
+    Raises:
+        FlowModuleNotFoundError: There is no such module.
+        FlowNotFoundError: It holds no such flow.
+        NotAFlowError: The attribute is something else.
+        ConfigError: It holds several flows, and no name was given.
+        LoadError: The module raised an exception.
+    """
+    module_name, _, attribute = target.partition(":")
+    with loading_flow():
+        module = _import(module_name)
+        if attribute:
+            return _named(_make_flow(module, attribute, target), name, target)
+    return _pick(_by_name(vars(module).values(), target), name, what="module", where=target)
+
+
+def script_modules() -> list[ModuleType]:
+    """Return the modules that scripts ran as; no other process can import them."""
+    return [each for name, each in list(sys.modules.items()) if name.startswith(MODULE_PREFIX)]
+
+
+def _execute(data: bytes, path: str) -> ModuleType:
+    code = _compile(data, path)
+    module = ModuleType(MODULE_PREFIX + hex_of(digest_of(data))[:16])
+    module.__file__ = path
+    _remember_lines(data, path)
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        with loading_flow():
+            exec(code, vars(module))  # noqa: S102 - running flows is what scripts are for
+    except BaseException as error:
+        _restore(module.__name__, before)
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise _failed(error, path) from error
+    return module
+
+
+def _compile(data: bytes, path: str) -> CodeType:
+    try:
+        return compile(data, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        where = f"{path}:{error.lineno}" if error.lineno else path
+        raise LoadError(f"the script is not valid Python ({error.msg})", where=where) from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise LoadError(f"the script is not valid Python ({error})", where=path) from error
+
+
+def _remember_lines(data: bytes, path: str) -> None:
+    # Without a time of change, linecache keeps the lines whatever becomes of the file.
+    lines = decode_source(data).splitlines(keepends=True)
+    linecache.cache[path] = (len(data), None, lines, path)
+
+
+def _restore(name: str, before: ModuleType | None) -> None:
+    if before is None:
+        sys.modules.pop(name, None)
+    else:
+        sys.modules[name] = before
+
+
+def _failed(error: BaseException, path: str) -> LoadError:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    where = f"{path}:{lines[-1]}" if lines else path
+    return LoadError(f"the script raised {_described(error)}", where=where)
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _import(name: str) -> ModuleType:
+    if not name or name.startswith("."):
+        raise ConfigError("not the name of a module", where=repr(name), hint="write package.module")
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise FlowModuleNotFoundError(
+                "no such module", where=name, hint="is its folder on the module search path?"
+            ) from error
+        raise LoadError(f"the module raised {_described(error)}", where=name) from error
+
+
+def _make_flow(module: ModuleType, attribute: str, target: str) -> Flow:
+    found: Any = module
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise FlowNotFoundError("Failed to find flow at", where=target) from error
+    if callable(found) and not isinstance(found, Flow):
+        found = _call(found, target)
+    if not isinstance(found, Flow):
+        raise NotAFlowError(f"Object at {target!r} is a {type(found).__name__}, not a Flow")
+    return found
+
+
+def _call(function: Any, target: str) -> Any:
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise LoadError(f"the function raised {_described(error)}", where=target) from error
+
+
+def _named(flow: Flow, name: str | None, target: str) -> Flow:
+    if name is not None and flow.name != name:
+        raise FlowNotFoundError(f"Flow at {target!r} is named {flow.name!r}, expected {name!r}")
+    return flow
+
+
+def _by_name(values: Iterable[Any], where: str) -> dict[str, Flow]:
+    flows: dict[str, Flow] = {}
+    for each in list(values):
+        if not isinstance(each, Flow):
+            continue
+        if flows.setdefault(each.name, each) is not each:
+            raise DuplicateFlowError(
+                f"two flows are named {each.name!r}", where=where, hint="rename one of them"
+            )
+    return flows
+
+
+def _pick(flows: dict[str, Flow], name: str | None, *, what: str, where: str) -> Flow:
+    listed = ", ".join(repr(each) for each in sorted(flows))
+    if not flows:
+        raise FlowNotFoundError(f"No flows found in {what}", where=where)
+    if name is None and len(flows) > 1:
+        raise ConfigError(
+            f"Multiple flows found in {what}", where=where, hint=f"name one of {listed}"
+        )
+    if name is not None and name not in flows:
+        raise FlowNotFoundError(
+            f"Flow {name!r} not found in {what}", where=where, hint=f"Found flows: {listed}"
+        )
+    return flows[next(iter(flows)) if name is None else name]

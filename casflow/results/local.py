@@ -1,0 +1,69 @@
+"""Results in a local folder.
+
+Owns where that folder is. Invariant: a result without a folder of its own follows the home of the
+process that uses it, so nothing of this machine is pickled with a flow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow import config
+from casflow.blobs.local import LocalBlobStore
+from casflow.errors import ConfigError
+from casflow.results.store import StoreResult
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from casflow.blobs.base import BlobStore
+
+
+class LocalResult(StoreResult):
+    """A result in a file.
+
+    Args:
+        dir: The folder; `<home>/results` when left out, and for any other folder of the home.
+        validate_dir: Whether to expand `~` and make the folder absolute.
+        **options: `location`, below the folder, and `serializer`.
+    """
+
+    def __init__(
+        self,
+        dir: str | PathLike[str] | None = None,  # noqa: A002 - the original's name
+        *,
+        validate_dir: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._dir = None if dir is None else _chosen(Path(dir), validate=validate_dir)
+
+    @property
+    def dir(self) -> str:
+        """The folder."""
+        return str(config.load().results_dir) if self._dir is None else self._dir
+
+    def _open(self) -> BlobStore:
+        return LocalBlobStore(Path(self.dir))
+
+    def _key(self, location: str) -> str:
+        path = Path(location)
+        if not path.is_absolute():
+            return location
+        try:
+            return path.relative_to(Path(self.dir).absolute()).as_posix()
+        except ValueError as error:
+            raise ConfigError(
+                "the location is outside of the result's folder", where=location, hint=self.dir
+            ) from error
+
+    def _location(self, key: str) -> str:
+        return str(Path(self.dir).absolute() / key)
+
+
+def _chosen(folder: Path, *, validate: bool) -> str | None:
+    path = folder.expanduser().absolute() if validate else folder
+    settings = config.load()
+    inside = path.is_relative_to(settings.home) and not path.is_relative_to(settings.results_dir)
+    return None if inside else str(path)

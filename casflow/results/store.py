@@ -1,0 +1,76 @@
+"""Results in a blob store.
+
+Owns everything that results in folders, buckets and containers have in common. Invariant: the
+store is opened when it is first needed, and left behind by copies that travel.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from casflow.results.base import Location, Result, render
+
+if TYPE_CHECKING:
+    from casflow.blobs.base import BlobStore
+    from casflow.results.serializers import Serializer
+
+
+class StoreResult(Result):
+    """A result in a blob store. A subclass says which, in `_open`.
+
+    Args:
+        location: As for `Result`; a key of the store.
+        serializer: As for `Result`.
+    """
+
+    def __init__(
+        self, location: Location | None = None, *, serializer: Serializer | None = None
+    ) -> None:
+        super().__init__(location, serializer=serializer)
+        self._opened: BlobStore | None = None
+
+    @abstractmethod
+    def _open(self) -> BlobStore:
+        """Return the store, connected anew."""
+
+    def _key(self, location: str) -> str:
+        """Return the key that a location stands for."""
+        return location
+
+    def _location(self, key: str) -> str:
+        """Return the location of a key, such that `_key` leads back."""
+        return key
+
+    @property
+    def store(self) -> BlobStore:
+        """The store that values are kept in."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _at(self, location: str, value: Any = None) -> Self:
+        other = super()._at(location, value)
+        other._opened = self._opened  # noqa: SLF001 - a copy in this process
+        return other
+
+    def read(self, location: str) -> Self:
+        """Return a result with the value that is kept at a location."""
+        key = self._key(location)
+        data = self.store.get(key)
+        value = self.serializer.deserialize(data, where=self.store.location(key))
+        return self._at(self._location(key), value)
+
+    def write(self, value: Any, **facts: Any) -> Self:
+        """Keep a value, and return a result with it and with its location."""
+        key = self._key(render(self.location, facts))
+        self.store.put(key, self.serializer.serialize(value))
+        return self._at(self._location(key), value)
+
+    def exists(self, location: str, **facts: Any) -> bool:
+        """Tell whether a value is kept at a location, or at the one that facts make of it."""
+        place = render(location, facts) if facts else location
+        return self.store.find(self._key(place)) is not None
