@@ -125,6 +125,10 @@ class AccessError(CasflowError):
     exit_code = 6
 
 
+class MissingSecretError(AccessError, ValueError):
+    """A secret is defined nowhere."""
+
+
 class UnavailableError(CasflowError):
     """A service or device cannot be used now; the same request may succeed later."""
 

@@ -1,0 +1,147 @@
+"""The blob store over Azure Blob Storage.
+
+Owns how the client is opened (connection string, or account address with Azure's default
+credential) and what adlfs does not offer: metadata of one's own, listings that fail when they
+should. Invariant: a creation is a conditional write (`If-None-Match: *`).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow import secrets
+from casflow.blobs.base import ObjectInfo
+from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HIDDEN_PARTS = ("AccountKey", "SharedAccessSignature")
+
+
+class AzureBlobStore(FsspecBlobStore):
+    """Bytes by key in a container.
+
+    Args:
+        container: Name of the container.
+        connection: A connection string, or the account's address (`https://<account>.blob…`),
+            which is used with Azure's default credential.
+    """
+
+    def __init__(self, container: str, connection: str) -> None:
+        secrets.remember(connection)
+        address = account_address(connection)
+        url = f"{address}/{container}"
+        super().__init__(partial(open_filesystem, connection), container, url)
+
+    def _call(self, client: Any, operation: str, *args: Any, **options: Any) -> Any:
+        from fsspec.asyn import sync
+
+        return sync(self.fs.loop, getattr(client, operation), *args, **options)
+
+    def _container(self) -> Any:
+        return self.fs.service_client.get_container_client(self._root.partition("/")[0])
+
+    def _blob(self, path: str) -> Any:
+        container, key, _ = self.fs.split_path(path)
+        return self.fs.service_client.get_blob_client(container, key)
+
+    def _look(self, key: str, path: str) -> ObjectInfo | None:
+        found = self._call(self._blob(path), "get_blob_properties")
+        return ObjectInfo(key, found.size, seconds(found.last_modified))
+
+    def _mark_of(self, path: str) -> str | None:
+        mark: str | None = self._call(self._blob(path), "get_blob_properties").metadata.get(MARK)
+        return mark
+
+    def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
+        self._upload(path, data, overwrite=False, metadata={MARK: mark})
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        self._upload(path, data, overwrite=True)
+
+    def _upload(self, path: str, data: bytes | Path, **options: Any) -> None:
+        with ExitStack() as stack:
+            body = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
+            self._call(self._blob(path), "upload_blob", body, max_concurrency=PARALLEL, **options)
+
+    def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        root = self.fs.split_path(f"{self._root}/")[1]
+        pages = self._container().list_blobs(name_starts_with=root + prefix).by_page()
+        while (page := self._call(_Pages(pages), "following")) is not None:
+            for each in page:
+                yield ObjectInfo(each.name[len(root) :], each.size, seconds(each.last_modified))
+
+
+class _Pages:
+    """A listing of the asynchronous client, page by page."""
+
+    def __init__(self, pages: Any) -> None:
+        self._pages = pages
+
+    async def following(self) -> list[Any] | None:
+        try:
+            page = await anext(self._pages)
+        except StopAsyncIteration:
+            return None
+        return [each async for each in page]
+
+
+def account_address(connection: str) -> str:
+    """Return the address of the account that a connection string is for."""
+    if connection.startswith(("http://", "https://")):
+        return connection.partition("?")[0].rstrip("/")
+    parts = _parts(connection)
+    if "BlobEndpoint" in parts:
+        return parts["BlobEndpoint"].partition("?")[0].rstrip("/")
+    protocol = parts.get("DefaultEndpointsProtocol", "https")
+    suffix = parts.get("EndpointSuffix", "core.windows.net")
+    return f"{protocol}://{parts.get('AccountName', 'unknown')}.blob.{suffix}"
+
+
+def _parts(connection: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in connection.split(";") if part)
+    return {name.strip(): value for name, _, value in pairs}
+
+
+def open_filesystem(connection: str) -> Any:
+    """Return an adlfs filesystem that caches nothing, with a client of our own in it.
+
+    Raises:
+        ImportError: The extra is not installed.
+    """
+    from adlfs import AzureBlobFileSystem
+
+    filesystem = AzureBlobFileSystem(
+        account_name="unused", anon=True, use_listings_cache=False, skip_instance_cache=True
+    )
+    filesystem.service_client = _client(connection)
+    return filesystem
+
+
+def _client(connection: str) -> Any:
+    from azure.storage.blob import ExponentialRetry
+    from azure.storage.blob.aio import BlobServiceClient
+
+    options: dict[str, Any] = {
+        # The library's own first pause is 15 seconds.
+        "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=4),
+        "max_block_size": PIECE,
+        "max_single_put_size": 2 * PIECE,
+        "max_single_get_size": PIECE,
+        "max_chunk_get_size": PIECE,
+    }
+    parts = _parts(connection)
+    secrets.remember([parts.get(name) for name in _HIDDEN_PARTS])
+    if any(name in parts for name in (*_HIDDEN_PARTS, "UseDevelopmentStorage")):
+        return BlobServiceClient.from_connection_string(connection, **options)
+    return BlobServiceClient(account_address(connection), _default_credential(), **options)
+
+
+def _default_credential() -> Any:
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()

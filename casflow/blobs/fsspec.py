@@ -1,0 +1,244 @@
+"""A blob store over any fsspec filesystem; the clouds' stores are small subclasses of it.
+
+Owns what the object stores have in common: fresh answers, creation with one winner, transfers in
+pieces, one filesystem per process. Invariant: no listing cache is ever asked; a lost answer never
+makes a writer lose its own object or win somebody else's, because each creation leaves its own
+mark on the object and, when in doubt, looks whose mark is there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow.blobs.base import BlobStore, ObjectInfo, check_key
+from casflow.blobs.failures import ContendedError, RangeError, translate
+from casflow.errors import (
+    CasflowError,
+    ConfigError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PIECE = 8 * 2**20  # bytes of one request of a big transfer
+PARALLEL = 4  # requests of a big transfer that are under way at once
+MARK = "casflow_writer"  # name of the metadata that tells who created an object
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
+_one_creates = Lock()
+
+
+class FsspecBlobStore(BlobStore):
+    """Bytes by key under one root of an fsspec filesystem.
+
+    Args:
+        filesystem: The filesystem, or a function (picklable, if the store shall be) that opens it.
+        root: Path of the root in it: a folder, or a bucket with or without a prefix.
+        url: Where the root is, for messages; must hold no credential.
+    """
+
+    def __init__(self, filesystem: Any | Callable[[], Any], root: str, url: str) -> None:
+        self.url = url
+        self._root = root.rstrip("/")
+        self._open = filesystem if callable(filesystem) else _reopener(filesystem)
+        self._process: int | None = None
+        self._filesystem: Any = None
+
+    @property
+    def fs(self) -> Any:
+        """The filesystem of this process; one opened before a fork is not used after it."""
+        if self._process != os.getpid():
+            with self._border(self.url):
+                self._filesystem = self._open()
+            self._process = os.getpid()
+        return self._filesystem
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_process": None, "_filesystem": None}
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        with self._border(self.location(key)):
+            return self._read(self._path(key))
+
+    def copy_to(self, key: str, target: BinaryIO) -> None:
+        """Write an object's bytes to a file, in pieces, in constant memory."""
+        with self._border(self.location(key)):
+            first = self._first_piece(self._path(key))
+        target.write(first)
+        if len(first) < PIECE:
+            return
+        info = self.find(key)
+        if info is None:
+            raise NotFoundError("the object went away", where=self.location(key))
+        for start in range(PIECE, info.size, PIECE * PARALLEL):
+            self._copy_pieces(
+                key,
+                range(start, min(start + PIECE * PARALLEL, info.size), PIECE),
+                info.size,
+                target,
+            )
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None when there is none."""
+        try:
+            with self._border(self.location(key)):
+                return self._look(key, self._path(key))
+        except NotFoundError:
+            return None
+
+    def create(self, key: str, data: bytes | Path) -> None:
+        """Write an object that must not exist yet: whole or not at all, and one winner only."""
+        path, mark = self._path(key), token_hex(16)
+        for pause in (*_PAUSES, None):
+            try:
+                with self._border(self.location(key)):
+                    return self._write_new(path, data, mark)
+            except (ConflictError, NotFoundError, UnavailableError) as error:
+                if self._is_marked(path, mark):
+                    return None
+                if isinstance(error, NotFoundError):
+                    raise self._rootless() from error
+                if pause is None or not isinstance(error, ContendedError):
+                    raise
+                time.sleep(pause)
+        return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all, over what may be there."""
+        try:
+            with self._border(self.location(key)):
+                self._overwrite(self._path(key), data)
+        except NotFoundError as error:
+            raise self._rootless() from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+        try:
+            with self._border(self.location(key)):
+                self.fs.rm_file(self._path(key))
+        except NotFoundError:
+            return
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, in the order of their keys."""
+        try:
+            with self._border(self.location(prefix)):
+                yield from self._entries(prefix)
+        except NotFoundError as error:
+            raise self._rootless() from error
+
+    # What a cloud's store replaces.
+
+    def _read(self, path: str) -> bytes:
+        data: bytes = self.fs.cat_file(path)
+        return data
+
+    def _look(self, key: str, path: str) -> ObjectInfo | None:
+        info = self.fs.info(path)
+        return None if info["type"] == "directory" else _described(key, info)
+
+    def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
+        """Create an object exclusively; `mark` is for filesystems whose answers can get lost."""
+        del mark
+        with _one_creates:  # in this process; a filesystem without a service has no more to offer
+            self._send(path, data, mode="create")
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        self._send(path, data)
+
+    def _mark_of(self, path: str) -> str | None:
+        """Return the mark of whoever created an object."""
+        del path
+        return None
+
+    def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        folder = self._root + "/" + prefix.rpartition("/")[0]
+        try:
+            found = self.fs.find(folder.rstrip("/"), detail=True)
+        except FileNotFoundError:
+            return
+        keys = {str(path).lstrip("/")[len(self._root.lstrip("/")) + 1 :]: path for path in found}
+        for key in sorted(key for key in keys if key.startswith(prefix)):
+            yield _described(key, found[keys[key]])
+
+    # What they share.
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{check_key(key)}"
+
+    def _send(self, path: str, data: bytes | Path, **options: Any) -> None:
+        if isinstance(data, Path):
+            self.fs.put_file(str(data), path, **options)
+        else:
+            self.fs.pipe_file(path, data, **options)
+
+    def _first_piece(self, path: str) -> bytes:
+        try:
+            with self._border(path):
+                data: bytes = self.fs.cat_file(path, start=0, end=PIECE)
+        except RangeError:
+            return b""
+        return data
+
+    def _copy_pieces(self, key: str, starts: range, size: int, target: BinaryIO) -> None:
+        ends = [min(start + PIECE, size) for start in starts]
+        with self._border(self.location(key)):
+            paths = [self._path(key)] * len(starts)
+            pieces = self.fs.cat_ranges(paths, list(starts), ends, on_error="raise")
+        for start, end, piece in zip(starts, ends, pieces, strict=True):
+            if len(piece) != end - start:
+                raise UnavailableError("the answer is cut short", where=self.location(key))
+            target.write(piece)
+
+    def _is_marked(self, path: str, mark: str) -> bool:
+        try:
+            with self._border(path):
+                return self._mark_of(path) == mark
+        except CasflowError:
+            return False
+
+    def _rootless(self) -> ConfigError:
+        hint = "create it or correct its name"
+        return ConfigError("there is no such bucket or container", where=self.url, hint=hint)
+
+    @contextmanager
+    def _border(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except (CasflowError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise translate(error, where=where) from error
+
+
+def _reopener(filesystem: Any) -> Callable[[], Any]:
+    fresh = {"use_listings_cache": False, "skip_instance_cache": True}
+    options = {**filesystem.storage_options, **fresh}
+    return partial(type(filesystem), *filesystem.storage_args, **options)
+
+
+def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
+    names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+    moment = next((info[name] for name in names if info.get(name)), 0.0)
+    return ObjectInfo(key, int(info["size"]), seconds(moment))
+
+
+def seconds(moment: Any) -> float:
+    """Return a moment as seconds since the epoch: a number, a `datetime`, or ISO 8601."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if isinstance(moment, datetime):
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return aware.timestamp()
+    return float(moment)

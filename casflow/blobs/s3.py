@@ -1,0 +1,125 @@
+"""The blob store over S3 and what speaks its protocol.
+
+Owns how the client is opened (boto3's own chain of credentials, the `AWS_CREDENTIALS` secret, the
+options of the user) and the requests that s3fs makes two of where one will do. Invariant: a
+creation is a conditional write (`If-None-Match: *`), for one request and for many parts alike.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow import secrets
+from casflow.blobs.base import ObjectInfo
+from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MOST_PARTS = 10_000  # of one upload; the service's limit
+_TRIES = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
+
+
+class S3BlobStore(FsspecBlobStore):
+    """Bytes by key in a bucket.
+
+    Args:
+        bucket: Name of the bucket.
+        client_options: Arguments of boto3's client, and `profile_name`.
+        upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        client_options: Mapping[str, Any] | None = None,
+        upload_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        options = dict(client_options or {})
+        super().__init__(partial(open_filesystem, options), bucket, f"s3://{bucket}")
+        self._upload_options = dict(upload_options or {})
+
+    def _read(self, path: str) -> bytes:
+        # With more than one connection s3fs asks for the size first.
+        data: bytes = self.fs.cat_file(path, max_concurrency=1)
+        return data
+
+    def _head(self, path: str) -> dict[str, Any]:
+        bucket, key, _ = self.fs.split_path(path)
+        answer: dict[str, Any] = self.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        return answer
+
+    def _look(self, key: str, path: str) -> ObjectInfo | None:
+        head = self._head(path)
+        return ObjectInfo(key, head["ContentLength"], seconds(head["LastModified"]))
+
+    def _mark_of(self, path: str) -> str | None:
+        mark: str | None = self._head(path).get("Metadata", {}).get(MARK)
+        return mark
+
+    def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
+        metadata = {**self._upload_options.get("Metadata", {}), MARK: mark}
+        options = {**self._upload_options, "Metadata": metadata}
+        self._send(path, data, mode="create", **_parts(data), **options)
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        self._send(path, data, **_parts(data), **self._upload_options)
+
+    def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        bucket, root, _ = self.fs.split_path(f"{self._root}/")
+        request = {"Bucket": bucket, "Prefix": root + prefix}
+        while True:
+            page = self.fs.call_s3("list_objects_v2", **request)
+            for each in page.get("Contents", ()):
+                key = each["Key"][len(root) :]
+                yield ObjectInfo(key, each["Size"], seconds(each["LastModified"]))
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _parts(data: bytes | Path) -> dict[str, int]:
+    size = data.stat().st_size if isinstance(data, Path) else len(data)
+    return {
+        "chunksize": max(PIECE, math.ceil(size / MOST_PARTS)),
+        "max_concurrency": PARALLEL,
+    }
+
+
+def open_filesystem(client_options: Mapping[str, Any]) -> Any:
+    """Return an s3fs filesystem that caches nothing.
+
+    Raises:
+        ImportError: The extra is not installed.
+    """
+    from s3fs import S3FileSystem
+
+    options = {**client_options, **_given_credentials()}
+    secrets.remember([options.get(name) for name in _SECRET_OPTIONS])
+    session = {"profile": profile} if (profile := options.pop("profile_name", None)) else {}
+    config = options.pop("config", None)
+    filesystem = S3FileSystem(
+        client_kwargs=options,
+        config_kwargs=dict(getattr(config, "_user_provided_options", None) or {}),
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        **session,
+    )
+    filesystem.retries = _TRIES
+    return filesystem
+
+
+_SECRET_OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+
+
+def _given_credentials() -> dict[str, str]:
+    """Return the options that the `AWS_CREDENTIALS` secret stands for."""
+    given = secrets.decoded(secrets.find("AWS_CREDENTIALS"))
+    if not isinstance(given, dict):
+        return {}
+    names = ("ACCESS_KEY", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+    found = {option: given.get(name) for option, name in zip(_SECRET_OPTIONS, names, strict=True)}
+    return {option: value for option, value in found.items() if value is not None}
