@@ -1,1 +1,99 @@
-"""To be filled."""
+"""The command line: argv in, text or JSON out.
+
+Owns everything that prints or exits. Invariant: data goes to standard output, everything else to
+standard error; an error is one line and the exit code that its class documents, never a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow.errors import CasflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "agent": "casflow.cli.agent:agent",
+    "cache": "casflow.cli.cache:cache",
+    "config": "casflow.cli.settings:config",
+    "demo": "casflow.cli.demo:demo",
+    "ls": "casflow.cli.show:ls",
+    "register": "casflow.cli.register:register",
+    "run": "casflow.cli.run:run",
+    "runs": "casflow.cli.runs:runs",
+    "show": "casflow.cli.show:show",
+    "verify": "casflow.cli.verify:verify",
+}
+"""Where each command is; it is imported only when it is called or its help is asked for."""
+
+_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return one command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="casflow")
+@click.option("-v", "--verbose", count=True, help="Tell more on standard error; twice for all.")
+def casflow(verbose: int) -> None:
+    """Content-addressed storage for workflow flows, with a local cache.
+
+    Exit codes: 0 done, 1 failed, 2 wrong request, 3 not found, 4 damaged, 5 conflict, 6 no
+    access, 7 unavailable now, 130 interrupted.
+    """
+    levels = {0: logging.WARNING, 1: logging.INFO}
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=levels.get(verbose, logging.DEBUG),
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code: Any = casflow.main(arguments, prog_name="casflow", standalone_mode=False)
+    except CasflowError as error:
+        return _complain(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", _INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last border: a person reads this
+        logging.getLogger("casflow").debug("unexpected error", exc_info=True)
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return _complain(f"unexpected {line}; casflow -vv shows where", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(line: str, code: int) -> int:
+    click.echo(f"error: {line}", err=True)
+    return code

@@ -1,0 +1,107 @@
+"""`casflow cache`: this machine's cache."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from casflow import cache as caches
+from casflow.cli.output import json_option, note, short, show_json, show_table, size, working
+from casflow.config import parse_size
+from casflow.errors import IntegrityError
+
+
+@click.group()
+def cache() -> None:
+    """Look at this machine's cache, and clean it."""
+
+
+@cache.command("dir")
+@json_option
+def folder(as_json: bool) -> None:
+    """Print the cache's folder."""
+    path = str(caches.default().root)
+    if as_json:
+        show_json({"dir": path})
+    else:
+        click.echo(path)
+
+
+@cache.command("size")
+@json_option
+def how_much(as_json: bool) -> None:
+    """Print how much is kept, and how much may be."""
+    kept = caches.default()
+    used = kept.size()
+    if as_json:
+        show_json({"bytes": used, "limit": kept.limit})
+    else:
+        click.echo(f"{size(used)} of {size(kept.limit)}")
+
+
+@cache.command("ls")
+@json_option
+def listed(as_json: bool) -> None:
+    """List what is kept, least recently used first."""
+    entries = caches.default().entries()
+    rows = [
+        {
+            "digest": each.digest,
+            "bytes": each.size,
+            "used": datetime.fromtimestamp(each.used).astimezone().isoformat(timespec="seconds"),
+            "pinned": each.pinned,
+        }
+        for each in entries
+    ]
+    if as_json:
+        show_json(rows)
+    elif rows:
+        cells = [
+            (short(str(row["digest"])), size(entry.size), row["used"], "yes" if entry.pinned else "")
+            for row, entry in zip(rows, entries, strict=True)
+        ]
+        show_table(["digest", "size", "last use", "pinned"], cells)
+    else:
+        note("the cache is empty")
+
+
+@cache.command()
+@json_option
+def verify(as_json: bool) -> None:
+    """Read every file and remove what is damaged; it is downloaded again when it is needed."""
+    with working("verifying the cache"):
+        damaged = caches.default().verify()
+    if as_json:
+        show_json({"damaged": damaged})
+    elif not damaged:
+        click.echo("the cache is whole")
+    if damaged:
+        raise IntegrityError(f"{len(damaged)} damaged files were removed", where=damaged[0])
+
+
+@cache.command()
+@click.option("--limit", help="What may stay, such as 500MB.  [default: nine tenths of the limit]")
+@json_option
+def prune(limit: str | None, as_json: bool) -> None:
+    """Remove what was used least recently until the rest fits."""
+    kept = caches.default()
+    allowed = kept.limit * 9 // 10 if limit is None else parse_size(limit, where="--limit")
+    removed = kept.prune(allowed)
+    _freed(len(removed), sum(each.size for each in removed), as_json=as_json)
+
+
+@cache.command()
+@json_option
+def clean(as_json: bool) -> None:
+    """Remove everything."""
+    kept = caches.default()
+    count = len(kept.entries())
+    _freed(count, kept.clean(), as_json=as_json)
+
+
+def _freed(count: int, freed: int, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"removed": count, "freed_bytes": freed})
+    else:
+        click.echo(f"removed {count} files, {size(freed)}")

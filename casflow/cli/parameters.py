@@ -1,0 +1,55 @@
+"""Options that name a version of a flow and its parameters.
+
+Owns how `-P name=value` is read: a value that is JSON is that JSON, any other is text.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Command = Any
+
+
+def version_options(command: Command) -> Command:
+    """Add the options that name a version and its parameters to a command."""
+    options: list[Callable[[Command], Command]] = [
+        click.option("--project", help="Project of the flow.  [default: default]"),
+        click.option("--version", "number", type=int, help="Version.  [default: the latest]"),
+        click.option("--digest", help="Digest of the version."),
+        click.option("-P", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return parameters by name.
+
+    Raises:
+        ConfigError: One is not `name=value`, or is given twice.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError("not a parameter", where=repr(pair), hint="write it as name=value")
+        if name in parsed:
+            raise ConfigError("a parameter is given twice", where=name)
+        parsed[name] = _value(value)
+    return parsed
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,124 @@
+"""`casflow register`: flows of a script or a module become versions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from casflow.cli.output import json_option, note, short, show_json, size, working
+from casflow.errors import CasflowError, ConfigError, os_errors
+from casflow.flow.script import flows_in_module, flows_in_script
+from casflow.registration import (
+    Registration,
+    Registry,
+    Request,
+    provide_storage,
+    register_together,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from casflow.flow import Flow
+    from casflow.storage.base import Storage
+
+
+@click.command()
+@click.option("-p", "--path", type=click.Path(path_type=Path), help="Script that makes the flows.")
+@click.option("-m", "--module", help="Module that holds the flows, or `module:attribute`.")
+@click.option("-n", "--name", "names", multiple=True, help="Only the flow of this name.")
+@click.option("-l", "--label", "labels", multiple=True, help="A label, besides the storage's own.")
+@click.option("--project", help="Project to register in.  [default: default]")
+@click.option("--force", is_flag=True, help="Make a new version even when nothing changed.")
+@click.option("--as-script", is_flag=True, help="Store the script instead of a pickle.")
+@json_option
+def register(
+    path: Path | None,
+    module: str | None,
+    names: tuple[str, ...],
+    labels: tuple[str, ...],
+    project: str | None,
+    force: bool,
+    as_script: bool,
+    as_json: bool,
+) -> int:
+    """Store flows and record their versions; what is unchanged is left as it is."""
+    from casflow import config
+
+    request = Request.checked(project, labels, force=force)
+    flows = _chosen(_flows(path, module, as_script=as_script), names, path or module)
+    done: list[Registration] = []
+    failed: list[CasflowError] = []
+    with Registry(config.load().registry) as registry, working("registering"):
+        for storage, together in _by_storage(flows, path if as_script else None):
+            try:
+                done += register_together(storage, together, request, registry)
+            except CasflowError as error:
+                failed.append(error)
+    _show(done, as_json=as_json)
+    return _complain(failed)
+
+
+def _flows(path: Path | None, module: str | None, *, as_script: bool) -> dict[str, Flow]:
+    if (path is None) == (module is None):
+        raise ConfigError("name either a script with --path or a module with --module")
+    if path is None:
+        if as_script:
+            raise ConfigError("only a script can be stored as a script", hint="use --path")
+        sys.path.insert(0, str(Path.cwd()))
+        return flows_in_module(str(module))
+    path = path.absolute()
+    with os_errors(path):
+        data = path.read_bytes()
+    sys.path.insert(0, str(path.parent))  # as when Python runs the script
+    return flows_in_script(data, path=str(path))
+
+
+def _chosen(flows: dict[str, Flow], names: Iterable[str], where: object) -> list[Flow]:
+    from casflow.flow.script import flow_named
+
+    if not names:
+        return list(flows.values())
+    return [flow_named(flows, name, what="file", where=str(where)) for name in names]
+
+
+def _by_storage(flows: list[Flow], script: Path | None) -> list[tuple[Storage, list[Flow]]]:
+    """Group flows by their storage object, so that each is built once."""
+    groups: dict[int, tuple[Storage, list[Flow]]] = {}
+    for flow in flows:
+        if script is not None:
+            _store_as_script(flow, script)
+        storage = provide_storage(flow)
+        groups.setdefault(id(storage), (storage, []))[1].append(flow)
+    return list(groups.values())
+
+
+def _store_as_script(flow: Flow, script: Path) -> None:
+    if flow.storage is None:
+        from casflow.storage.local import Local
+
+        flow.storage = Local(path=script, stored_as_script=True)
+    else:
+        flow.storage.store_script(script)
+
+
+def _show(done: list[Registration], *, as_json: bool) -> None:
+    if as_json:
+        show_json([each.to_dict() for each in done])
+        return
+    for each in done:
+        click.echo(
+            f"{each.flow}: {each.status}, version {each.version}, {short(each.digest)}, "
+            f"{size(each.uploaded_bytes)} uploaded\n  {each.location}"
+        )
+
+
+def _complain(failed: list[CasflowError]) -> int:
+    for error in failed[:-1]:
+        note(f"error: {error}")
+    if failed:
+        raise failed[-1]
+    return 0

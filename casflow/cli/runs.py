@@ -1,0 +1,129 @@
+"""`casflow runs`: what waits, runs and has run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow import config
+from casflow.cli.output import json_option, note, show_fields, show_json, show_table
+from casflow.cli.parameters import parse_parameters, version_options
+from casflow.registry import Registry, RunState
+
+if TYPE_CHECKING:
+    from casflow.registry import Run
+
+
+@click.group()
+def runs() -> None:
+    """Ask for runs and look at them."""
+
+
+@runs.command()
+@click.argument("name")
+@version_options
+@click.option("-l", "--label", "labels", multiple=True, help="Instead of the version's own.")
+@json_option
+def create(
+    name: str,
+    project: str | None,
+    number: int | None,
+    digest: str | None,
+    parameters: tuple[str, ...],
+    labels: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Ask for a run of a flow; an agent with its labels takes it."""
+    values = parse_parameters(parameters)
+    with _registry() as registry:
+        version = registry.get_version(project, name, number, digest)
+        run = registry.create_run(version, parameters=values, labels=labels or None)
+    _show(run, as_json=as_json)
+
+
+@runs.command("ls")
+@click.option("--state", type=click.Choice([*RunState], case_sensitive=False))
+@click.option("--flow", help="Only runs of this flow.")
+@click.option("--project", help="Only runs of this project.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@json_option
+def listed(
+    state: str | None, flow: str | None, project: str | None, limit: int, as_json: bool
+) -> None:
+    """List runs, newest first."""
+    wanted = None if state is None else RunState(state)
+    with _registry() as registry:
+        found = registry.runs(state=wanted, flow=flow, project=project, limit=limit)
+    if as_json:
+        show_json([_form(each) for each in found])
+    elif found:
+        show_table(
+            ["run", "flow", "version", "state", "created", "message"],
+            [
+                (
+                    each.id,
+                    each.flow,
+                    each.version,
+                    each.state,
+                    each.created.isoformat(timespec="seconds"),
+                    each.message,
+                )
+                for each in found
+            ],
+        )
+    else:
+        note("no runs")
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@json_option
+def show(run_id: int, as_json: bool) -> None:
+    """Show one run."""
+    with _registry() as registry:
+        run = registry.get_run(run_id)
+    _show(run, as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@json_option
+def cancel(run_id: int, as_json: bool) -> None:
+    """Cancel a run that waits or runs."""
+    with _registry() as registry:
+        run = registry.cancel(registry.get_run(run_id))
+    _show(run, as_json=as_json)
+
+
+def _registry() -> Registry:
+    return Registry(config.load().registry)
+
+
+def _show(run: Run, *, as_json: bool) -> None:
+    if as_json:
+        show_json(_form(run))
+    else:
+        show_fields({key: value for key, value in _form(run).items() if value not in (None, {}, [])})
+
+
+def _form(run: Run) -> dict[str, Any]:
+    moments = ("scheduled", "created", "started", "ended")
+    form: dict[str, Any] = {
+        "run": run.id,
+        "project": run.project,
+        "flow": run.flow,
+        "version": run.version,
+        "digest": run.digest,
+        "state": str(run.state),
+        "message": run.message,
+        "parameters": dict(run.parameters),
+        "labels": list(run.labels),
+        "agent": run.agent,
+        "attempt": run.attempt,
+        "outcome": None if run.outcome is None else dict(run.outcome),
+    }
+    for name in moments:
+        moment = getattr(run, name)
+        form[name] = None if moment is None else moment.isoformat()
+    return form

@@ -1,0 +1,36 @@
+"""`casflow config`: the settings, and where each comes from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import click
+
+from casflow import config as settings
+from casflow.cli.output import json_option, show_json, show_table
+
+
+@click.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command()
+@json_option
+def show(as_json: bool) -> None:
+    """Show every setting and where it comes from."""
+    from casflow.secrets import redact
+
+    loaded = settings.load()
+    names = [each.name for each in fields(loaded) if each.name != "origins"]
+    values = {name: _plain(getattr(loaded, name)) for name in names}
+    values["registry"] = redact(str(values["registry"]))
+    rows = [(name, value, loaded.origins[name]) for name, value in values.items()]
+    if as_json:
+        show_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
+    else:
+        show_table(["setting", "value", "from"], rows)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | bool) else str(value)

@@ -1,0 +1,100 @@
+"""`casflow ls` and `casflow show`: what is registered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow import config
+from casflow.cli.output import json_option, note, short, show_fields, show_json, show_table
+from casflow.registry import Registry
+
+if TYPE_CHECKING:
+    from casflow.registry import Version
+
+
+@click.command()
+@click.option("--project", help="Only flows of this project.")
+@json_option
+def ls(project: str | None, as_json: bool) -> None:
+    """List the latest version of every flow."""
+    with Registry(config.load().registry) as registry:
+        versions = registry.flows(project)
+    if as_json:
+        show_json([_form(each) for each in versions])
+    elif versions:
+        _table(versions)
+    else:
+        note("no flow is registered")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--project", help="Project of the flow.  [default: default]")
+@click.option("--environment", is_flag=True, help="Show what the latest version was built with.")
+@json_option
+def show(name: str, project: str | None, environment: bool, as_json: bool) -> None:
+    """Show a flow and its versions, newest first."""
+    with Registry(config.load().registry) as registry:
+        versions = registry.versions(project, name)
+    if environment:
+        _show_environment(versions[0], as_json=as_json)
+    elif as_json:
+        show_json([_form(each) for each in versions])
+    else:
+        latest = versions[0]
+        show_fields(
+            {
+                "flow": latest.flow,
+                "project": latest.project,
+                "storage": latest.storage.get("type"),
+                "location": latest.location,
+                "digest": latest.digest,
+            }
+        )
+        _table(versions)
+
+
+def _show_environment(version: Version, *, as_json: bool) -> None:
+    reference = version.reference or {}
+    environment: dict[str, Any] = dict(reference.get("environment", {}))
+    if as_json:
+        show_json(environment)
+        return
+    for name, value in environment.items():
+        if isinstance(value, dict):
+            show_fields({name: f"{len(value)} entries"})
+            show_fields({f"  {key}": each for key, each in value.items()})
+        else:
+            show_fields({name: value})
+
+
+def _table(versions: list[Version]) -> None:
+    show_table(
+        ["project", "flow", "version", "digest", "created", "labels"],
+        [
+            (
+                each.project,
+                each.flow,
+                each.number,
+                short(each.digest),
+                each.created.isoformat(timespec="seconds"),
+                ", ".join(each.labels),
+            )
+            for each in versions
+        ],
+    )
+
+
+def _form(version: Version) -> dict[str, Any]:
+    return {
+        "project": version.project,
+        "flow": version.flow,
+        "version": version.number,
+        "digest": version.digest,
+        "location": version.location,
+        "labels": list(version.labels),
+        "created": version.created.isoformat(),
+        "storage": dict(version.storage),
+    }
