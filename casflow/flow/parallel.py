@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.errors import CasflowError
 from casflow.flow.runner import attempt
-from casflow.flow.script import script_modules
 from casflow.flow.states import Failed, State
 
 if TYPE_CHECKING:
@@ -94,8 +93,6 @@ def _note_traceback(error: BaseException) -> None:
 def _pack(value: Any) -> bytes:
     import cloudpickle
 
-    for module in script_modules():
-        cloudpickle.register_pickle_by_value(module)
     packed: bytes = cloudpickle.dumps(value)
     return packed
 

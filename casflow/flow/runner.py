@@ -49,7 +49,7 @@ class Job:
         self.slug = call.slug
         self.args, self.kwargs = arguments
         self.result = result
-        self.facts = {**facts, "task_name": call.task.name, "task_slug": call.slug}
+        self.facts = facts
         self.sleep = sleep
 
 
@@ -72,8 +72,14 @@ class Run:
         if failed:
             return TriggerFailed(f"not run, because {', '.join(failed)} failed")
         arguments = call.arguments(lambda each: self.states[each].result)
-        facts = {"flow_name": self.flow.name, "parameters": self.values}
-        return Job(call, arguments, task.result or self.flow.result, facts, self.sleep)
+        return Job(call, arguments, *self._writing(call), self.sleep)
+
+    def _writing(self, call: Call) -> tuple[Writer | None, dict[str, Any]]:
+        result = call.task.result or self.flow.result
+        if result is None:  # then jobs need not carry the parameters
+            return None, {}
+        names = {"task_name": call.task.name, "task_slug": call.slug}
+        return result, {"flow_name": self.flow.name, "parameters": self.values, **names}
 
     def end(self, task: Task, state: State) -> None:
         """Keep the state of a task."""

@@ -82,18 +82,16 @@ def flow_from_module(target: str, name: str | None = None) -> Flow:
     return _pick(_by_name(vars(module).values(), target), name, what="module", where=target)
 
 
-def script_modules() -> list[ModuleType]:
-    """Return the modules that scripts ran as; no other process can import them."""
-    return [each for name, each in list(sys.modules.items()) if name.startswith(MODULE_PREFIX)]
-
-
 def _execute(data: bytes, path: str) -> ModuleType:
+    from cloudpickle import register_pickle_by_value
+
     code = _compile(data, path)
     module = ModuleType(MODULE_PREFIX + hex_of(digest_of(data))[:16])
     module.__file__ = path
     _remember_lines(data, path)
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module
+    register_pickle_by_value(module)  # no other process can import it
     try:
         with loading_flow():
             exec(code, vars(module))  # noqa: S102 - running flows is what scripts are for

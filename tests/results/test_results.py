@@ -1,0 +1,223 @@
+"""Results: locations, serializers, folders, and values that were damaged."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from casflow.blobs.local import LocalBlobStore
+from casflow.errors import (
+    CasflowError,
+    ConfigError,
+    IntegrityError,
+    LoadError,
+    NotFoundError,
+)
+from casflow.flow import Flow, task
+from casflow.results import JSONSerializer, LocalResult, PickleSerializer, Result, StoreResult
+
+MOMENT = datetime(2026, 11, 22, 23, 38, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def result(tmp_path):
+    return LocalResult(tmp_path / "results")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CASFLOW_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_what_was_written_is_read(result):
+    written = result.write({"a": [1, 2]})
+    assert written.value == {"a": [1, 2]}
+    assert result.read(written.location).value == {"a": [1, 2]}
+    assert Path(written.location).is_file()
+
+
+def test_the_result_itself_stays_as_it_is(result):
+    before = result.location
+    written = result.write(1)
+    assert written is not result
+    assert (result.location, result.value) == (before, None)
+
+
+def test_the_default_location_is_by_day_and_unique(result):
+    one, two = result.write(1, date=MOMENT), result.write(1, date=MOMENT)
+    assert one.location != two.location
+    assert re.search(r"/2026/11/22/[0-9a-f-]{36}\.casflow_result$", one.location)
+
+
+def test_the_random_part_can_be_given(result):
+    assert result.write(1, date=MOMENT, uuid="u").location.endswith("/2026/11/22/u.casflow_result")
+
+
+def test_a_location_is_a_template_or_a_function(tmp_path):
+    template = LocalResult(tmp_path, location="{flow_name}/{parameters[n]}-{today}.bin")
+    written = template.write(1, flow_name="f", parameters={"n": 7}, date=MOMENT)
+    assert written.location == str(tmp_path / "f/7-2026-11-22.bin")
+    function = LocalResult(tmp_path, location=lambda task_slug, **_: f"of/{task_slug}")
+    assert function.write(1, task_slug="add-1").location == str(tmp_path / "of/add-1")
+
+
+def test_a_location_is_read_as_key_and_as_path(tmp_path):
+    result = LocalResult(tmp_path, location="a/b")
+    result.write(5)
+    assert result.read("a/b").value == 5
+    assert result.read(str(tmp_path / "a/b")).location == str(tmp_path / "a/b")
+
+
+def test_exists_takes_a_location_or_a_template(tmp_path):
+    result = LocalResult(tmp_path / "{odd}", location="{name}.bin")
+    written = result.write(1, name="here")
+    assert result.exists(written.location)
+    assert result.exists("{name}.bin", name="here")
+    assert not result.exists("{name}.bin", name="there")
+
+
+def test_format_fills_the_location_only(result):
+    formatted = LocalResult(location="{task_name}.bin").format(task_name="add")
+    assert formatted.location == "add.bin"
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("{unknown}", "cannot make a result's location"),
+        ("{date.nothing}", "cannot make a result's location"),
+        ("{", "cannot make a result's location"),
+        ("{0}", "cannot make a result's location"),
+        ("../outside", "not a key"),
+        ("{name}", "not a key"),
+        ("/somewhere/else", "outside of the result's folder"),
+        (lambda **_: None, "text and not empty"),
+        (lambda **_: "", "text and not empty"),
+    ],
+)
+def test_a_bad_location_is_one_line_and_writes_nothing(tmp_path, location, message):
+    result = LocalResult(tmp_path / "results", location=location)
+    with pytest.raises(ConfigError, match=message) as caught:
+        result.write(1, name="a/../../b")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_absent_value_is_not_found(result):
+    with pytest.raises(NotFoundError):
+        result.read("nothing")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data[:-3],
+        lambda data: b"",
+        lambda data: pickle.dumps(1),
+        lambda data: b"blake3:\xff\n" + data,
+    ],
+)
+def test_a_damaged_pickle_is_never_loaded(result, damage):
+    written = Path(result.write("value").location)
+    written.write_bytes(damage(written.read_bytes()))
+    with pytest.raises(IntegrityError, match=re.escape(str(written))):
+        result.read(str(written))
+
+
+def explode():
+    raise RuntimeError("cannot be made again")
+
+
+class Explosive:
+    def __reduce__(self):
+        return explode, ()
+
+
+def test_a_pickle_that_cannot_be_loaded_says_so(result):
+    written = result.write(Explosive())
+    with pytest.raises(LoadError, match="cannot be made again"):
+        result.read(written.location)
+
+
+@pytest.mark.parametrize("serializer", [PickleSerializer(), JSONSerializer()])
+def test_a_value_without_a_form_writes_nothing(tmp_path, serializer):
+    result = LocalResult(tmp_path / "results", serializer=serializer)
+    with pytest.raises(ConfigError, match="generator"):
+        result.write(each for each in "abc")
+    assert not (tmp_path / "results").exists()
+
+
+def test_json_is_json(tmp_path):
+    result = LocalResult(tmp_path, serializer=JSONSerializer(), location="x.json")
+    result.write({"ä": 1})
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{"ä": 1}'
+    assert result.read("x.json").value == {"ä": 1}
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(IntegrityError, match="not JSON"):
+        result.read("x.json")
+
+
+def test_a_value_replaces_the_one_before_whole(tmp_path):
+    result = LocalResult(tmp_path, location="x")
+    result.write("a" * 1000)
+    result.write("b")
+    assert result.read("x").value == "b"
+    assert [info.key for info in LocalBlobStore(tmp_path).list()] == ["x"]
+
+
+def test_the_folder_defaults_to_the_home(home):
+    assert LocalResult().dir == str(home / "results")
+    assert LocalResult(home / "flows").dir == str(home / "results")
+    assert LocalResult(home / "results" / "etl").dir == str(home / "results" / "etl")
+
+
+def test_the_default_folder_is_not_pickled(home, monkeypatch, tmp_path):
+    data = pickle.dumps(LocalResult())
+    assert str(home).encode() not in data
+    monkeypatch.setenv("CASFLOW_HOME", str(tmp_path / "other"))
+    assert pickle.loads(data).dir == str(tmp_path / "other" / "results")
+
+
+def test_a_folder_is_made_absolute_unless_told_not_to(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert LocalResult("here").dir == str(tmp_path / "here")
+    assert LocalResult("here", validate_dir=False).dir == "here"
+    written = LocalResult("here", validate_dir=False).write(1)
+    assert written.read(written.location).value == 1
+
+
+def test_a_pickled_result_holds_no_store(result):
+    result.write(1)
+    assert b"LocalBlobStore" not in pickle.dumps(result)
+    assert pickle.loads(pickle.dumps(result)).write(2).value == 2
+
+
+def test_copies_in_this_process_share_the_store(result):
+    assert result.write(1).store is result.store
+
+
+def test_a_refused_folder_is_an_error_of_ours(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CasflowError):
+        LocalResult(tmp_path / "file").write(1)
+
+
+def test_results_have_no_meaning_without_a_place():
+    for kind in (Result, StoreResult):
+        with pytest.raises(TypeError, match="abstract"):
+            kind()
+
+
+def test_a_flow_writes_what_its_tasks_return(tmp_path):
+    result = LocalResult(tmp_path, location="{flow_name}/{task_slug}.bin")
+    with Flow("etl", result=result) as flow:
+        seven = task(lambda: 7, name="seven")()
+    state = flow.run()
+    assert state.result[seven].location == str(tmp_path / "etl/seven-1.bin")
+    assert result.read("etl/seven-1.bin").value == 7
