@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the last border: a person reads this
+    except Exception as error:
         logging.getLogger("casflow").debug("unexpected error", exc_info=True)
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return _complain(f"unexpected {line}; casflow -vv shows where", 1)

@@ -58,7 +58,12 @@ def listed(as_json: bool) -> None:
         show_json(rows)
     elif rows:
         cells = [
-            (short(str(row["digest"])), size(entry.size), row["used"], "yes" if entry.pinned else "")
+            (
+                short(str(row["digest"])),
+                size(entry.size),
+                row["used"],
+                "yes" if entry.pinned else "",
+            )
             for row, entry in zip(rows, entries, strict=True)
         ]
         show_table(["digest", "size", "last use", "pinned"], cells)

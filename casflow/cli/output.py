@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _KILO = 1000
+_WIDEST = 2000  # characters; nobody reads it, so nothing is cut
 
 
 def show_json(value: Any) -> None:
@@ -36,7 +37,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
-        console.width = max(80, console.measure(table).maximum)
+        console = Console(markup=False, highlight=False, width=_WIDEST)
     console.print(table)
 
 

@@ -10,14 +10,9 @@ import click
 
 from casflow.cli.output import json_option, note, short, show_json, size, working
 from casflow.errors import CasflowError, ConfigError, os_errors
-from casflow.flow.script import flows_in_module, flows_in_script
-from casflow.registration import (
-    Registration,
-    Registry,
-    Request,
-    provide_storage,
-    register_together,
-)
+from casflow.flow.script import flows_in_module, flows_in_script, pick
+from casflow.registration import Registration, Request, provide_storage, register_together
+from casflow.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,31 +73,31 @@ def _flows(path: Path | None, module: str | None, *, as_script: bool) -> dict[st
 
 
 def _chosen(flows: dict[str, Flow], names: Iterable[str], where: object) -> list[Flow]:
-    from casflow.flow.script import flow_named
-
-    if not names:
-        return list(flows.values())
-    return [flow_named(flows, name, what="file", where=str(where)) for name in names]
+    what = "file" if isinstance(where, Path) else "module"
+    found = [pick(flows, name, what=what, where=str(where)) for name in names]
+    if not flows:
+        pick(flows, None, what=what, where=str(where))
+    return found or list(flows.values())
 
 
 def _by_storage(flows: list[Flow], script: Path | None) -> list[tuple[Storage, list[Flow]]]:
     """Group flows by their storage object, so that each is built once."""
     groups: dict[int, tuple[Storage, list[Flow]]] = {}
     for flow in flows:
-        if script is not None:
-            _store_as_script(flow, script)
-        storage = provide_storage(flow)
+        storage = _storage(flow, script)
         groups.setdefault(id(storage), (storage, []))[1].append(flow)
     return list(groups.values())
 
 
-def _store_as_script(flow: Flow, script: Path) -> None:
-    if flow.storage is None:
+def _storage(flow: Flow, script: Path | None) -> Storage:
+    if script is not None and flow.storage is None:
         from casflow.storage.local import Local
 
         flow.storage = Local(path=script, stored_as_script=True)
-    else:
-        flow.storage.store_script(script)
+    storage = provide_storage(flow)
+    if script is not None:
+        storage.store_script(script)
+    return storage
 
 
 def _show(done: list[Registration], *, as_json: bool) -> None:

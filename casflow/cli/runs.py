@@ -104,7 +104,9 @@ def _show(run: Run, *, as_json: bool) -> None:
     if as_json:
         show_json(_form(run))
     else:
-        show_fields({key: value for key, value in _form(run).items() if value not in (None, {}, [])})
+        show_fields(
+            {key: value for key, value in _form(run).items() if value not in (None, {}, [])}
+        )
 
 
 def _form(run: Run) -> dict[str, Any]:

@@ -56,7 +56,30 @@ def flow_from_script(data: bytes, name: str | None = None, *, path: str) -> Flow
         LoadError: It is not Python, or raised an exception.
         DuplicateFlowError: Two of its flows have one name.
     """
-    return _pick(flows_in_script(data, path=path), name, what="file", where=path)
+    return pick(flows_in_script(data, path=path), name, what="file", where=path)
+
+
+def flows_in_module(target: str) -> dict[str, Flow]:
+    """Import a module and return its flows by name, in the order of their definition.
+
+    Args:
+        target: `package.module`, or `package.module:attribute.of.it` for a flow, or for a
+            function that makes one.
+
+    Raises:
+        FlowModuleNotFoundError: There is no such module.
+        FlowNotFoundError: The attribute does not exist.
+        NotAFlowError: The attribute is something else.
+        DuplicateFlowError: Two of its flows have one name.
+        LoadError: The module raised an exception.
+    """
+    module_name, _, attribute = target.partition(":")
+    with loading_flow():
+        module = _import(module_name)
+        if attribute:
+            flow = _make_flow(module, attribute, target)
+            return {flow.name: flow}
+    return _by_name(vars(module).values(), target)
 
 
 def flow_from_module(target: str, name: str | None = None) -> Flow:
@@ -74,12 +97,10 @@ def flow_from_module(target: str, name: str | None = None) -> Flow:
         ConfigError: It holds several flows, and no name was given.
         LoadError: The module raised an exception.
     """
-    module_name, _, attribute = target.partition(":")
-    with loading_flow():
-        module = _import(module_name)
-        if attribute:
-            return _named(_make_flow(module, attribute, target), name, target)
-    return _pick(_by_name(vars(module).values(), target), name, what="module", where=target)
+    flows = flows_in_module(target)
+    if ":" in target:
+        return _named(next(iter(flows.values())), name, target)
+    return pick(flows, name, what="module", where=target)
 
 
 def _execute(data: bytes, path: str) -> ModuleType:
@@ -190,7 +211,13 @@ def _by_name(values: Iterable[Any], where: str) -> dict[str, Flow]:
     return flows
 
 
-def _pick(flows: dict[str, Flow], name: str | None, *, what: str, where: str) -> Flow:
+def pick(flows: dict[str, Flow], name: str | None, *, what: str, where: str) -> Flow:
+    """Return one of the flows of a file or module: by name, or the only one.
+
+    Raises:
+        FlowNotFoundError: There is no flow of that name, or none at all.
+        ConfigError: There are several, and no name was given.
+    """
     listed = ", ".join(repr(each) for each in sorted(flows))
     if not flows:
         raise FlowNotFoundError(f"No flows found in {what}", where=where)

@@ -19,6 +19,7 @@ from casflow.storage.content import load_flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from casflow.cache import Cache, Fetched
     from casflow.flow import Flow
@@ -108,6 +109,14 @@ class Storage(ABC):
     @abstractmethod
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
         """Write a blob of a flow, not verified yet, to a file; return its address."""
+
+    def store_script(self, path: Path) -> None:
+        """Store the bytes of a script from now on, instead of a pickle.
+
+        Raises:
+            ConfigError: This kind of storage stores no bytes.
+        """
+        raise ConfigError(f"{self.name} storage does not store scripts", where=path)
 
     def reference(self, name: str) -> Reference:
         """Return what the location of a flow holds now; asked of the backend only if unknown."""

@@ -72,6 +72,11 @@ class BlobStorage(Storage):
         """Return the script whose bytes are stored."""
         return None if self.local_script_path is None else Path(self.local_script_path)
 
+    def store_script(self, path: Path) -> None:
+        """Store the bytes of a script from now on; one that was named already stays."""
+        if not (self.stored_as_script and self.script_path()):
+            self.stored_as_script, self.local_script_path = True, str(path)
+
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""
         return "A `key` must be provided if stored as script without a `local_script_path`"

@@ -69,6 +69,11 @@ class Local(BlobStorage):
         path = Path(self.path).expanduser().absolute()
         return path if path.exists() else _module_file(self.path) or path
 
+    def store_script(self, path: Path) -> None:
+        """Store the bytes of a script from now on; one that was named already stays."""
+        if not self.stored_as_script:
+            self.stored_as_script, self.path = True, str(path)
+
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""
         return "A `path` must be provided to show where flow `.py` file is stored."

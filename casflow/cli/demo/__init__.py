@@ -101,7 +101,7 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CASFLOW_")}
 
 
-def _check(holds: bool, what: str, seen: object) -> None:  # noqa: FBT001 - it is the assertion
+def _check(holds: bool, what: str, seen: object) -> None:
     if not holds:
         raise CasflowError(what, where=seen)
 
