@@ -43,8 +43,11 @@ class Call:
         found: list[Task] = []
         self.task = task
         self.slug = slug
-        self.args: tuple[Any, ...] = _snapshot(args, found)
-        self.kwargs: dict[str, Any] = _snapshot(kwargs or {}, found)
+        try:
+            self.args: tuple[Any, ...] = _snapshot(args, found)
+            self.kwargs: dict[str, Any] = _snapshot(kwargs or {}, found)
+        except RecursionError as error:
+            raise ConfigError("the arguments contain themselves", where=slug) from error
         self.upstream = tuple(dict.fromkeys([*found, *_check_tasks(after, slug)]))
 
     def arguments(self, value_of: Callable[[Task], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -8,8 +8,9 @@ made of functions that cannot be imported there.
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from graphlib import TopologicalSorter
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import CasflowError
@@ -26,27 +27,27 @@ def run_in(executor: Executor, current: Run) -> None:
     order = TopologicalSorter({task: call.upstream for task, call in current.calls.items()})
     order.prepare()
     running: dict[Future[Any], Task] = {}
+    ended: SimpleQueue[Future[Any]] = SimpleQueue()
     try:
         while order.is_active():
             for task in order.get_ready():
                 begun = current.begin(task)
-                if isinstance(begun, State):
-                    current.end(task, begun)
-                    order.done(task)
-                else:
-                    running[_submit(executor, begun)] = task
-            for future in _ended(running):
-                task = running.pop(future)
-                current.end(task, _outcome(future))
-                order.done(task)
+                future = _done(begun) if isinstance(begun, State) else _submit(executor, begun)
+                running[future] = task
+                future.add_done_callback(ended.put)
+            future = ended.get()
+            task = running.pop(future)
+            current.end(task, _outcome(future))
+            order.done(task)
     finally:
         for future in running:
             future.cancel()
 
 
-def _ended(running: dict[Future[Any], Task]) -> list[Future[Any]]:
-    ended = wait(running, return_when=FIRST_COMPLETED).done if running else set()
-    return [future for future in running if future in ended]
+def _done(state: State) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(state)
+    return future
 
 
 def _submit(executor: Executor, job: Job) -> Future[Any]:

@@ -80,7 +80,9 @@ class Task:
         return call
 
     def __getitem__(self, key: Any) -> Task:
-        return _Item(name=f"{self.name}[{key!r}]")(self, key)
+        # Other keys may print differently in every process.
+        shown = repr(key) if isinstance(key, (str, int)) else "…"
+        return _Item(name=f"{self.name}[{shown}]")(self, key)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"

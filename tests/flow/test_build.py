@@ -148,6 +148,12 @@ class Runless(Task):
     pass
 
 
+def endless():
+    numbers = []
+    numbers.append(numbers)
+    total(numbers)
+
+
 def second_parameter():
     Parameter("n")
     Parameter("n")
@@ -174,6 +180,7 @@ def second_parameter():
         (lambda: add(1, 2, upstream_tasks=[3]), "not a task in upstream_tasks: 3"),
         (lambda: Parameter("m")(1), "takes no arguments"),
         (second_parameter, "another parameter 'n'"),
+        (endless, "contain themselves"),
         (Runless(), "no run method"),
     ],
 )
