@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "agent": "casflow.cli.agent:agent",
-    "cache": "casflow.cli.cache:cache",
-    "config": "casflow.cli.settings:config",
-    "demo": "casflow.cli.demo:demo",
-    "ls": "casflow.cli.show:ls",
-    "register": "casflow.cli.register:register",
-    "run": "casflow.cli.run:run",
-    "runs": "casflow.cli.runs:runs",
-    "show": "casflow.cli.show:show",
-    "verify": "casflow.cli.verify:verify",
+    "agent": ("casflow.cli.agent:agent", "Start agents and look at them."),
+    "cache": ("casflow.cli.cache:cache", "Look at this machine's cache, and clean it."),
+    "config": ("casflow.cli.settings:config", "Look at the settings."),
+    "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
+    "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
+    "register": ("casflow.cli.register:register", "Store flows and record their versions."),
+    "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
+    "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
+    "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),
+    "verify": ("casflow.cli.verify:verify", "Read back what is stored and hold it to its digests."),
 }
-"""Where each command is; it is imported only when it is called or its help is asked for."""
+"""Where each command is, and what it does in a line; it is imported only when it is called."""
 
 _INTERRUPTED = 130
 
@@ -47,9 +47,14 @@ class LazyGroup(click.Group):
         """Return one command, or None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(COMMANDS.items())])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
