@@ -1,0 +1,137 @@
+"""From an object to its canonical bytes: the three steps in a row.
+
+Owns their order and what happens when a step does not know a shape. Invariant: bytes that leave
+here are canonical, or the plain stream of the first step together with a warning.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from casflow.digests import digest_of
+from casflow.errors import ConfigError
+from casflow.serialize import culprit, rules, sourcemap
+from casflow.serialize.emit import emit
+from casflow.serialize.environment import check_installed, modules_of, report
+from casflow.serialize.graph import UnknownShapeError
+from casflow.serialize.locality import scope_of
+from casflow.serialize.ordering import order
+from casflow.serialize.pickler import StagePickler
+from casflow.serialize.parse import Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from casflow.serialize.locality import Scope
+
+SOURCE_MAP = "source_map"
+
+
+@dataclass(frozen=True, slots=True)
+class Serialized:
+    """An object as it is stored.
+
+    Attributes:
+        data: The blob: a pickle of protocol 5 that plain `pickle.loads` reads.
+        attachments: Further blobs by role: `source_map`, when there is code in it.
+        environment: What it was made with: `python`, `python_tag`, `cloudpickle`, `casflow`,
+            `modules` (by reference, each with `distribution==version`) and `files` (digests of
+            the project's files that travel in it).
+        warnings: One line each.
+    """
+
+    data: bytes
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def serialize(obj: Any, *, project: Path | None = None) -> Serialized:
+    """Return an object's canonical bytes and all that belongs to them.
+
+    Args:
+        obj: Any object that can be pickled.
+        project: The folder whose modules travel by value; when left out, the nearest folder with
+            a `pyproject.toml` above the object's script, else the script's own.
+
+    Raises:
+        ConfigError: It cannot be pickled, or refers to a module that cannot be installed; the
+            message names the culprit.
+    """
+    scope = scope_of(obj, project)
+    with _without_collector():
+        data, source_map, modules, warnings = _canonical(obj, scope)
+    return Serialized(
+        data=data,
+        attachments={SOURCE_MAP: source_map} if source_map else {},
+        environment=report(scope, modules),
+        warnings=tuple(warnings),
+    )
+
+
+def dumps(obj: Any) -> bytes:
+    """Return the canonical bytes of any object that can be pickled.
+
+    Raises:
+        ConfigError: It cannot be pickled, or refers to a module that cannot be installed; the
+            message names the culprit.
+    """
+    with _without_collector():
+        return _canonical(obj, scope_of(obj, None))[0]
+
+
+def digest(obj: Any) -> str:
+    """Return the digest of any object that can be pickled, `blake3:` and 64 hexadecimal digits.
+
+    Raises:
+        ConfigError: As for `dumps`.
+    """
+    return digest_of(dumps(obj))
+
+
+def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[str]]:
+    """Return blob, source map, the modules that it refers to, and warnings."""
+    sink = Sink()
+    pickler = StagePickler(sink, scope)
+    try:
+        pickler.dump(obj)
+    except Exception as error:  # whatever an object's own reduction raises
+        raise culprit.error_for(obj, pickler.last, error) from error
+    try:
+        graph = sink.parse()
+        context = rules.Context(graph, scope.script, pickler.classes)
+        rules.apply(context)
+        modules = modules_of(graph)
+        order(graph)
+        emitted = emit(graph.root)
+    except UnknownShapeError as unknown:
+        warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
+        return sink.joined(), b"", sorted(pickler.imports), [warning]
+    _check_imports(pickler)
+    check_installed(modules, scope)
+    source_map = sourcemap.build(emitted.literals, scope.relative)
+    return emitted.data, source_map, sorted({*modules, *pickler.imports}), []
+
+
+def _check_imports(pickler: StagePickler) -> None:
+    for name, function in pickler.imports.items():
+        if pickler.scope.is_importable_here(name):
+            hint = "import it at the top of the file, so that it travels with the flow"
+            what = f"{function.__qualname__} imports the project's module {name} when it runs"
+            raise ConfigError(what, where=function.__module__, hint=hint)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector out: it would walk the growing graph again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,95 @@
+"""Where the part of an object lies that cannot be pickled.
+
+Owns the walk over live objects that finds it. Invariant: the walk only reads, and an object that
+cannot be reached is still named by its type.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = "flow"
+_MOST = 200_000  # objects that are looked at before the search is given up
+_ATOMS = (str, bytes, int, float, complex, type(None))
+
+
+def error_for(root: Any, last: Any, error: Exception) -> ConfigError:
+    """Return what to say when pickling `root` failed at `last`."""
+    path = path_to(root, last) or f"{ROOT} … {type(last).__module__}.{type(last).__qualname__}"
+    hint = "create it inside the function that uses it, or leave it out in __getstate__"
+    return ConfigError(f"{path}: {error}", hint=hint)
+
+
+def path_to(root: Any, wanted: Any) -> str | None:
+    """Return the shortest path from `root` to an object that it holds, None when there is none."""
+    queue: deque[tuple[str, Any]] = deque([(ROOT, root)])
+    seen = {id(root)}
+    while queue and len(seen) < _MOST:
+        path, obj = queue.popleft()
+        if obj is wanted:
+            return path
+        for label, part in _parts(obj):
+            if id(part) not in seen and not isinstance(part, _ATOMS):
+                seen.add(id(part))
+                queue.append((path + label, part))
+    return None
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, dict):
+        yield from ((f"[{key!r}]", value) for key, value in obj.items())
+    if isinstance(obj, (list, tuple)):
+        yield from ((f"[{at}]", value) for at, value in enumerate(obj))
+    if isinstance(obj, (set, frozenset)):
+        yield from (("{…}", value) for value in obj)
+    if isinstance(obj, types.FunctionType):
+        yield from _parts_of_function(obj)
+    if isinstance(obj, types.MethodType):
+        yield ".__func__", obj.__func__
+        yield ".__self__", obj.__self__
+    if isinstance(obj, (staticmethod, classmethod)):
+        yield ".__func__", obj.__func__
+    yield from _attributes(obj)
+
+
+def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    names = _names(function.__code__)
+    for name, value in function.__globals__.items():
+        if name in names:
+            yield f".__globals__[{name!r}]", value
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield f".__closure__[{name!r}]", cell.cell_contents
+        except ValueError:
+            continue  # not filled yet
+    yield ".__defaults__", function.__defaults__
+    yield ".__kwdefaults__", function.__kwdefaults__
+
+
+def _names(code: types.CodeType) -> set[str]:
+    nested = (_names(each) for each in code.co_consts if isinstance(each, types.CodeType))
+    return {*code.co_names}.union(*nested)
+
+
+def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:
+    held = getattr(obj, "__dict__", None)
+    if isinstance(held, (dict, types.MappingProxyType)):
+        yield from ((f".{name}", value) for name, value in list(held.items()))
+    for base in type(obj).__mro__:
+        for name in _slots(base):
+            value = getattr(obj, name, None)
+            if value is not None:
+                yield f".{name}", value
+
+
+def _slots(base: type) -> tuple[str, ...]:
+    slots = vars(base).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))

@@ -1,0 +1,124 @@
+"""Which modules travel with a flow, and which stay behind and are only named.
+
+Owns the line between the modules of a project (pickled by value) and those of installed
+distributions and the standard library (pickled by reference). Invariant: the answer follows from
+where a module's file lies, not from what else was imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MAIN = "__main__"
+_INSTALLED = {"site-packages", "dist-packages"}
+_NEVER = {"casflow", "cloudpickle"}  # the code that reads the blob is not part of it
+_PYPROJECT = "pyproject.toml"
+
+
+class Scope:
+    """What belongs to one flow: its project folder and the module that is its script.
+
+    Attributes:
+        project: The folder whose modules travel by value.
+        script: Names that the script's module goes by.
+        files: Source files of the modules that travel, by module name, as they are met.
+    """
+
+    def __init__(self, project: Path, script: str = MAIN) -> None:
+        self.project = project
+        self.script = frozenset({MAIN, "__mp_main__", script})
+        self.files: dict[str, Path] = {}
+        self._known: dict[str, bool] = {}
+
+    def is_local(self, name: str | None) -> bool:
+        """Tell whether a module travels by value."""
+        if name is None:
+            return False
+        if name not in self._known:
+            self._known[name] = name in (MAIN, "__mp_main__") or self._lies_here(name)
+            self._note(name)
+        return self._known[name]
+
+    def _lies_here(self, name: str) -> bool:
+        file = file_of(sys.modules.get(name))
+        return name.partition(".")[0] not in _NEVER and file is not None and self.holds(file)
+
+    def _note(self, name: str) -> None:
+        file = file_of(sys.modules.get(name))
+        if self._known[name] and file is not None and file.is_file():
+            self.files[name] = file
+
+    def holds(self, file: Path) -> bool:
+        """Tell whether a file is one of the project's own."""
+        try:
+            parts = file.relative_to(self.project).parts
+        except ValueError:
+            return False
+        return _INSTALLED.isdisjoint(parts) and not file.is_relative_to(_standard_library())
+
+    def is_importable_here(self, name: str) -> bool:
+        """Tell whether an import of `name` would find a module of the project."""
+        if name in sys.modules:
+            return name != MAIN and self.is_local(name)
+        try:
+            spec = find_spec(name.partition(".")[0])
+        except (ImportError, ValueError, AttributeError):
+            return False
+        return spec is not None and bool(spec.origin) and self.holds(Path(str(spec.origin)))
+
+    def relative(self, file: str) -> str:
+        """Return a file name as it is told elsewhere: relative to the project, or to `sys.path`."""
+        path = Path(file)
+        if not path.is_absolute() and not file.startswith("<"):
+            path = path.resolve()
+        if not path.is_absolute():
+            return file
+        for folder in (self.project, *sorted(sys.path, key=len, reverse=True)):
+            if str(folder) and path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+        return path.name
+
+
+def scope_of(obj: Any, project: Path | None) -> Scope:
+    """Return the scope of an object: the given project, or the one that its script lies in."""
+    script = _script_of(obj)
+    file = file_of(sys.modules.get(script))
+    if project is not None:
+        return Scope(project.resolve(), script)
+    return Scope(_project_of(file.parent if file else Path.cwd()), script)
+
+
+def _project_of(folder: Path) -> Path:
+    return next((each for each in (folder, *folder.parents) if (each / _PYPROJECT).is_file()), folder)
+
+
+def _script_of(obj: Any) -> str:
+    """Return the name of the module that an object was made in, as far as it can be told."""
+    own = getattr(obj, "__module__", None) if callable(obj) else None
+    if isinstance(own, str) and not isinstance(obj, type(sys)) and own in sys.modules:
+        return own
+    holders = [name for name, module in list(sys.modules.items()) if _holds(module, obj)]
+    return MAIN if MAIN in holders or not holders else min(holders, key=lambda n: (len(n), n))
+
+
+def _holds(module: Any, obj: Any) -> bool:
+    if not isinstance(module, type(sys)) or file_of(module) is None:
+        return False
+    return any(value is obj for value in list(vars(module).values()))
+
+
+def file_of(module: ModuleType | None) -> Path | None:
+    """Return the file that a module was read from, if it was read from one."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if isinstance(file, str) else None
+
+
+def _standard_library() -> Path:
+    return Path(sysconfig.get_path("stdlib")).resolve()

@@ -1,0 +1,358 @@
+"""Reading a pickle stream of protocol 4 or 5 into a graph.
+
+Owns the opcodes. Invariant: nothing is executed or imported, and what is not understood raises
+`UnknownShapeError`; the graph is complete or there is none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from casflow.digests import digest_of
+from casflow.serialize.graph import (
+    ADDITEMS,
+    APPENDS,
+    BUILD,
+    BULK_SIZE,
+    BYTEARRAY,
+    DICT,
+    EFFECT,
+    LIST,
+    NEWOBJ,
+    NEWOBJ_EX,
+    REDUCE,
+    SET,
+    SETITEMS,
+    TUPLE,
+    Graph,
+    Item,
+    Node,
+    UnknownShapeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MEMOIZE, _BINGET, _LONG_BINGET, _SHORT_TEXT, _STOP = 0x94, 0x68, 0x6A, 0x8C, 0x2E
+_BYTEARRAY8 = 0x96
+_PLAIN = {LIST: APPENDS, DICT: SETITEMS, SET: ADDITEMS}
+
+# Atoms of a fixed width: None, True, False, integers, floats.
+_WIDTHS = [0] * 256
+for _opcode, _width in {"N": 1, "\x88": 1, "\x89": 1, "J": 5, "K": 2, "M": 3, "G": 9}.items():
+    _WIDTHS[ord(_opcode)] = _width
+
+# Atoms that say their length, and how many bytes the length has.
+_LENGTHS = {0x58: 4, 0x8D: 8, 0x43: 1, 0x42: 4, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
+
+
+class Sink:
+    """What the pickler writes into: small pieces joined, large payloads kept as they are.
+
+    The C pickler hands a payload of 64 KiB or more over by itself, right after its header; it is
+    not copied here, so that an array is in memory once until the blob is joined.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[Any] = []
+        self._bulk: set[int] = set()
+
+    def write(self, piece: Any) -> int:
+        """Take the next piece."""
+        size = len(memoryview(piece).cast("B")) if not isinstance(piece, bytes) else len(piece)
+        if size >= BULK_SIZE and self.pieces and _announces(self.pieces[-1], size):
+            self._bulk.add(len(self.pieces))
+        self.pieces.append(piece)
+        return size
+
+    def parse(self) -> Graph:
+        """Return the graph of what was written."""
+        pieces = enumerate(self.pieces)
+        small = b"".join(piece for index, piece in pieces if index not in self._bulk)
+        return Parser(small, deque(self.pieces[index] for index in sorted(self._bulk))).parse()
+
+    def joined(self) -> bytes:
+        """Return the stream as it was written."""
+        return b"".join(self.pieces)
+
+
+def _announces(piece: Any, size: int) -> bool:
+    tail = bytes(piece[-9:])
+    long = tail[:1] in (b"\x8e", b"\x96", b"\x8d") and tail[1:] == size.to_bytes(8, "little")
+    return long or (
+        tail[-5:-4] in (b"B", b"X") and tail[-4:] == size.to_bytes(8, "little")[:4]
+    )
+
+
+def parse(data: bytes) -> Graph:
+    """Return the graph of a pickle.
+
+    Raises:
+        UnknownShapeError: It is no pickle of protocol 4 or 5, or holds an opcode that is not
+            known here.
+    """
+    return Parser(data, None).parse()
+
+
+class Parser:
+    """One reading of one stream.
+
+    Args:
+        data: The stream, without the payloads that `payloads` holds.
+        payloads: Large payloads in order; None when the stream holds them itself.
+    """
+
+    def __init__(self, data: bytes, payloads: deque[Any] | None) -> None:
+        self._data = data
+        self._payloads = payloads
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: list[Item] = []
+        self._graph = Graph()
+        self._last_made = -1  # where the last call ended, for effects and repeated calls
+        self._repeats: dict[int, Any] = {}
+
+    def parse(self) -> Graph:
+        """Read the whole stream.
+
+        Raises:
+            UnknownShapeError: It holds something that is not known here.
+        """
+        try:
+            self._run()
+        except (IndexError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UnknownShapeError(f"not a stream that can be read here ({error!r})") from error
+        return self._graph
+
+    def _run(self) -> None:
+        data, stack, memo, widths, actions = (
+            self._data, self._stack, self._memo, _WIDTHS, _ACTIONS,
+        )  # fmt: skip
+        push, remember = stack.append, memo.append
+        at = 0
+        while True:
+            opcode = data[at]
+            if opcode == _MEMOIZE:
+                remember(stack[-1])
+                at += 1
+            elif width := widths[opcode]:
+                push(data[at : at + width])
+                at += width
+            elif opcode == _BINGET:
+                push(memo[data[at + 1]])
+                at += 2
+            elif opcode == _SHORT_TEXT:
+                end = at + 2 + data[at + 1]
+                push(data[at:end])
+                at = end
+            elif opcode == _STOP:
+                break
+            else:
+                at = actions[opcode](self, at)
+        (self._graph.root,) = stack
+
+    def _skip(self, width: int) -> int:
+        return width
+
+    def _long_get(self, at: int) -> int:
+        self._stack.append(self._memo[int.from_bytes(self._data[at + 1 : at + 5], "little")])
+        return at + 5
+
+    def _sized(self, at: int) -> int:
+        opcode = self._data[at]
+        start = at + 1 + _LENGTHS[opcode]
+        size = int.from_bytes(self._data[at + 1 : start], "little")
+        if opcode != _BYTEARRAY8 and size < BULK_SIZE:
+            self._stack.append(self._data[at : start + size])
+            return start + size
+        header = self._data[at:start]
+        if self._payloads is not None and size >= BULK_SIZE:
+            payload, end = memoryview(self._payloads.popleft()).cast("B"), start
+        else:
+            payload, end = memoryview(self._data)[start : start + size], start + size
+        if len(payload) != size:
+            raise UnknownShapeError("a payload is cut short")
+        self._stack.append(self._payload(opcode, header, payload))
+        return end
+
+    def _payload(self, opcode: int, header: bytes, payload: memoryview) -> Node:
+        if opcode == _BYTEARRAY8:
+            return Node(BYTEARRAY, [header, payload])
+        return self._graph.bulk(header, payload, digest_of(payload))
+
+    def _mark(self, at: int) -> int:
+        self._marks.append(len(self._stack))
+        return at + 1
+
+    def _since_mark(self) -> list[Item]:
+        mark = self._marks.pop()
+        items = self._stack[mark:]
+        del self._stack[mark:]
+        return items
+
+    def _empty_tuple(self, at: int) -> int:
+        self._stack.append(self._graph.tuple(()))
+        return at + 1
+
+    def _short_tuple(self, at: int) -> int:
+        size = self._data[at] - 0x84
+        items = self._stack[-size:]
+        del self._stack[-size:]
+        self._stack.append(self._graph.tuple(items))
+        return at + 1
+
+    def _tuple(self, at: int) -> int:
+        self._stack.append(self._graph.tuple(self._since_mark()))
+        return at + 1
+
+    def _frozenset(self, at: int) -> int:
+        self._stack.append(self._graph.frozenset(self._since_mark()))
+        return at + 1
+
+    def _list(self, at: int) -> int:
+        self._stack.append(Node(LIST, []))
+        return at + 1
+
+    def _dict(self, at: int) -> int:
+        self._stack.append(Node(DICT, []))
+        return at + 1
+
+    def _set(self, at: int) -> int:
+        node = Node(SET, [])
+        self._graph.unordered.append(node)
+        self._stack.append(node)
+        return at + 1
+
+    def _reference(self, at: int) -> int:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._stack.append(self._graph.reference(module, name))
+        return at + 1
+
+    def _call(self, at: int) -> int:
+        arguments, function = self._stack.pop(), self._stack.pop()
+        self._stack.append(self._graph.call(function, arguments))
+        self._last_made = at
+        return at + 1
+
+    def _new(self, at: int) -> int:
+        arguments, cls = self._stack.pop(), self._stack.pop()
+        self._stack.append(Node(NEWOBJ, [cls, arguments]))
+        self._last_made = at
+        return at + 1
+
+    def _new_with_keywords(self, at: int) -> int:
+        keywords, arguments, cls = self._stack.pop(), self._stack.pop(), self._stack.pop()
+        self._stack.append(Node(NEWOBJ_EX, [cls, arguments, keywords]))
+        self._last_made = at
+        return at + 1
+
+    def _event(self, kind: int, items: list[Item]) -> None:
+        """Note what happens to the node on top of the stack."""
+        node = self._stack[-1]
+        if self._repeats.get(len(self._stack)) is node:
+            return  # said before, when the object was reached the first time
+        if _PLAIN.get(node.kind) == kind:
+            node.items.extend(items)
+        elif node.kind not in (REDUCE, NEWOBJ, NEWOBJ_EX) or self._graph.is_pure(node):
+            raise UnknownShapeError("an immutable object is changed")
+        elif node.events is None:
+            node.events = [(kind, items)]
+        elif kind not in (BUILD, EFFECT) and node.events[-1][0] == kind:
+            node.events[-1][1].extend(items)
+        else:
+            node.events.append((kind, items))
+
+    def _append(self, at: int) -> int:
+        self._event(APPENDS, [self._stack.pop()])
+        return at + 1
+
+    def _appends(self, at: int) -> int:
+        self._event(APPENDS, self._since_mark())
+        return at + 1
+
+    def _set_item(self, at: int) -> int:
+        items = self._stack[-2:]
+        del self._stack[-2:]
+        self._event(SETITEMS, items)
+        return at + 1
+
+    def _set_items(self, at: int) -> int:
+        self._event(SETITEMS, self._since_mark())
+        return at + 1
+
+    def _add_items(self, at: int) -> int:
+        self._event(ADDITEMS, self._since_mark())
+        return at + 1
+
+    def _build(self, at: int) -> int:
+        self._event(BUILD, [self._stack.pop()])
+        return at + 1
+
+    def _pop(self, at: int) -> int:
+        """Take an object off: an effect, a call that was made twice, or items of such a tuple."""
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+            return at + 1
+        top = self._stack.pop()
+        if self._last_made != at - 1:
+            return at + 1
+        again, end = self._get_after(at + 1)
+        if again is not None and again.kind == top.kind and again.items[0] is top.items[0]:
+            self._stack.append(again)
+            self._repeats[len(self._stack)] = again
+            return end
+        self._effect(top)
+        return at + 1
+
+    def _get_after(self, at: int) -> tuple[Node | None, int]:
+        if self._data[at] == _BINGET:
+            node, end = self._memo[self._data[at + 1]], at + 2
+        elif self._data[at] == _LONG_BINGET:
+            index = int.from_bytes(self._data[at + 1 : at + 5], "little")
+            node, end = self._memo[index], at + 5
+        else:
+            return None, at
+        return (node if isinstance(node, Node) else None), end
+
+    def _effect(self, call: Node) -> None:
+        arguments = call.items[1]
+        two = call.kind == REDUCE and arguments.kind == TUPLE and len(arguments.items) == 2  # noqa: PLR2004
+        if not two or arguments.items[0] is not self._stack[-1]:
+            raise UnknownShapeError("a call is made for its effect on something else")
+        self._graph.calls.pop()  # the effect itself, the latest call
+        self._event(EFFECT, [call.items[0], arguments.items[1]])
+
+    def _pop_mark(self, at: int) -> int:
+        self._since_mark()
+        return at + 1
+
+
+_ACTIONS: dict[int, Callable[[Parser, int], int]] = {
+    0x80: lambda _, at: at + 2,  # PROTO
+    0x95: lambda _, at: at + 9,  # FRAME
+    _LONG_BINGET: Parser._long_get,
+    **dict.fromkeys(_LENGTHS, Parser._sized),
+    ord("("): Parser._mark,
+    ord(")"): Parser._empty_tuple,
+    0x85: Parser._short_tuple,
+    0x86: Parser._short_tuple,
+    0x87: Parser._short_tuple,
+    ord("t"): Parser._tuple,
+    0x91: Parser._frozenset,
+    ord("]"): Parser._list,
+    ord("}"): Parser._dict,
+    0x8F: Parser._set,
+    0x93: Parser._reference,
+    ord("R"): Parser._call,
+    0x81: Parser._new,
+    0x92: Parser._new_with_keywords,
+    ord("a"): Parser._append,
+    ord("e"): Parser._appends,
+    ord("s"): Parser._set_item,
+    ord("u"): Parser._set_items,
+    0x90: Parser._add_items,
+    ord("b"): Parser._build,
+    ord("0"): Parser._pop,
+    ord("1"): Parser._pop_mark,
+}
