@@ -13,6 +13,7 @@ and tracebacks need is the source map.
 from __future__ import annotations
 
 from casflow.serialize.canonical import Serialized, digest, dumps, serialize
+from casflow.serialize.environment import versions
 from casflow.serialize.load import deserialize, loads
 
-__all__ = ["Serialized", "deserialize", "digest", "dumps", "loads", "serialize"]
+__all__ = ["Serialized", "deserialize", "digest", "dumps", "loads", "serialize", "versions"]

@@ -38,12 +38,15 @@ def report(scope: Scope, modules: Iterable[str]) -> dict[str, Any]:
         scope: The scope that it was pickled in.
         modules: Modules that it refers to.
     """
+    return {**versions(), "modules": _distributions(modules), "files": _files(scope)}
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what makes blobs here."""
     return {
         "python": platform.python_version(),
         "python_tag": sys.implementation.cache_tag,
         **{name: _version(name) for name in _OWN},
-        "modules": _distributions(modules),
-        "files": _files(scope),
     }
 
 
