@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from threading import Lock, Thread
-from typing import Any, Literal, Self, get_args, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from tests.services.proxy_handler import ProxyHandler

@@ -17,6 +17,7 @@ from tests.services.error_answers import error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from tests.services.proxy import Proxy, Record
 
 _PIECE = 1 << 18
@@ -44,7 +45,14 @@ class ProxyHandler(BaseHTTPRequestHandler):
         except (OSError, http.client.HTTPException):
             self._cut()
 
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = do_GET
+    # The standard library looks methods up by these names.
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once: the client waits for it, and writes are buffered here."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
 
     @property
     def _proxy(self) -> Proxy:

@@ -7,7 +7,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -17,9 +17,10 @@ from tests.services.proxy import Proxy
 from tests.services.test_services import create_once
 
 if TYPE_CHECKING:
-    from tests.services.oci import Registry
-    from tests.services.objects import ObjectServer
     from collections.abc import Callable, Iterator
+
+    from tests.services.objects import ObjectServer
+    from tests.services.oci import Registry
 
 pytestmark = pytest.mark.service
 
@@ -75,6 +76,7 @@ def test_object_stores_work_through_it(
     assert proxy.count("GET") >= 3
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # of gcsfs and adlfs
 @pytest.mark.parametrize("kind", ["s3", "gcs", "azure"])
 def test_a_big_object_goes_in_several_requests(
     kind: str, request: pytest.FixtureRequest, proxy_to: Callable[..., Proxy], tmp_path: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,9 +16,9 @@ from tests.services.images import PYTHON_IMAGE
 
 if TYPE_CHECKING:
     from tests.services.engine import DockerEngine
-    from tests.services.postgres import PostgresServer
     from tests.services.objects import ObjectServer
     from tests.services.oci import Registry
+    from tests.services.postgres import PostgresServer
 
 pytestmark = pytest.mark.service
 
