@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "casflow.storage"
 CLASSES = {
+    "Docker": "casflow.storage.docker:Docker",
     "Local": "casflow.storage.local:Local",
 }
 

@@ -42,6 +42,7 @@ class Access(AuthBase):
         self._headers: dict[str, str] = {}
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the header that the registry has asked for, on its own host only."""
         header = self._headers.get(_scope_of(request))
         if header is not None and urlsplit(request.url or "").netloc == self.host:
             request.headers["Authorization"] = header
@@ -114,6 +115,7 @@ class _Nobody(AuthBase):
     """Sends no credential, not even one from a .netrc file."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add nothing."""
         return request
 
 

@@ -15,7 +15,7 @@ import struct
 import tarfile
 import zlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from casflow.digests import hex_of
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
@@ -80,11 +80,11 @@ def extract(archive: BinaryIO, path: str, target: BinaryIO, *, where: str) -> No
 
 
 def _content(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> BinaryIO | None:
-    """Return a member opened for reading if it is the file wanted; an engine gives the name only."""
+    """Return a member opened for reading if it is the file wanted; engines give its name only."""
     name = member.name.removeprefix("./").strip("/")
     if not member.isfile() or name not in (path.strip("/"), PurePosixPath(path).name):
         return None
-    return layer.extractfile(member)  # type: ignore[return-value] - a file has content
+    return cast("BinaryIO", layer.extractfile(member))
 
 
 def _folders(files: Mapping[str, bytes]) -> set[str]:

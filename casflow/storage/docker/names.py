@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from typing import TYPE_CHECKING
+
+from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError
+from casflow.reference import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -87,6 +94,11 @@ class ImageName:
         """Return the name with a manifest's digest."""
         return replace(self, digest=digest)
 
+    def name_in(self, registry_url: str | None) -> str:
+        """Return the repository without the folder that a registry's URL names."""
+        folder = split_url(registry_url)[1].partition("/")[2]
+        return self.repository.removeprefix(f"{folder}/")
+
     @property
     def api_host(self) -> str:
         """Host that the registry's HTTP API is asked at."""
@@ -108,3 +120,11 @@ def split_url(url: str | None) -> tuple[str | None, str]:
 def scheme_of(host: str) -> str:
     """Return how a registry is spoken to: over plain HTTP on this machine only."""
     return "http" if _LOOPBACK.fullmatch(host) else "https"
+
+
+def name_for(flows: Iterable[str]) -> str:
+    """Return the name that an image of these flows gets: the only flow's, or one made of all."""
+    names = sorted(flows)
+    if len(names) == 1:
+        return slug(names[0])
+    return f"flows-{hex_of(digest_of(chr(0).join(names).encode()))[:16]}"

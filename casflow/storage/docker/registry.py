@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -36,7 +37,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-_ACCEPT = ", ".join([OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX])
+_ACCEPT = f"{OCI_MANIFEST}, {DOCKER_MANIFEST}, {OCI_INDEX}, {DOCKER_INDEX}"
 _IN_MEMORY = 8 << 20  # bytes of a blob that are kept in memory, not in a file
 _LARGEST_MANIFEST = 16 << 20
 _OK, _CREATED, _UNAUTHORIZED, _MISSING = 200, 201, 401, 404
@@ -89,6 +90,7 @@ class Registry:
         self._session = requests.Session()
         self._access = Access(host, credentials)
         self._session.auth = self._access
+        weakref.finalize(self, self._session.close)
 
     # ---- manifests -------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ def _unreachable(error: Exception, host: str) -> UnavailableError:
 
 
 def _error(response: Response) -> CasflowError:
-    """Return the error that stands for a refusal; addresses lose their queries, where tokens are."""
+    """Return the error for a refusal; an address loses its query, which may hold a token."""
     status = response.status_code
     where = str(response.url).partition("?")[0]
     if status in (_UNAUTHORIZED, 403):
