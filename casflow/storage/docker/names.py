@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-
 from typing import TYPE_CHECKING
 
 from casflow.digests import digest_of, hex_of
