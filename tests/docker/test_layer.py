@@ -65,9 +65,7 @@ def test_a_path_that_no_header_holds_is_refused():
 
 
 def test_a_file_that_is_not_there_and_a_broken_archive_are_told_apart():
-    whole = compress(pack(FILES))
     with pytest.raises(NotFoundError):
-        extract(io.BytesIO(whole), "/opt/none", io.BytesIO(), where="x")
-    for broken in (whole[:100], b"no archive"):
-        with pytest.raises(IntegrityError):
-            extract(io.BytesIO(broken), "/opt/none", io.BytesIO(), where="x")
+        extract(io.BytesIO(compress(pack(FILES))), "/opt/none", io.BytesIO(), where="x")
+    with pytest.raises(IntegrityError):
+        extract(io.BytesIO(b"no archive"), "/opt/none", io.BytesIO(), where="x")
