@@ -47,7 +47,7 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
 
 
 def load_flow(
-    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], *, where: str
+    reference: Reference, data: Buffer, attachments: Mapping[str, bytes], *, where: str
 ) -> Flow:
     """Return the flow of verified bytes.
 
@@ -66,7 +66,7 @@ def load_flow(
 
 
 def _unpickled(
-    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], where: str
+    reference: Reference, data: Buffer, attachments: Mapping[str, bytes], where: str
 ) -> Flow:
     from casflow.serialize import deserialize
 
