@@ -19,8 +19,9 @@ from casflow.registry import Registry, RunState
 from casflow.storage.known import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from casflow.flow import State
     from casflow.registry import Run, Version
     from casflow.storage.base import Opened
 
@@ -78,11 +79,29 @@ def _carry_out(registry: Registry, order: leash.Order) -> int:
 
 
 def _execute(registry: Registry, run: Run, outcome: dict[str, Any]) -> tuple[RunState, str]:
-    """Run the flow; note in `outcome` what is measured on the way."""
     version = registry.get_version(run.project, run.flow, run.version)
+    state = execute(version, run.parameters, outcome)
+    if state is not None and state.is_successful():
+        return RunState.SUCCESS, state.message
+    return RunState.FAILED, failure(state)
+
+
+def execute(
+    version: Version, parameters: Mapping[str, Any], outcome: dict[str, Any]
+) -> State | None:
+    """Read a version through the cache and run it in this process.
+
+    Args:
+        version: What to run.
+        parameters: The flow's parameters.
+        outcome: Takes what is measured on the way, also when the flow fails.
+
+    Raises:
+        CasflowError: The flow could not be read, or a parameter does not fit.
+    """
     storage = load(version.storage)
     with secrets.given({name: secrets.Secret(name).get() for name in storage.secrets}):
-        opened = storage.open_flow(run.flow)
+        opened = storage.open_flow(version.flow)
         outcome |= {
             "cache": "hit" if opened.hit else "miss",
             "downloaded_bytes": opened.downloaded,
@@ -90,11 +109,9 @@ def _execute(registry: Registry, run: Run, outcome: dict[str, Any]) -> tuple[Run
         }
         _check(opened, version)
         started = time.perf_counter()
-        state = opened.flow.run(parameters=run.parameters)
+        state = opened.flow.run(parameters=parameters)
         outcome["run_seconds"] = time.perf_counter() - started
-    if state is not None and state.is_successful():
-        return RunState.SUCCESS, state.message
-    return RunState.FAILED, _failure(state)
+    return state
 
 
 def _check(opened: Opened, version: Version) -> None:
@@ -107,7 +124,8 @@ def _check(opened: Opened, version: Version) -> None:
         )
 
 
-def _failure(state: Any) -> str:
+def failure(state: State | None) -> str:
+    """Return one line on why a flow did not succeed."""
     if state is None:
         return "the flow did not run"
     return f"{state.message} ({_said(state.exception)})" if state.exception else str(state.message)
