@@ -42,7 +42,7 @@ def start(
 @agent.command("ls")
 @json_option
 def listed(as_json: bool) -> None:
-    """List agents, those that work and those that have stopped."""
+    """List the agents that are working."""
     with Registry(config.load().registry) as registry:
         agents = registry.agents()
     rows = [
@@ -52,7 +52,6 @@ def listed(as_json: bool) -> None:
             "host": each.host,
             "pid": each.pid,
             "labels": list(each.labels),
-            "state": "working" if each.ended is None else "stopped",
             "heartbeat": each.heartbeat.isoformat(timespec="seconds"),
         }
         for each in agents
@@ -62,4 +61,4 @@ def listed(as_json: bool) -> None:
     elif rows:
         show_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        note("no agent has ever started")
+        note("no agent is working")
