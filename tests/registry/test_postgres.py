@@ -102,6 +102,20 @@ def test_a_registry_outlives_a_restart_of_its_server(postgres_server, database: 
             assert watch.wait(0.1) is False
 
 
+def test_nothing_of_the_driver_s_gets_out_while_the_server_is_away(
+    postgres_server, database: str
+) -> None:
+    with Registry(database) as registry:
+        registry.flows()
+        postgres_server.stop()
+        try:
+            for act in (registry.flows, registry.watch, registry.exclusive(None, "x").__enter__):
+                with pytest.raises(UnavailableError, match="check that the server runs"):
+                    act()
+        finally:
+            postgres_server.start()
+
+
 def test_a_turn_survives_a_restart(postgres_server, database: str) -> None:
     with Registry(database) as registry:
         with registry.exclusive(None, "etl"):
