@@ -1,0 +1,87 @@
+"""Base images, made here because none can be pulled: a Debian with Python, and a busybox.
+
+The archive of the Debian root takes most of a minute to make, so it stays in a cache folder from
+run to run. `python -m tests.services.images` makes it ahead of the tests. Invariant: an archive
+in the cache is whole, and only one process at a time makes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from tests.services.presence import cache_folder, program, require
+
+PYTHON_IMAGE = "casflow-test/python:3.11"
+BUSYBOX_IMAGE = "casflow-test/busybox:1"
+_RELEASE = "bookworm"  # the Debian whose python3 is 3.11
+_PACKAGES = "python3,python3-pip,ca-certificates"
+_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+
+
+def require_debootstrap() -> None:
+    """Skip or fail unless the Debian root can be made or is in the cache."""
+    if not _archive().exists():
+        require("base image", "debootstrap", install="debootstrap", root=True)
+
+
+def python_root() -> Path:
+    """Return the archive of a Debian root with Python and pip; make it when it is not there."""
+    archive = _archive()
+    with archive.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _make_python_root(archive)
+    return archive
+
+
+def _archive() -> Path:
+    return cache_folder() / f"python-{_RELEASE}-1.tar"
+
+
+def _make_python_root(archive: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="casflow-root-") as folder:
+        root = Path(folder, "root")
+        what = ["--variant=minbase", f"--include={_PACKAGES}", _RELEASE]
+        command = [program("debootstrap"), *what, str(root)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        _finish(root)
+        part = archive.with_suffix(".part")
+        subprocess.run(["tar", "-C", str(root), "-cf", str(part), "."], check=True)
+        part.replace(archive)
+
+
+def _finish(root: Path) -> None:
+    """Make the root like the images that people build on: `python`, and pip that installs."""
+    (root / "usr/bin/python").symlink_to("python3")
+    for mark in root.glob("usr/lib/python3.*/EXTERNALLY-MANAGED"):
+        mark.unlink()
+    bundle = Path(os.environ.get("SSL_CERT_FILE", f"/{_BUNDLE}"))
+    if bundle.is_file():  # the network of this machine may have an authority of its own
+        shutil.copyfile(bundle, root / _BUNDLE)
+    for leftover in [
+        *root.glob("var/cache/apt/archives/*.deb"),
+        *root.glob("var/lib/apt/lists/*_*"),
+    ]:
+        leftover.unlink()
+
+
+def busybox_root(folder: Path) -> Path:
+    """Write the archive of a root that holds a static busybox alone, 2 MB, and return it."""
+    archive = folder / "busybox.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(program("busybox"), "bin/busybox")
+        for name in ("sh", "cat", "ls", "echo", "sleep", "true", "false", "env"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    return archive
+
+
+if __name__ == "__main__":
+    print(python_root())
