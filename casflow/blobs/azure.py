@@ -123,8 +123,7 @@ def open_filesystem(connection: str) -> Any:
 
 
 def _client(connection: str) -> Any:
-    from azure.storage.blob import ExponentialRetry
-    from azure.storage.blob.aio import BlobServiceClient
+    from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
     options: dict[str, Any] = {
         # The library's own first pause is 15 seconds.

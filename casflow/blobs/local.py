@@ -12,6 +12,7 @@ import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
@@ -57,7 +58,7 @@ class LocalBlobStore(BlobStore):
                 stat = path.stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return ObjectInfo(key, stat.st_size, stat.st_mtime)
+        return ObjectInfo(key, stat.st_size, stat.st_mtime) if S_ISREG(stat.st_mode) else None
 
     def create(self, key: str, data: bytes | Path) -> None:
         """Write an object that must not exist yet."""

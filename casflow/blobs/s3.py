@@ -7,6 +7,7 @@ creation is a conditional write (`If-None-Match: *`), for one request and for ma
 
 from __future__ import annotations
 
+import errno
 import math
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,15 @@ class S3BlobStore(FsspecBlobStore):
         return answer
 
     def _look(self, key: str, path: str) -> ObjectInfo | None:
-        head = self._head(path)
+        try:
+            head = self._head(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if isinstance(error, PermissionError) or error.errno != errno.EINVAL:
+                raise
+            self.fs.cat_file(path, start=0, end=1)  # a HEAD has no body that says what is wrong
+            raise
         return ObjectInfo(key, head["ContentLength"], seconds(head["LastModified"]))
 
     def _mark_of(self, path: str) -> str | None:
