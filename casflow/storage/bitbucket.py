@@ -104,7 +104,8 @@ class Bitbucket(SourceStorage):
 
     def _search(self, ref: str) -> str:
         """Return the commit of a ref of Cloud, from all pages of refs."""
-        rest = f"refs?{urlencode({'pagelen': 100, 'q': f'name = "{ref}"'})}"
+        query = {"pagelen": 100, "q": f'name = "{ref}"'}
+        rest = f"refs?{urlencode(query)}"
         while rest:
             form = http.json_of(self._get(rest, f"@{ref}"), where=self.address)
             for each in form.get("values", ()):

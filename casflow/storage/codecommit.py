@@ -28,7 +28,7 @@ from casflow.storage.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _KINDS = {"symbolicLinks": "symbolic link", "subModules": "submodule", "subFolders": "directory"}
 _CREDENTIALS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token"})
@@ -97,20 +97,15 @@ class CodeCommit(SourceStorage):
         return Content(check_blob_id(found["fileContent"], found["blobId"], where=where))
 
     def _call(self, action: str, **asked: Any) -> dict[str, Any]:
-        client = self._client()
-        try:
-            return self._translated(getattr(client, action), asked)
-        finally:
-            client.close()
-
-    def _translated(self, act: Callable[..., Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        client = self._client()  # first, for it says which extra to install
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return dict(act(repositoryName=self.repo, **asked))
+            return dict(getattr(client, action)(repositoryName=self.repo, **asked))
         except (ClientError, BotoCoreError) as error:
-            failed, cause = self._error(error), error
-        raise failed from type("BackendError", (Exception,), {})(redact(str(cause)))
+            raise self._error(error) from error
+        finally:
+            client.close()
 
     def _client(self) -> Any:
         try:

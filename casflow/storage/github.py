@@ -77,7 +77,9 @@ class GitHub(SourceStorage):
         if kind != "file":
             raise not_a_file(str(kind), where)
         if form.get("encoding") != "base64":  # a file over 1 MB comes without its content
-            form |= http.json_of(self._get(f"git/blobs/{form['sha']}", f":{self.path}"), where=where)
+            form |= http.json_of(
+                self._get(f"git/blobs/{form['sha']}", f":{self.path}"), where=where
+            )
         return Content(check_blob_id(base64.b64decode(form["content"]), form["sha"], where=where))
 
     def _get(self, rest: str, what: str, **headers: str) -> Response:

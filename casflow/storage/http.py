@@ -106,6 +106,7 @@ class Credential(requests.auth.AuthBase):
         self._header = header
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the header."""
         if self._header is not None:
             request.headers["Authorization"] = self._header
         return request
@@ -166,16 +167,18 @@ def send(
     options = {"timeout": TIMEOUT, "auth": Credential(), **options}
     try:
         return _session(os.getpid(), retried).request(method, url, **options)
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
-        failed, cause = ConfigError("no request can be made", where=where), error
-    except (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema) as error:
-        failed, cause = ConfigError("the address is not one of http or https", where=where), error
     except requests.RequestException as error:
-        hint = "check the network and try again"
-        failed = UnavailableError(f"no answer ({_kind(error)})", where=where, hint=hint)
-        cause = error
+        failed = _failure(error, where)
+        cause = type(error)(redact(str(error)))
     # Raised out here and with a cleaned cause: the original names the address and the request.
-    raise failed from type(cause)(redact(str(cause)))
+    raise failed from cause
+
+
+def _failure(error: requests.RequestException, where: str) -> CasflowError:
+    if isinstance(error, ValueError):  # the address or a header is malformed
+        return ConfigError(f"no request can be made ({type(error).__name__})", where=where)
+    hint = "check the network and try again"
+    return UnavailableError(f"no answer ({_kind(error)})", where=where, hint=hint)
 
 
 def _kind(error: requests.RequestException) -> str:

@@ -17,24 +17,16 @@ from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from casflow.cache.turns import turn
 from casflow.digests import digest_of, hex_of
-from casflow.errors import (
-    AccessError,
-    ConfigError,
-    IntegrityError,
-    NotFoundError,
-    UnavailableError,
-)
+from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, find
 from casflow.storage.base import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from casflow.cache import Fetched
     from casflow.flow import Flow
 
@@ -69,16 +61,19 @@ class Head:
         return cls(*json.loads(text))
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a commit holds for a flow: its script, and files beside it by role."""
+class Content(NamedTuple):
+    """What a commit holds for a flow: a script, or a bundle of it and the files beside it."""
 
-    script: bytes
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    data: bytes
+    media_type: str = SCRIPT
 
-    def parts(self) -> dict[str, bytes]:
-        """Return the bytes of every part, the script under an empty role."""
-        return {"": self.script, **self.files}
+
+class Known(NamedTuple):
+    """What a commit was found to hold: the name of its bytes and their media type."""
+
+    digest: str
+    size: int
+    media_type: str
 
 
 class SourceStorage(Storage):
@@ -119,7 +114,7 @@ class SourceStorage(Storage):
         self.on_unreachable = on_unreachable
         self.resolved: dict[str, str] = {}
         self._fetched: dict[str, Fetched] = {}
-        self._last_read: tuple[str, Content] | None = None
+        self._stored: dict[str, Reference] = {}
 
     # ---- what a subclass says --------------------------------------------------------------
 
@@ -146,6 +141,9 @@ class SourceStorage(Storage):
 
     def reference(self, name: str) -> Reference:
         """Return what was registered if that is pinned, else what the ref names now."""
+        stored = self._stored.pop(name, None)  # a registration asks for what it has just made
+        if stored is not None:
+            return stored
         if not (self.pin and name in self.references):
             return self.resolve(name)
         reference = self.references[name]
@@ -156,21 +154,27 @@ class SourceStorage(Storage):
         """Return what the ref names, from the cache's knowledge of its commit if there is some."""
         head = self._head()
         try:
-            parts = self._parts(head.commit)
+            known = self._known_content(head.commit)
         except UnavailableError as error:
-            head = self._older(error, than=head)
-            parts = self._parts(head.commit)
-        self._remember(head)
+            head = self._older_head(error, than=head)
+            known = self._known_content(head.commit)
+        self._remember_head(head)
         self._record(name, head.commit)
-        return self._made(name, head.commit, parts)
+        return self._made(name, head.commit, known)
 
-    def _made(self, name: str, commit: str, parts: Mapping[str, BlobName]) -> Reference:
-        files = {role: blob for role, blob in parts.items() if role}
-        script = PurePosixPath(self.flows.get(name) or str(self.path)).name
-        environment = {"script": script, "commit": commit, "source": self.address}
-        created = datetime.now(UTC).isoformat(timespec="microseconds")
-        labels = tuple(self.labels)
-        return Reference(name, parts[""], SCRIPT, created, labels, files, environment)
+    def _made(self, name: str, commit: str, known: Known) -> Reference:
+        return Reference(
+            flow=name,
+            blob=BlobName(known.digest, 0, known.size),
+            media_type=known.media_type,
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+            labels=tuple(self.labels),
+            environment={
+                "script": PurePosixPath(str(self.path)).name,
+                "commit": commit,
+                "source": self.address,
+            },
+        )
 
     def _record(self, name: str, commit: str) -> None:
         self.resolved[name] = commit
@@ -184,28 +188,28 @@ class SourceStorage(Storage):
     def _head(self) -> Head:
         if is_commit(self.ref):
             return Head(str(self.ref))
-        known = self._known()
+        known = self._known_head()
         try:
             found = self.look_up(None if known is None else known.etag)
         except UnavailableError as error:
-            return self._older(error, than=None)
+            return self._older_head(error, than=None)
         if found is not None:
             return found
         if known is None:
             raise IntegrityError("the host says unchanged, but of nothing", where=self.address)
         return replace(known, seen=time.time())
 
-    def _known(self) -> Head | None:
+    def _known_head(self) -> Head | None:
         text = self.cache.find_alias(self._alias("head", self.ref))
         return None if text is None else Head.from_text(text)
 
-    def _remember(self, head: Head) -> None:
+    def _remember_head(self, head: Head) -> None:
         if not is_commit(self.ref):
             self.cache.set_alias(self._alias("head", self.ref), head.to_text())
 
-    def _older(self, error: UnavailableError, than: Head | None) -> Head:
+    def _older_head(self, error: UnavailableError, than: Head | None) -> Head:
         """Return the last known commit for want of a newer one, if the policy allows that."""
-        known = None if is_commit(self.ref) else self._known()
+        known = None if is_commit(self.ref) else self._known_head()
         if self.on_unreachable == "fail" or known is None or known == than:
             raise error
         logger.warning(
@@ -215,65 +219,54 @@ class SourceStorage(Storage):
         )
         return known
 
-    # ---- from a commit to digests ----------------------------------------------------------
+    # ---- from a commit to a digest ---------------------------------------------------------
 
-    def _parts(self, commit: str) -> dict[str, BlobName]:
-        """Return the blobs of a commit by role, read once by one of many processes."""
+    def _known_content(self, commit: str) -> Known:
+        """Return what a commit holds; one of many processes reads it, the others wait."""
         alias = self._alias("content", self.path, commit)
-        parts = self._find_parts(alias)
-        if parts is not None:
-            return parts
+        known = self._find_content(alias)
+        if known is not None:
+            return known
         with turn(self.cache.root / "turns", hex_of(digest_of(alias.encode()))):
-            return self._find_parts(alias) or self._read_parts(alias, commit)
+            return self._find_content(alias) or self._read_content(alias, commit)
 
-    def _find_parts(self, alias: str) -> dict[str, BlobName] | None:
+    def _find_content(self, alias: str) -> Known | None:
         text = self.cache.find_alias(alias)
-        if text is None:
-            return None
-        return {role: BlobName(each[0], 0, each[1]) for role, each in json.loads(text).items()}
+        return None if text is None else Known(*json.loads(text))
 
-    def _read_parts(self, alias: str, commit: str) -> dict[str, BlobName]:
-        parts = {}
-        for role, data in self._content(commit).parts().items():
-            digest = digest_of(data)
-            parts[role] = BlobName(digest, 0, len(data))
-            self._fetched[digest] = self.cache.fetch(digest, len(data), _writer(data))
-        known = {role: [each.digest, each.size] for role, each in parts.items()}
+    def _read_content(self, alias: str, commit: str) -> Known:
+        content = self._checked(commit)
+        known = Known(digest_of(content.data), len(content.data), content.media_type)
+        fetched = self.cache.fetch(
+            known.digest, known.size, lambda target: target.write(content.data)
+        )
+        self._fetched[known.digest] = replace(fetched, hit=False, downloaded=known.size)
         self.cache.set_alias(alias, json.dumps(known))
-        return parts
+        return known
 
-    def _content(self, commit: str) -> Content:
-        if self._last_read is None or self._last_read[0] != commit:
-            content = self.read(commit)
-            check_script(content.script, where=f"{self.address}:{self.path}")
-            self._last_read = (commit, content)
-        return self._last_read[1]
+    def _checked(self, commit: str) -> Content:
+        content = self.read(commit)
+        if content.media_type == SCRIPT:
+            check_script(content.data, where=f"{self.address}:{self.path}")
+        return content
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         # What this process has just downloaded to learn its digest is not a hit.
         return self._fetched.pop(blob.digest, None) or super()._fetch(name, blob)
 
-    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
-        """Write a part of the commit again, when the cache no longer has it."""
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
+        """Read the commit again, when the cache no longer has it."""
         commit = self.resolved[name]
-        parts = self._content(commit).parts()
-        found = (data for data in parts.values() if digest_of(data) == blob.digest)
-        target.write(next(found, parts[""]))
+        target.write(self._checked(commit).data)
         return f"{self.address}:{self.path} at commit {commit}"
 
     # ---- registration ----------------------------------------------------------------------
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:  # noqa: ARG002
-        """Record the commit and the digests of now, as far as the host lets us see them."""
+        """Record the commit and the digest of now; nothing is uploaded."""
+        made = replace(self.resolve(flow.name), labels=labels)
+        self.references[flow.name] = self._stored[flow.name] = made
         self.uploaded[flow.name] = 0
-        try:
-            made = self.resolve(flow.name)
-        except (AccessError, NotFoundError, UnavailableError) as error:
-            if self.pin and (not is_commit(self.ref) or isinstance(error, NotFoundError)):
-                raise
-            logger.warning("flow %s is registered unread: %s", flow.name, error)
-            return
-        self.references[flow.name] = replace(made, labels=labels)
 
     # ---- credentials -----------------------------------------------------------------------
 
@@ -340,10 +333,6 @@ def check_script(data: bytes, *, where: str) -> None:
 def not_a_file(kind: str, where: str) -> ConfigError:
     """Return the error of a path that holds something else than a file."""
     return ConfigError(f"the path is a {kind}", where=where, hint="name the script's own path")
-
-
-def _writer(data: bytes) -> Any:
-    return lambda target: target.write(data)
 
 
 def _age(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""CodeCommit's JSON 1.1 protocol, for a client's own serialiser: repository, branch, folder, file."""
+"""CodeCommit's JSON 1.1 protocol, for a client's own serialiser."""
 
 from __future__ import annotations
 

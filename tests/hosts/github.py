@@ -41,7 +41,7 @@ class GitHubHost(Host):
     def answer(self, request: Request) -> Answer:
         """Count an answer against the limit, 304 excepted."""
         answer = super().answer(request)
-        self.limit -= answer.status != 304  # noqa: PLR2004
+        self.limit -= answer.status != 304
         answer.headers.setdefault("X-RateLimit-Limit", "60")
         answer.headers.setdefault("X-RateLimit-Remaining", str(self.limit))
         return answer
@@ -84,7 +84,9 @@ class GitHubHost(Host):
         if entry is None:
             return self.absent("Not Found")
         if entry.kind == "tree":
-            return Answer.json([self._entry(each) for each in self.repository.entries(commit, path)])
+            return Answer.json(
+                [self._entry(each) for each in self.repository.entries(commit, path)]
+            )
         if "raw" in request.headers.get("Accept", ""):
             return Answer(200, self.change(self.repository.read(entry.id)))
         return Answer.json(self._entry(entry) | self._content(entry))

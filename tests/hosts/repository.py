@@ -130,7 +130,7 @@ class Repository:
     def _tree(self, *arguments: str) -> list[Entry]:
         lines = self.git("ls-tree", "-z", "--full-tree", *arguments).decode().split("\0")
         heads = ((*line.partition("\t")[0].split(), line.partition("\t")[2]) for line in lines)
-        return [Entry(*each) for each in heads if len(each) == 4]  # noqa: PLR2004
+        return [Entry(*each) for each in heads if len(each) == 4]
 
     def read(self, identity: str) -> bytes:
         """Return the content of a blob."""

@@ -35,7 +35,9 @@ class Answer:
     def json(cls, value: Any, status: int = 200, **headers: str) -> Answer:
         """Return an answer with a JSON body; `_` in a header's name stands for a hyphen."""
         named = {name.replace("_", "-"): text for name, text in headers.items()}
-        return cls(status, json.dumps(value).encode(), {"Content-Type": "application/json", **named})
+        return cls(
+            status, json.dumps(value).encode(), {"Content-Type": "application/json", **named}
+        )
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Host:
         with self._lock:
             planned = self.next.popleft() if self.next else None
         answer = planned or self._allowed(request)
-        if request.method == "GET" and answer.status == 200:  # noqa: PLR2004
+        if request.method == "GET" and answer.status == 200:
             answer = self._conditional(request, answer)
         with self._lock:
             self.log.append(
@@ -166,7 +168,7 @@ def _handler(host: Host) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             for name, text in answer.headers.items():
                 self.send_header(name, text)
-            if answer.status != 304:  # noqa: PLR2004
+            if answer.status != 304:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             self.wfile.write(answer.body)

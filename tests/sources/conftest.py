@@ -10,8 +10,8 @@ from tests.hosts.bitbucket_cloud import BitbucketCloudHost
 from tests.hosts.bitbucket_server import BitbucketServerHost
 from tests.hosts.codecommit import CodeCommitHost
 from tests.hosts.content import ContentHost
-from tests.hosts.github import GitHubHost
 from tests.hosts.githttp import GitHost
+from tests.hosts.github import GitHubHost
 from tests.hosts.gitlab import GitLabHost
 from tests.hosts.repository import Repository
 
