@@ -239,7 +239,10 @@ def _said(response: Response) -> str:
     nested = found.get("error") or (found.get("errors") or [None])[0]
     inner = nested if isinstance(nested, dict) else {}
     words = inner.get("message") or found.get("error_description") or found.get("message")
-    return redact(f"{response.status_code} {words}")[:_LONGEST] if words else text
+    if not words:
+        return text
+    text = f"{response.status_code} {str(words).removeprefix(str(response.status_code)).strip()}"
+    return redact(text)[:_LONGEST]
 
 
 def json_of(response: Response, *, where: str) -> Any:

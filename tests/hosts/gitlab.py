@@ -28,8 +28,8 @@ class GitLabHost(Host):
 
     def refuse(self, request: Request) -> Answer | None:
         """GitLab hides what a caller may not read, and refuses a token that it does not know."""
-        given = request.headers.get("Private-Token")
-        if self.token is None or given == self.token:
+        given = request.headers.get("Private-Token") or request.headers.get("Authorization")
+        if self.token is None or given in (self.token, f"Bearer {self.token}"):
             return None
         if given is None:
             return self.absent("Project Not Found")
