@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 GROUP = "casflow.storage"
 CLASSES = {
     "Local": "casflow.storage.local:Local",
+    "GitHub": "casflow.storage.github:GitHub",
+    "GitLab": "casflow.storage.gitlab:GitLab",
+    "Bitbucket": "casflow.storage.bitbucket:Bitbucket",
+    "CodeCommit": "casflow.storage.codecommit:CodeCommit",
+    "Git": "casflow.storage.git:Git",
+    "Module": "casflow.storage.module:Module",
+    "Webhook": "casflow.storage.webhook:Webhook",
 }
 
 
