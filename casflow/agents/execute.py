@@ -1,8 +1,8 @@
 """One run in a process of its own: `python -m casflow.agents.execute`, started by an agent.
 
-Owns the road from a run's version to its outcome. Invariant: the flow that runs is read
-through the cache and verified, and its digest stands in the outcome; however it ends, the registry is told in one line
-without secrets, unless the run is no longer this process's.
+Owns the road from a run's version to its outcome. Invariant: the flow that runs is read through
+the cache and verified, and its digest stands in the outcome; however the run ends, the registry
+is told in one line without secrets, unless the run is no longer this process's.
 """
 
 from __future__ import annotations
