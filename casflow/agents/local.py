@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from casflow.agents.leash import Order
 from casflow.agents.processes import RunProcess
-from casflow.errors import ConflictError, UnavailableError
-from casflow.registry import RunState
+from casflow.errors import ConfigError, ConflictError, UnavailableError
+from casflow.registry import RunState, check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,6 +64,9 @@ class LocalAgent:
         heartbeat: Seconds between two signs of life.
         lost_after: Seconds of silence after which another agent's runs are recovered.
         grace: Seconds that runs may go on when the agent is stopped.
+
+    Raises:
+        ConfigError: A label is malformed, or agents would be given up between two signs of life.
     """
 
     def __init__(
@@ -79,8 +82,12 @@ class LocalAgent:
         lost_after: float = 30.0,
         grace: float = 10.0,
     ) -> None:
+        if lost_after < 2 * heartbeat:
+            raise ConfigError("agents need two heartbeats before they can be lost", where=name)
         self.name = name
-        self.labels = sorted({*labels, *([socket.gethostname()] if hostname_label else ())})
+        self.labels = check_labels(
+            [*check_labels(labels), *([socket.gethostname()] if hostname_label else ())]
+        )
         self._registry = registry
         self._limit = limit
         self._poll = poll

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from casflow.errors import ConfigError
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
@@ -172,3 +173,10 @@ def test_a_missing_secret_is_named(house: House) -> None:
     house.work()
     said = house.registry.get_run(run.id).message
     assert said.startswith("Failed to load and execute flow run: a secret is missing: DOOR_CODE")
+
+
+@pytest.mark.parametrize("options", [{"labels": ["a,b"]}, {"heartbeat": 20}])
+def test_an_agent_that_cannot_work_is_refused(house: House, options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        house.work(**options)
+    assert house.registry.agents() == []
