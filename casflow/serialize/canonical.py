@@ -20,7 +20,8 @@ from casflow.serialize.graph import UnknownShapeError
 from casflow.serialize.locality import scope_of
 from casflow.serialize.ordering import order
 from casflow.serialize.pickler import StagePickler
-from casflow.serialize.parse import Sink
+from casflow.serialize.records import Context
+from casflow.serialize.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -103,7 +104,7 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
         raise culprit.error_for(obj, pickler.last, error) from error
     try:
         graph = sink.parse()
-        context = rules.Context(graph, scope.script, pickler.classes)
+        context = Context(graph, scope.script, pickler.classes)
         rules.apply(context)
         modules = modules_of(graph)
         order(graph)

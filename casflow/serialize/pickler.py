@@ -14,11 +14,11 @@ import cloudpickle
 from cloudpickle import cloudpickle as internals
 
 from casflow.serialize import live
-from casflow.serialize.parse import Sink
 
 if TYPE_CHECKING:
     from casflow.serialize.live import Reducer
     from casflow.serialize.locality import Scope
+    from casflow.serialize.sink import Sink
 
 PROTOCOL = 5
 
@@ -61,5 +61,3 @@ class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Return cloudpickle's reduction of a function by value."""
         reduction: tuple[Any, ...] = self._dynamic_function_reduce(function)
         return reduction
-
-
