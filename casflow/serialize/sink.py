@@ -37,9 +37,13 @@ class Sink:
 
     def parse(self) -> Graph:
         """Return the graph of what was written."""
+        payloads = deque(self.pieces[index] for index in sorted(self._bulk))
+        return Parser(self.small(), payloads).parse()
+
+    def small(self) -> bytes:
+        """Return the stream without its large payloads."""
         pieces = enumerate(self.pieces)
-        small = b"".join(piece for index, piece in pieces if index not in self._bulk)
-        return Parser(small, deque(self.pieces[index] for index in sorted(self._bulk))).parse()
+        return b"".join(piece for index, piece in pieces if index not in self._bulk)
 
     def joined(self) -> bytes:
         """Return the stream as it was written."""

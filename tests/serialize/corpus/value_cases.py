@@ -20,7 +20,7 @@ import beside
 import crew
 from beside import Cleaner, Odd, cached, clean
 from case import Cases
-from crew import left
+from crew import go_left
 
 cases = Cases()
 add = cases.add
@@ -92,15 +92,15 @@ add("module_of_library", string, "x.digits")
 
 
 def uses_module():
-    return beside.clean(2), beside.words(), beside.Cleaner(1).run(1), beside.cached([1])
+    return beside.clean(2), beside.words(), beside.Cleaner(1).run(1), beside.cached(1)
 
 
 def uses_names():
-    return clean(2), Cleaner(1).run(2), cached([2]), Odd.__name__
+    return clean(2), Cleaner(1).run(2), cached(2), Odd.__name__
 
 
 def uses_package():
-    return left(5), crew.left.left(4), crew.right.right(3)
+    return go_left(5), crew.left.go_left(4), crew.right.go_right(3)
 
 
 add("module_beside", beside, "x.clean(3)")
@@ -110,7 +110,7 @@ add("uses_package_beside", uses_package)
 add("function_beside", beside.clean, "x(4)")
 add("class_beside", beside.Cleaner, "x(1).run(1)")
 add("instance_beside", Cleaner(5), "x.run(2)")
-add("lru_cache_beside", cached, "x([3])")
+add("lru_cache_beside", cached, "x(3)")
 
 
 class Task:

@@ -3,5 +3,5 @@
 import crew.right
 
 
-def left(n):
-    return n if n < 1 else crew.right.right(n - 1)
+def go_left(n):
+    return n if n < 1 else crew.right.go_right(n - 1)

@@ -3,5 +3,5 @@
 import crew.left
 
 
-def right(n):
-    return -n if n < 1 else crew.left.left(n - 1)
+def go_right(n):
+    return -n if n < 1 else crew.left.go_left(n - 1)
