@@ -72,7 +72,7 @@ def class_(pickler: StagePickler, obj: Any) -> Any:
     pickler.classes.add(id(obj))
     reduction = internals._dynamic_class_reduce(obj)  # noqa: SLF001
     members = reduction[2][0]
-    if dataclasses.is_dataclass(obj) and members.get("__doc__") == _generated_doc(obj):
+    if _is_generated(obj, members.get("__doc__")):
         members["__doc__"] = f"{obj.__name__}(...)"
     return reduction
 
@@ -84,13 +84,14 @@ def _is_builtin(obj: Any) -> bool:
     )
 
 
-def _generated_doc(obj: Any) -> str | None:
-    """Return the text that `dataclass` gives a class without one."""
-    try:
-        signature = str(inspect.signature(obj)).replace(" -> None", "")
-    except (TypeError, ValueError):
-        return None
-    return f"{obj.__name__}{signature}" if "{" in signature or " at 0x" in signature else None
+def _is_generated(cls: Any, doc: Any) -> bool:
+    """Tell whether `dataclass` made the text of a class, and it shows a set or an address."""
+    if "__dataclass_fields__" not in vars(cls) or not isinstance(doc, str):
+        return False
+    if "{" not in doc and " at 0x" not in doc:
+        return False
+    signature = str(inspect.signature(cls)).replace(" -> None", "")
+    return doc == f"{cls.__name__}{signature}"
 
 
 @live("builtins.module")
@@ -114,7 +115,7 @@ def lru_cache(pickler: StagePickler, obj: Any) -> Any:
         return NotImplemented
     parameters = obj.cache_parameters()
     members = {**obj.__dict__, "cache_parameters": functools.partial(dict, **parameters)}
-    info = functools._CacheInfo  # type: ignore[attr-defined]  # noqa: SLF001
+    info = functools._CacheInfo  # noqa: SLF001
     arguments = (wrapped, parameters["maxsize"], parameters["typed"], info)
     return type(obj), arguments, members
 
@@ -182,9 +183,8 @@ def _overridden(kind: type, plain: type) -> set[str]:
 def ufunc(_: StagePickler, obj: Any) -> Any:
     """Refer to numpy's functions by name in numpy, not in whichever module re-exports them."""
     numpy = sys.modules["numpy"]
-    if getattr(numpy, obj.__name__, None) is not obj:
-        return NotImplemented
-    return getattr, (numpy, obj.__name__)
+    name = obj.__name__
+    return (getattr, (numpy, name)) if getattr(numpy, name, None) is obj else NotImplemented
 
 
 @live("numpy.dtype")
