@@ -118,5 +118,3 @@ def _absolute(name: str, level: int, package: str) -> str:
     parents = package.split(".")
     parents = parents[: len(parents) - level + 1]
     return ".".join([*parents, name] if name else parents)
-
-

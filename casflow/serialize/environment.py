@@ -156,7 +156,9 @@ def load_error(error: Exception, environment: Mapping[str, Any]) -> LoadError:
         else f"running with {_versions(_here())}"
     )
     hint = "run it with the versions that built it, or register it again here"
-    return LoadError(f"cannot load the flow ({type(error).__name__}: {error})", where=versions, hint=hint)
+    return LoadError(
+        f"cannot load the flow ({type(error).__name__}: {error})", where=versions, hint=hint
+    )
 
 
 def _missing(module: str, environment: Mapping[str, Any]) -> LoadError:
@@ -164,7 +166,9 @@ def _missing(module: str, environment: Mapping[str, Any]) -> LoadError:
     known = environment.get("modules", {}).get(top)
     if known is None:
         hint = f"install the distribution that brings {top}"
-        return LoadError(f"the flow needs the module {module}, which is not installed here", hint=hint)
+        return LoadError(
+            f"the flow needs the module {module}, which is not installed here", hint=hint
+        )
     what = f"the flow needs the module {module} of {known}, which is not installed here"
     return LoadError(what, hint=f"install {known}")
 

@@ -252,6 +252,4 @@ def set_entry(node: Node, key: str, value: Item) -> None:
 def drop_entry(node: Node, key: str) -> None:
     """Take an entry out of a dict, if it is there."""
     wanted = text(key)
-    node.items[:] = [
-        each for pair in entries(node) if pair[0] != wanted for each in pair
-    ]
+    node.items[:] = [each for pair in entries(node) if pair[0] != wanted for each in pair]

@@ -96,7 +96,9 @@ def scope_of(obj: Any, project: Path | None) -> Scope:
 
 
 def _project_of(folder: Path) -> Path:
-    return next((each for each in (folder, *folder.parents) if (each / _PYPROJECT).is_file()), folder)
+    return next(
+        (each for each in (folder, *folder.parents) if (each / _PYPROJECT).is_file()), folder
+    )
 
 
 def _script_of(obj: Any) -> str:

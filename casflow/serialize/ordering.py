@@ -61,7 +61,10 @@ def _hash(parts: Iterable[bytes]) -> bytes:
 
 def _own(node: Node) -> list[bytes]:
     """Return what a node says by itself, without what it refers to."""
-    parts = [bytes([node.kind]), *(bytes([kind, len(items) % 251]) for kind, items in _events(node))]
+    parts = [
+        bytes([node.kind]),
+        *(bytes([kind, len(items) % 251]) for kind, items in _events(node)),
+    ]
     if node.kind in (BULK, BYTEARRAY):
         parts += [node.items[0], blake2b(node.items[1]).digest()]
     elif isinstance(node, Literal):
@@ -88,9 +91,7 @@ class _Colours:
 
     def tied(self) -> bool:
         """Tell whether some set has members of one colour."""
-        return any(
-            max(Counter(map(self.key, node.items)).values()) > 1 for node in self._hard
-        )
+        return any(max(Counter(map(self.key, node.items)).values()) > 1 for node in self._hard)
 
     def _colour(self, component: list[Node]) -> None:
         if len(component) == 1 and component[0] not in list(children(component[0])):

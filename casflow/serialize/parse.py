@@ -80,9 +80,7 @@ class Sink:
 def _announces(piece: Any, size: int) -> bool:
     tail = bytes(piece[-9:])
     long = tail[:1] in (b"\x8e", b"\x96", b"\x8d") and tail[1:] == size.to_bytes(8, "little")
-    return long or (
-        tail[-5:-4] in (b"B", b"X") and tail[-4:] == size.to_bytes(8, "little")[:4]
-    )
+    return long or (tail[-5:-4] in (b"B", b"X") and tail[-4:] == size.to_bytes(8, "little")[:4])
 
 
 def parse(data: bytes) -> Graph:

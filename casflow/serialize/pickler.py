@@ -61,5 +61,3 @@ class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Return cloudpickle's reduction of a function by value."""
         reduction: tuple[Any, ...] = self._dynamic_function_reduce(function)
         return reduction
-
-

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from casflow.storage.known import CLASSES, default_class, find_class, load
 
 if TYPE_CHECKING:
+    from casflow.storage.azure import Azure
     from casflow.storage.base import Storage
+    from casflow.storage.gcs import GCS
     from casflow.storage.local import Local
+    from casflow.storage.s3 import S3
 
-__all__ = ["Local", "Storage", "default_class", "load"]
+__all__ = ["GCS", "S3", "Azure", "Local", "Storage", "default_class", "load"]
 
 
 def __getattr__(name: str) -> Any:
