@@ -219,7 +219,7 @@ class Storage(ABC):
         flow = load_flow(
             reference,
             data.data,
-            {role: part.data for role, part in parts.items()},
+            {role: bytes(part.data) for role, part in parts.items()},
             where=self.flows[name],
         )
         _belong(flow, self)
