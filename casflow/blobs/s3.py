@@ -122,6 +122,15 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
 
 
 _SECRET_OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+_PLAIN_OPTIONS = ("api_version", "endpoint_url", "profile_name", "region_name", "use_ssl", "verify")
+
+
+def without_credentials(client_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say where the service is, and none that could hold a credential."""
+    shown = {name: client_options[name] for name in _PLAIN_OPTIONS if name in client_options}
+    if "@" in str(shown.get("endpoint_url")):
+        del shown["endpoint_url"]
+    return shown
 
 
 def _given_credentials() -> dict[str, str]:

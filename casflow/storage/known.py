@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 GROUP = "casflow.storage"
 CLASSES = {
+    "Azure": "casflow.storage.azure:Azure",
+    "GCS": "casflow.storage.gcs:GCS",
     "Local": "casflow.storage.local:Local",
+    "S3": "casflow.storage.s3:S3",
     "GitHub": "casflow.storage.github:GitHub",
     "GitLab": "casflow.storage.gitlab:GitLab",
     "Bitbucket": "casflow.storage.bitbucket:Bitbucket",
