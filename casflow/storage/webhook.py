@@ -60,7 +60,9 @@ class Webhook(Storage):
         **options: Any,
     ) -> None:
         super().__init__(stored_as_script=stored_as_script, **options)
-        self.build_request_kwargs = build_request_kwargs
+        self.build_request_kwargs = {
+            key: value for key, value in build_request_kwargs.items() if key != "data"
+        }
         self.build_request_http_method = _checked(build_request_http_method)
         self.get_flow_request_kwargs = get_flow_request_kwargs
         self.get_flow_request_http_method = _checked(get_flow_request_http_method)
