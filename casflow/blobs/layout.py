@@ -7,13 +7,10 @@ other module spells or takes apart a key. See docs/format.md for the tree.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from casflow.digests import PREFIX, hex_of
 from casflow.reference import slug, stamp
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 FORMAT = ".casflow/format"
 BLOBS = ".casflow/blobs/"
@@ -78,3 +75,29 @@ def is_reference(key: str) -> bool:
 def name(key: str) -> str:
     """Return the key of the entry which says that `key` is a mutable name, so a root for gc."""
     return f"{NAMES}{key}"
+
+
+def moment(key: str) -> datetime:
+    """Return when the reference at a key was made, by its writer's clock."""
+    digits = re.sub(r"\D", "", key.rpartition("/")[2])
+    return datetime.strptime(digits[:20] + "+0000", "%Y%m%d%H%M%S%f%z")
+
+
+def pin(name: str) -> str:
+    """Return the key of a pin."""
+    return f"{PINS}{name}"
+
+
+def trash(key: str) -> str:
+    """Return the key in the trash of the reference that stood at `key`."""
+    return f"{TRASH}{key}"
+
+
+def run(identity: str) -> str:
+    """Return the key of the object whose modification time is a collector's present moment."""
+    return f"{RUNS}{identity}"
+
+
+def report(identity: str) -> str:
+    """Return the key of the report that a collector writes when it is done."""
+    return f"{RUNS}{identity}.json"
