@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
     from casflow.blobs.base import BlobStore, ObjectInfo
 
-__all__ = ["DEADLINE", "Committed", "ContentStore", "Draft", "boottime", "named", "utcnow"]
+__all__ = [
+    "DEADLINE",
+    "Committed",
+    "ContentStore",
+    "Draft",
+    "boottime",
+    "check_format",
+    "named",
+    "utcnow",
+]
 
 DEADLINE = 3600.0  # seconds from a writer's first look at a marker to its reference
 _ATTEMPTS = 5
@@ -221,10 +230,7 @@ class ContentStore:
             except ConflictError:
                 return
             return
-        if _format_of(found) != FORMAT:
-            hint = f"this casflow writes format {FORMAT}; use a newer one"
-            where = self.store.location(layout.FORMAT)
-            raise IntegrityError("a store of unknown format", where=where, hint=hint)
+        check_format(found, where=self.store.location(layout.FORMAT))
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -296,8 +302,16 @@ def _renamed(reference: Reference, rename: Callable[[BlobName], BlobName]) -> Re
     return replace_fields(reference, blob=rename(reference.blob), attachments=attachments)
 
 
-def _format_of(data: bytes) -> object:
+def check_format(data: bytes, *, where: object) -> None:
+    """Check what a store says of its format.
+
+    Raises:
+        IntegrityError: It is another than this casflow's.
+    """
     try:
-        return json.loads(data)["format"]
+        known = json.loads(data)["format"] == FORMAT
     except (ValueError, TypeError, KeyError):
-        return None
+        known = False
+    if not known:
+        hint = f"this casflow uses format {FORMAT}; use a newer one"
+        raise IntegrityError("a store of unknown format", where=where, hint=hint)

@@ -7,9 +7,10 @@ other module spells or takes apart a key. See docs/format.md for the tree.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from casflow.digests import PREFIX, hex_of
+from casflow.errors import IntegrityError
 from casflow.reference import slug, stamp
 
 FORMAT = ".casflow/format"
@@ -78,9 +79,17 @@ def name(key: str) -> str:
 
 
 def moment(key: str) -> datetime:
-    """Return when the reference at a key was made, by its writer's clock."""
-    digits = re.sub(r"\D", "", key.rpartition("/")[2])
-    return datetime.strptime(digits[:20] + "+0000", "%Y%m%d%H%M%S%f%z")
+    """Return when the reference at a key was made, by its writer's clock.
+
+    Raises:
+        IntegrityError: There is no such moment.
+    """
+    numbers = key.rpartition("/")[2].replace("t", "-").split("-")[:7]
+    try:
+        year, month, day, hour, minute, second, micro = map(int, numbers)
+        return datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC)
+    except ValueError as error:
+        raise IntegrityError("a reference's key holds no time", where=key) from error
 
 
 def pin(name: str) -> str:
