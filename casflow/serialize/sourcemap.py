@@ -26,6 +26,7 @@ from casflow.serialize.records import NO_FILE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from casflow.digests import Buffer
     from casflow.serialize.graph import Literal
 
 _MAGIC = b"CFSM\x01"
@@ -62,7 +63,7 @@ def build(literals: Sequence[tuple[int, Literal]], relative: Callable[[str], str
     return b"".join([header, struct.pack(f"<{len(numbers)}I", *numbers), *encoded, *tables])
 
 
-def loads(data: bytes, source_map: bytes) -> Any:
+def loads(data: Buffer, source_map: bytes) -> Any:
     """Load a blob with the files and lines of its code in place.
 
     Raises:
