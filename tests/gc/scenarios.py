@@ -108,9 +108,7 @@ class Scenario:
     def _add(self, name, action, points):
         choose = self.random.choice
         stalls = {choose(points): choose(STALLS) for _ in range(choose((0, 1, 1, 2)))}
-        dies = (
-            (self.random.randint(1, 30), choose((True, False))) if choose("12345") == "1" else None
-        )
+        dies = None if choose(range(5)) else (choose(range(1, 31)), choose((True, False)))
         start = self.world.clock - self._birth() + choose(STARTS)
         self.world.add(Task(name, action, start, stalls, dies, choose(SKEWS)))
 

@@ -11,6 +11,7 @@ import random
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from casflow.blobs import layout
 from casflow.blobs.base import BlobStore, ObjectInfo
@@ -190,6 +191,10 @@ class World:
             self.unsettled[key] = task
         self.check()
 
+    def story(self):
+        """Return what happened, one operation a line."""
+        return "\n".join(f"{at:12.0f} {who:11} {what:7} {key}" for at, who, what, key in self.trace)
+
     def settle(self, key):
         self.unsettled.pop(key, None)
         self.check()
@@ -253,12 +258,12 @@ class WorldStore(BlobStore):
         self.world.point("delete", key, lambda: self.world.objects.pop(key, None))
 
     def list(self, prefix=""):
-        last = ""
-        while page := self.world.point("list", prefix, lambda: self._page(prefix, last)):
+        more, last = True, ""
+        while more:
+            page = self.world.point("list", prefix, partial(self._page, prefix, last))
             yield from page
-            if len(page) < PAGE:
-                return
-            last = page[-1].key
+            more = len(page) == PAGE
+            last = page[-1].key if page else last
 
     def _page(self, prefix, last):
         keys = sorted(key for key in self.world.objects if key.startswith(prefix) and key > last)
