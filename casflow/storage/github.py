@@ -13,6 +13,7 @@ from casflow.storage.source import (
     SourceStorage,
     check_blob_id,
     check_commit,
+    clean_url,
     not_a_file,
 )
 
@@ -51,7 +52,7 @@ class GitHub(SourceStorage):
         super().__init__(path=path, ref=ref, **options)
         self.repo = repo
         self.access_token_secret = access_token_secret
-        self.base_url = None if base_url is None else http.clean_url(base_url)
+        self.base_url = None if base_url is None else clean_url(base_url)
 
     @property
     def address(self) -> str:

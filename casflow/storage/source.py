@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from casflow.cache.turns import turn
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
-from casflow.secrets import Secret, find
+from casflow.secrets import Secret, find, remember
 from casflow.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -286,6 +287,21 @@ class SourceStorage(Storage):
 def is_commit(ref: str | None) -> bool:
     """Tell whether a ref is the full id of a commit."""
     return ref is not None and _COMMIT.fullmatch(ref) is not None
+
+
+def clean_url(url: str) -> str:
+    """Return a host's address with its scheme and without a slash at the end.
+
+    Raises:
+        ConfigError: It holds a credential, which would be written wherever the address is.
+    """
+    url = url if "://" in url else f"https://{url}"
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        remember(parts.password or parts.username)
+        hint = "take it out and name a secret instead"
+        raise ConfigError("the address holds a credential", where=parts.hostname, hint=hint)
+    return url.rstrip("/")
 
 
 def check_commit(text: object, *, where: str) -> str:
