@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from casflow.errors import ConfigError, NotFoundError
 from casflow.secrets import Secret, find
 from casflow.storage import http
-from casflow.storage.source import Content, Head, SourceStorage, check_commit, clean_url, not_a_file
+from casflow.storage.checks import check_commit, clean_url, not_a_file
+from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
     from requests import Response

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from casflow.storage import http
-from casflow.storage.source import (
-    Content,
-    Head,
-    SourceStorage,
-    check_blob_id,
-    check_commit,
-    clean_url,
-    not_a_file,
-)
+from casflow.storage.checks import check_blob_id, check_commit, clean_url, not_a_file
+from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
     from requests import Response
