@@ -52,7 +52,7 @@ def test_an_attribute_is_followed(installed):
 def test_a_flow_that_the_module_does_not_hold(installed):
     storage = Module(installed(script("one")))
     storage.flows["other"] = storage.module
-    with pytest.raises(ValueError, match="not found in module|Failed to find flow"):
+    with pytest.raises(ValueError, match=r"not found in module|Failed to find flow"):
         storage.get_flow("other")
 
 

@@ -15,7 +15,7 @@ from casflow.errors import (
     UnavailableError,
     WebhookError,
 )
-from casflow.flow import Flow
+from casflow.flow import Flow, Parameter
 from casflow.storage import Webhook
 from tests.hosts.server import Answer
 from tests.sources.conftest import restored, script
@@ -78,13 +78,28 @@ def test_a_service_that_changes_the_content_is_an_integrity_error(
         restored(form).get_flow("my-flow")
 
 
-def test_an_unchanged_flow_is_not_sent_again(content, written):
+def test_an_unchanged_flow_is_not_sent_again_where_the_service_still_has_it(content, written):
     first = webhook(content, written)
     register(first)
+    content.forget()
     again = webhook(content, written)
     register(again, known=first.references)
-    assert len(content.log) == 1
+    assert [each.path for each in content.log] == ["/flows/load"]
     assert again.uploaded == {"my-flow": 0}
+    content.contents.clear()
+    register(webhook(content, written), known=first.references)
+    assert content.contents == {"/flows": written.read_bytes()}
+
+
+def test_a_flow_is_stored_as_a_pickle_too(content, monkeypatch, tmp_path):
+    storage = webhook(content, None)
+    storage.stored_as_script = False
+    with Flow("my-flow") as flow:
+        Parameter("x")
+    storage.add_flow(flow)
+    storage.build()
+    other_machine(monkeypatch, tmp_path)
+    assert restored(storage.serialize()).get_flow("my-flow").name == "my-flow"
 
 
 def test_the_example_of_the_specification(content, written, monkeypatch, tmp_path):
