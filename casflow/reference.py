@@ -150,9 +150,7 @@ class Reference:
     @classmethod
     def _from_known(cls, form: dict[str, Any]) -> Reference:
         del form["format"]
-        blob = BlobName.from_dict(
-            {key: form.pop(key) for key in ("digest", "incarnation", "size")}
-        )
+        blob = BlobName.from_dict({key: form.pop(key) for key in ("digest", "incarnation", "size")})
         attachments = form.pop("attachments", {})
         return cls(
             flow=check_name(form.pop("flow")),
