@@ -57,7 +57,9 @@ def function(pickler: StagePickler, obj: Any) -> Any:
         return NotImplemented
     reduction = pickler.function_by_value(obj)
     members = reduction[2][1]
-    members["_cloudpickle_submodules"] = submodules_of(obj)
+    members["_cloudpickle_submodules"] = [
+        each for each in submodules_of(obj) if not pickler.scope.is_local(each.__name__)
+    ]
     if pickler.scope.is_local(obj.__module__):
         for name in imports_of(obj.__code__, obj.__globals__.get("__package__") or ""):
             pickler.imports.setdefault(name, obj)
@@ -74,7 +76,22 @@ def class_(pickler: StagePickler, obj: Any) -> Any:
     members = reduction[2][0]
     if _is_generated(obj, members.get("__doc__")):
         members["__doc__"] = f"{obj.__name__}(...)"
+    if members.get("__slots__"):
+        reduction[1][3]["__slots__"] = members["__slots__"]  # else instances get a `__dict__`
+    if members.get("__pydantic_complete__"):
+        _forget_namespace(members)
     return reduction
+
+
+def _forget_namespace(members: dict[str, Any]) -> None:
+    """Drop the local variables in which pydantic looks for names until a model is complete.
+
+    Loading would fill them with those of the loader, so None must stand in their place.
+    """
+    members["__pydantic_parent_namespace__"] = None
+    in_order = sorted(members.items())
+    members.clear()
+    members.update(in_order)
 
 
 def _is_builtin(obj: Any) -> bool:

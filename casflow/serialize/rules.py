@@ -9,7 +9,6 @@ raises `UnknownShapeError`, and the stream is stored as it came.
 from __future__ import annotations
 
 import re
-import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +114,49 @@ def _flat_table(units: int) -> bytes:
 
 
 @rule(_CODE)
+def class_body_without_line(call: Node, context: Context) -> None:
+    """Since 3.13 the body of a class stores its own line; make it 1 when nothing else uses it."""
+    _change_stored(call, context, "__firstlineno__", lambda _: _NO_LINE)
+
+
+@rule(_CODE)
+def class_body_in_order(call: Node, context: Context) -> None:
+    """Since 3.13 the body of a class stores names of attributes, at first in a set's order."""
+
+    def in_order(names: Item) -> Item:
+        same = not isinstance(names, Node) or not all(map(is_text, names.items))
+        return names if same else context.graph.tuple(sorted(names.items))
+
+    _change_stored(call, context, "__static_attributes__", in_order)
+
+
+def _change_stored(call: Node, context: Context, name: str, change: Callable[[Item], Item]) -> None:
+    """Change the constant that the body of a class stores under a name."""
+    items = arguments(call, 18)
+    names, constants, code = items[8], items[7], items[6]
+    if text(name) not in names.items or type(code) is not bytes:
+        return
+    at = _stored_constant(value_of(code), names.items.index(text(name)))
+    if at is not None:
+        changed = list(constants.items)
+        changed[at] = change(changed[at])
+        replace(call, context, {7: context.graph.tuple(changed)})
+
+
+def _stored_constant(code: bytes, name: int) -> int | None:
+    """Return the constant that is loaded for the store to a name, and for nothing else."""
+    import opcode
+
+    load, store = opcode.opmap["LOAD_CONST"], opcode.opmap["STORE_NAME"]
+    pairs = list(zip(code[::2], code[1::2], strict=True))
+    loads = [arg for op, arg in pairs if op == load]
+    for (first, at), (second, target) in pairwise(pairs):
+        if first == load and second == store and target == name and loads.count(at) == 1:
+            return at
+    return None
+
+
+@rule(_CODE)
 def same_code_once(call: Node, context: Context) -> None:
     """Make equal code of one line one object: `-X no_debug_ranges` lets the compiler do so."""
     items = list(arguments(call, 18))
@@ -134,35 +176,6 @@ def function_of_same_code(call: Node, context: Context) -> None:
     """Give functions of equal code of one line the same code object."""
     code = arguments(call, 5)[0]
     replace(call, context, {0: context.same.get(code, code)})
-
-
-@rule(_CODE)
-def class_body_without_line(call: Node, context: Context) -> None:
-    """Since 3.13 the body of a class stores its own line; make it 1 when nothing else uses it."""
-    if sys.version_info < (3, 13):
-        return
-    items = arguments(call, 18)
-    names, constants, code = items[8], items[7], items[6]
-    if text("__firstlineno__") not in names.items or type(code) is not bytes:
-        return
-    at = _stored_constant(value_of(code), names.items.index(text("__firstlineno__")))
-    if at is not None:
-        changed = list(constants.items)
-        changed[at] = _NO_LINE
-        replace(call, context, {7: context.graph.tuple(changed)})
-
-
-def _stored_constant(code: bytes, name: int) -> int | None:
-    """Return the constant that is loaded for the store to a name, and for nothing else."""
-    import opcode
-
-    load, store = opcode.opmap["LOAD_CONST"], opcode.opmap["STORE_NAME"]
-    pairs = list(zip(code[::2], code[1::2], strict=True))
-    loads = [arg for op, arg in pairs if op == load]
-    for (first, at), (second, target) in pairwise(pairs):
-        if first == load and second == store and target == name and loads.count(at) == 1:
-            return at
-    return None
 
 
 @rule(_FUNCTION)
@@ -251,20 +264,14 @@ def class_without_slot_cache(call: Node, _: Context) -> None:
 
 @rule(_CLASS, _ENUM)
 def class_without_line(call: Node, _: Context) -> None:
-    """Make the line that 3.13 keeps in a class 1: a comment above would change it."""
-    members = state(call)[0]
-    if entry(members, "__firstlineno__") is not None:
-        set_entry(members, "__firstlineno__", _NO_LINE)
+    """Drop the line that 3.13 keeps in a class: a comment above would change it."""
+    drop_entry(state(call)[0], "__firstlineno__")
 
 
 @rule(_CLASS, _ENUM)
-def static_attributes_in_order(call: Node, context: Context) -> None:
-    """Sort the attribute names that 3.13 keeps in a class: they come in the order of a set."""
-    members = state(call)[0]
-    names = entry(members, "__static_attributes__")
-    if isinstance(names, Node) and names.kind == TUPLE and all(map(is_text, names.items)):
-        in_order = context.graph.tuple(sorted(names.items))
-        set_entry(members, "__static_attributes__", in_order)
+def class_without_static_attributes(call: Node, _: Context) -> None:
+    """Drop the names that 3.13 keeps in a class, at first in a set's order; nothing reads them."""
+    drop_entry(state(call)[0], "__static_attributes__")
 
 
 @rule(_CLASS, _ENUM)

@@ -49,7 +49,9 @@ FACTORS = (
     Factors("8", "j", "import typing; [typing.List[n] for n in (int, str, float, set, dict)]"),
     Factors("random", "k", "import multiprocessing, sqlite3", cwd=".", warm=True),
     Factors("random", "l", "import pydantic, dataclasses", home="/root"),
-    Factors("random", "m", "import numpy, numpy.ma, pydantic; numpy.linalg", cwd="..", relative=True),
+    Factors(
+        "random", "m", "import numpy, numpy.ma, pydantic; numpy.linalg", cwd="..", relative=True
+    ),
 )
 
 

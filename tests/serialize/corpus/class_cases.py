@@ -32,6 +32,14 @@ add("class", Plain, "x().go()")
 add("instance", Plain(), "x.go()")
 
 
+class Attributes:
+    def __init__(self):
+        self.alpha = self.beta = self.gamma = self.delta = self.epsilon = 1
+
+
+add("class_with_attributes", Attributes, "sorted(vars(x()))")
+
+
 class Child(Plain):
     size = 2
 
@@ -408,14 +416,22 @@ def make_class(value):
     return Inner
 
 
-add("class_factory_twice", [make_class(1), make_class(1), make_class(2)], "[c().get() for c in x], x[0] is x[1]")
+add(
+    "class_factory_twice",
+    [make_class(1), make_class(1), make_class(2)],
+    "[c().get() for c in x], x[0] is x[1]",
+)
 add("closure_over_class", (lambda cls: lambda: cls().go())(Plain), "x()")
 add("instances_and_class", [Plain(), Plain, Child(), Plain()], "type(x[0]) is x[1]")
 _shared = Plain()
 add("shared_instance", [_shared, {"k": _shared}, (_shared,)], "x[0] is x[1]['k'] is x[2][0]")
 _weak = weakref.WeakSet([Plain, Child, Tagged, Slotted])
 add("weak_set", _weak, "sorted(c.__name__ for c in x)")
-add("set_of_instances", {Plain(), Child(), Tagged(), Slotted()}, "sorted(type(i).__name__ for i in x)")
+add(
+    "set_of_instances",
+    {Plain(), Child(), Tagged(), Slotted()},
+    "sorted(type(i).__name__ for i in x)",
+)
 add("set_of_twins", {Plain(), Plain(), Plain()}, "len(x)")
 add("set_of_classes", {Plain, Child, Tagged, Color, int, str}, "sorted(c.__name__ for c in x)")
 add("type_itself", type(None), "x()")

@@ -152,7 +152,11 @@ def make_closure(created, tags):
 
 
 add("closure", make_closure([1, 2], {"u", "v", "w"}))
-add("closures", [make_closure(1, "a"), make_closure(1, "a"), make_closure(2, "b")], "[f() for f in x]")
+add(
+    "closures",
+    [make_closure(1, "a"), make_closure(1, "a"), make_closure(2, "b")],
+    "[f() for f in x]",
+)
 
 
 def make_counter():
@@ -277,7 +281,11 @@ add("context_manager", context, "x(3).__enter__()")
 
 
 def comprehension(n):
-    return [i for i in range(n) if i in {1, 2, 3}], {k: v for k, v in zip("ab", "cd")}, {i for i in "ab"}
+    return (
+        [i for i in range(n) if i in {1, 2, 3}],
+        {k: v for k, v in zip("ab", "cd")},
+        {i for i in "ab"},
+    )
 
 
 add("comprehension", comprehension, "x(3)[:2]")
@@ -321,6 +329,17 @@ def local_class():
 
 
 add("local_class", local_class)
+
+
+def local_class_with_attributes():
+    class Local:
+        def __init__(self):
+            self.alpha = self.beta = self.gamma = self.delta = self.epsilon = 1
+
+    return sorted(vars(Local()))
+
+
+add("local_class_with_attributes", local_class_with_attributes)
 
 
 def keyword_only(*, a=frozenset({"x", "y"}), b=None):

@@ -73,7 +73,9 @@ add("model_recursive", Tree, "x(children=[{'name': 'c'}]).children[0].name")
 
 
 def uses_models(n):
-    return Order(items=[Item(name="a")] * n).model_dump(mode="json", exclude={"items": {"__all__": {"tags"}}})
+    return Order(items=[Item(name="a")] * n).model_dump(
+        mode="json", exclude={"items": {"__all__": {"tags"}}}
+    )
 
 
 add("uses_models", uses_models, "x(2)")

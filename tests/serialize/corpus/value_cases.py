@@ -37,7 +37,11 @@ add("set_of_text", {"a", "b", "c", "dd", "eee"}, "sorted(x)")
 add("set_of_mixed", {None, 1, "a", (1, "b"), frozenset({"x", "y"}), 2.5, b"z"}, "len(x)")
 add("set_of_sets", {frozenset({"a", "b"}), frozenset({"c", frozenset({"d", "e"})})}, "len(x)")
 add("dict_order", {"b": 1, "a": 2, "c": {"z": 1, "y": 2}}, "list(x), list(x['c'])")
-add("dict_of_sets", {name: set(string.ascii_lowercase[:n]) for n, name in enumerate("abcdef")}, "sorted(x['f'])")
+add(
+    "dict_of_sets",
+    {name: set(string.ascii_lowercase[:n]) for n, name in enumerate("abcdef")},
+    "sorted(x['f'])",
+)
 _list = [1]
 _list.append(_list)
 add("list_cycle", _list, "x[1] is x")
@@ -76,18 +80,54 @@ add("namespace", types.SimpleNamespace(b={"x", "y"}, a=1), "x.a")
 add("mapping_proxy", types.MappingProxyType({"a": {"x", "y"}}), "sorted(x['a'])")
 add("array", array.array("d", [1.0, 2.0]), "list(x)")
 add("range_slice", [range(1, 10, 2), slice(1, None, 2), Ellipsis, NotImplemented], "list(x[0])")
-add("dates", [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC), datetime.time(1), datetime.timedelta(1)], "x[1].isoformat()")
+add(
+    "dates",
+    [
+        datetime.date(2020, 1, 2),
+        datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC),
+        datetime.time(1),
+        datetime.timedelta(1),
+    ],
+    "x[1].isoformat()",
+)
 add("zone", datetime.datetime(2020, 1, 2, tzinfo=zoneinfo.ZoneInfo("UTC")), "x.isoformat()")
-add("decimals", [decimal.Decimal("1.10"), fractions.Fraction(1, 3), decimal.Context(prec=5)], "str(x[0])")
+add(
+    "decimals",
+    [decimal.Decimal("1.10"), fractions.Fraction(1, 3), decimal.Context(prec=5)],
+    "str(x[0])",
+)
 add("paths", [pathlib.Path("a/b"), pathlib.PurePosixPath("/c")], "str(x[0])")
 add("patterns", [re.compile("a+"), re.compile(b"b", re.I), re.compile("a+")], "x[0].pattern")
 add("uuid", uuid.UUID("12345678-1234-5678-1234-567812345678"), "x.hex")
 add("address", ipaddress.ip_network("10.0.0.0/8"), "str(x)")
 add("random_seeded", random.Random(7), "x.random()")
 add("string_template", string.Template("$a b"), "x.substitute(a=1)")
-add("exceptions", [ValueError("a", 1), KeyError("b"), OSError(2, "no", "f")], "[type(e).__name__ for e in x]")
-add("typing", [list[int], dict[str, list[int]], typing.List[int], Optional[int], Union[int, str], int | None, Any, Literal["a", 1], Annotated[int, "m"], typing.Callable[[int], str]], "len(x)")
-add("types", [int, list, type, types.FunctionType, type(...), types.ModuleType], "[t.__name__ for t in x]")
+add(
+    "exceptions",
+    [ValueError("a", 1), KeyError("b"), OSError(2, "no", "f")],
+    "[type(e).__name__ for e in x]",
+)
+add(
+    "typing",
+    [
+        list[int],
+        dict[str, list[int]],
+        typing.List[int],
+        Optional[int],
+        Union[int, str],
+        int | None,
+        Any,
+        Literal["a", 1],
+        Annotated[int, "m"],
+        typing.Callable[[int], str],
+    ],
+    "len(x)",
+)
+add(
+    "types",
+    [int, list, type, types.FunctionType, type(...), types.ModuleType],
+    "[t.__name__ for t in x]",
+)
 add("module_of_library", string, "x.digits")
 
 
