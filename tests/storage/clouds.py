@@ -49,16 +49,15 @@ class Cloud:
 
     # ---- behind casflow's back -------------------------------------------------------------
 
-    def keys(self, prefix=""):
-        fs = self.server.filesystem()
-        found = fs.find(self.bucket)
-        return sorted(path.partition("/")[2] for path in found if prefix in path)
+    def objects(self, containing=""):
+        found = self.server.filesystem().find(self.bucket)
+        return sorted(path.partition("/")[2] for path in found if containing in path)
 
     def blobs(self):
-        return [key for key in self.keys("/.casflow/blobs/")]
+        return self.objects("/.casflow/blobs/")
 
     def references(self):
-        return [key for key in self.keys() if not key.startswith(".casflow/")]
+        return [key for key in self.objects() if not key.startswith(".casflow/")]
 
     def read(self, key):
         return self.server.filesystem().cat_file(f"{self.bucket}/{key}")

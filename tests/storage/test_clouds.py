@@ -76,9 +76,7 @@ def test_the_command_line_registers_and_runs(cloud, home, mode):
     assert second["uploaded_bytes"] == 0
     assert len(cloud.references()) == 1
     file.unlink()
-    read = cloud.storage(stored_as_script=bool(mode))
-    read.flows["double"] = first["location"]
-    assert outcome(read.get_flow("double")) == [21, 42]
+    assert home.json("run", "double", "--parameter", "number=4")["state"] == "Success"
 
 
 def test_the_layout_is_that_of_every_store(cloud):
