@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from casflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -82,6 +82,14 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
             values[name], origins[name] = environ[variable], variable
         values[name] = _convert(name, values[name], origins[name])
     return Config(**values, origins=origins)
+
+
+def child_environment(
+    keep: Callable[[str], bool], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the variables of this process that a child shall inherit."""
+    environ = os.environ if environ is None else environ
+    return {name: value for name, value in environ.items() if keep(name)}
 
 
 def _home(environ: Mapping[str, str]) -> tuple[Path, str]:

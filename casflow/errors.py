@@ -153,6 +153,10 @@ class NotAFlowError(ConfigError, TypeError):
     """What was named as a flow is something else."""
 
 
+class WebhookError(ConfigError, RuntimeError):
+    """A webhook's verb, script or template cannot be used."""
+
+
 class MissingExtraError(ConfigError, ImportError):
     """An optional package is needed.
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 PICKLE = "application/vnd.casflow.flow+pickle"
 SCRIPT = "text/x-python"
+BUNDLE = "application/vnd.casflow.flow+bundle"
+MODULE = "application/vnd.casflow.flow+module"
 LONGEST_NAME = 1000  # characters
 _LONGEST_SLUG = 120  # characters; a file name may have 255 bytes on common systems
 
@@ -84,7 +86,7 @@ class Reference:
     Attributes:
         flow: Name of the flow.
         blob: The flow's own blob.
-        media_type: `PICKLE` or `SCRIPT`.
+        media_type: `PICKLE`, `SCRIPT`, `BUNDLE` or `MODULE`.
         created: ISO 8601 with microseconds and offset.
         labels: Labels of the registration, sorted.
         attachments: Further blobs of the flow, by role; roots for gc like the flow's own.

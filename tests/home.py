@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+KEPT = ("CASFLOW_REQUIRE_SERVICES", "CASFLOW_TEST_")  # meant for the tests
+
 PLAIN = """\
 from casflow import Flow, Parameter, task
 
@@ -86,7 +88,7 @@ class Home:
 def home(tmp_path, monkeypatch):
     """Return a fresh home, which is this process's own, too."""
     for name in list(os.environ):
-        if name.startswith("CASFLOW_") and name != "CASFLOW_REQUIRE_SERVICES":
+        if name.startswith("CASFLOW_") and not name.startswith(KEPT):
             monkeypatch.delenv(name)
     made = Home(tmp_path / "home")
     monkeypatch.setenv("CASFLOW_HOME", str(made.path))

@@ -90,6 +90,17 @@ class _Pages:
         return [each async for each in page]
 
 
+def find_connection(connection: str | None, secret: str | None) -> str:
+    """Return the connection string: the given one, that of a named secret, or the usual secret.
+
+    Raises:
+        MissingSecretError: There is none.
+    """
+    if connection is not None:
+        return connection
+    return str(secrets.Secret(secret or "AZURE_STORAGE_CONNECTION_STRING").get())
+
+
 def account_address(connection: str) -> str:
     """Return the address of the account that a connection string is for."""
     if connection.startswith(("http://", "https://")):
@@ -123,8 +134,7 @@ def open_filesystem(connection: str) -> Any:
 
 
 def _client(connection: str) -> Any:
-    from azure.storage.blob import ExponentialRetry
-    from azure.storage.blob.aio import BlobServiceClient
+    from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
     options: dict[str, Any] = {
         # The library's own first pause is 15 seconds.

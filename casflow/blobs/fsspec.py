@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -222,10 +223,36 @@ class FsspecBlobStore(BlobStore):
             raise translate(error, where=where) from error
 
 
+def _forget_inherited() -> None:
+    """Let a forked child neither use nor close what its parent opened.
+
+    The thread of the inherited event loop did not survive the fork, so closing would wait for
+    ever; and the loop's selector is shared, so that what a child removes is lost to its parent.
+    """
+    for finalizer in list(vars(weakref.finalize)["_registry"]):
+        alive = finalizer.peek()
+        if alive is not None and getattr(alive[0], "async_impl", False):
+            finalizer.detach()
+            _abandon(getattr(alive[0], "_loop", None))
+
+
+def _abandon(loop: Any) -> None:
+    state = {} if loop is None else vars(loop)
+    if "_selector" in state:
+        state["_selector"].close()  # this process's end of it only
+        state["_closed"] = True
+        loop.set_exception_handler(lambda *_: None)  # complaints about open sessions
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited)
+
+
 def _reopener(filesystem: Any) -> Callable[[], Any]:
     fresh = {"use_listings_cache": False, "skip_instance_cache": True}
     options = {**filesystem.storage_options, **fresh}
-    return partial(type(filesystem), *filesystem.storage_args, **options)
+    opened: Callable[..., Any] = type(filesystem)
+    return partial(opened, *filesystem.storage_args, **options)
 
 
 def _described(key: str, info: dict[str, Any]) -> ObjectInfo:

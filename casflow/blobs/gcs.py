@@ -7,6 +7,7 @@ for generation 0 (`ifGenerationMatch=0`), which no existing object has.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,16 @@ class GCSBlobStore(FsspecBlobStore):
     def _read(self, path: str) -> bytes:
         try:
             return super()._read(path)
-        except FileNotFoundError:
-            self._page("", maxResults=1)  # a bucket that is not there is said so
+        except FileNotFoundError as absent:
+            self._require_bucket(absent)
             raise
+
+    def _require_bucket(self, absent: FileNotFoundError) -> None:
+        """Tell an absent bucket from an absent object: gcsfs drops the service's words."""
+        try:
+            self._page("", maxResults=1)
+        except FileNotFoundError:
+            raise self._rootless() from absent
 
     def _head(self, path: str) -> dict[str, Any]:
         bucket, key, _ = self.fs.split_path(path)
@@ -85,6 +93,8 @@ def open_filesystem(project: str | None) -> Any:
     # The package's own name is a subclass that asks each bucket's layout over another protocol.
     from gcsfs.core import GCSFileSystem
 
+    # gcsfs logs each failure with its traceback, and without a handler that goes to stderr.
+    logging.getLogger("gcsfs").addHandler(logging.NullHandler())
     return GCSFileSystem(
         project=project or "",
         token=_credential(),

@@ -7,6 +7,7 @@ creation is a conditional write (`If-None-Match: *`), for one request and for ma
 
 from __future__ import annotations
 
+import errno
 import math
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,15 @@ class S3BlobStore(FsspecBlobStore):
         return answer
 
     def _look(self, key: str, path: str) -> ObjectInfo | None:
-        head = self._head(path)
+        try:
+            head = self._head(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if isinstance(error, PermissionError) or error.errno != errno.EINVAL:
+                raise
+            self.fs.cat_file(path, start=0, end=1)  # a HEAD has no body that says what is wrong
+            raise
         return ObjectInfo(key, head["ContentLength"], seconds(head["LastModified"]))
 
     def _mark_of(self, path: str) -> str | None:
@@ -113,6 +122,15 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
 
 
 _SECRET_OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+_PLAIN_OPTIONS = ("api_version", "endpoint_url", "profile_name", "region_name", "use_ssl", "verify")
+
+
+def without_credentials(client_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say where the service is, and none that could hold a credential."""
+    shown = {name: client_options[name] for name in _PLAIN_OPTIONS if name in client_options}
+    if "@" in str(shown.get("endpoint_url")):
+        del shown["endpoint_url"]
+    return shown
 
 
 def _given_credentials() -> dict[str, str]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "cache": ("casflow.cli.cache:cache", "Look at this machine's cache, and clean it."),
     "config": ("casflow.cli.settings:config", "Look at the settings."),
     "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
+    "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
     "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),
     "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),

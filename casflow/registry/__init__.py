@@ -84,6 +84,11 @@ class Registry(Versions, Runs, Agents):
         self.close()
 
     @property
+    def url(self) -> str:
+        """The URL with its password: for another process's ears, never for a message."""
+        return self._db.address
+
+    @property
     def where(self) -> str:
         """The registry's file or URL, without password."""
         return self._db.where

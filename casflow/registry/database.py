@@ -55,6 +55,13 @@ class Database:
         """Whether the database is a file of this machine."""
         return self.path is not None
 
+    @property
+    def address(self) -> str:
+        """The URL by which another process opens the same database; holds the password."""
+        if self.path is not None:
+            return f"{_SQLITE[0]}{self.path}"
+        return self.url.render_as_string(hide_password=False)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a transaction that sees one state of the database."""

@@ -60,6 +60,13 @@ class Agents:
             rows = connection.execute(beat.returning(runs.c.id, runs.c.attempt)).all()
         return {int(row.id): int(row.attempt) for row in rows}
 
+    def held_by(self, agent: Agent) -> Mapping[int, int]:
+        """Return what `heartbeat` returns, without writing anything."""
+        held = (runs.c.agent_id == agent.id) & (runs.c.state == RunState.RUNNING)
+        with self._db.read() as connection:
+            rows = connection.execute(select(runs.c.id, runs.c.attempt).where(held)).all()
+        return {int(row.id): int(row.attempt) for row in rows}
+
     def end_agent(self, agent: Agent) -> None:
         """Note that an agent stopped."""
         with self._db.write() as connection:

@@ -213,6 +213,8 @@ class Runs:
             message = f"{MOST_LOSSES} agents died while they ran it"
             ended = {"state": RunState.FAILED, "message": message, "ended": now}
             ended |= {"losses": runs.c.losses + 1}
+            silent = agents.c.ended.is_(None) & (agents.c.heartbeat < now - older_than)
+            connection.execute(update(agents).where(silent).values(ended=now))
             if spared:
                 _notify(connection)
             return _change(connection, spared, again) + _change(connection, failed, ended)

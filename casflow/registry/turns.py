@@ -7,23 +7,21 @@ over) the caller goes on without it, and `add_version(after=…)` decides who wa
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from casflow.cache.turns import turn as file_turn
+from casflow.registry.failures import translated
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
     from casflow.registry.database import Database
-
-_LOOK = 0.01  # seconds between two tries
 
 
 @contextmanager
@@ -37,7 +35,7 @@ def turn(database: Database, key: str, timeout: float) -> Iterator[None]:
     """
     if database.path is not None:
         folder = database.path.with_name(f"{database.path.name}.locks")
-        with _file_turn(folder / key[:2], timeout):
+        with file_turn(folder, key, patience=timeout):
             yield
     else:
         with _server_turn(database, int(key[:15], 16), timeout):
@@ -45,47 +43,10 @@ def turn(database: Database, key: str, timeout: float) -> Iterator[None]:
 
 
 @contextmanager
-def _file_turn(file: Path, timeout: float) -> Iterator[None]:
-    descriptor = _open(file)
-    try:
-        if descriptor is not None:
-            _lock(descriptor, timeout)
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _open(file: Path) -> int | None:
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-
-
-def _lock(descriptor: int, timeout: float) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return
-            time.sleep(_LOOK)
-        except OSError:
-            return
-        else:
-            return
-
-
-@contextmanager
 def _server_turn(database: Database, key: int, timeout: float) -> Iterator[None]:
-    with database.engine().connect() as connection:
+    with translated(database.where):
+        connection = database.engine().connect()
+    with connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         _lock_on_server(connection, key, timeout)
         try:

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-from casflow.registry.failures import of_driver, translated
+from casflow.registry.failures import of_driver
 from casflow.registry.runs import CHANNEL
 
 if TYPE_CHECKING:
@@ -24,12 +24,15 @@ class Watch(ABC):
 
     def __init__(self, database: Database) -> None:
         self._where = database.where
-        with translated(self._where):
+        engine = database.engine()
+        try:
+            connection = engine.raw_connection()
             # Detached: the pool must neither hand it to others nor close it under our hands.
-            connection = database.engine().raw_connection()
             self._connection: Any = connection.driver_connection
             connection.detach()
-        self._listen()
+            self._listen()
+        except self._failures() as error:  # SQLAlchemy does not wrap them here
+            raise of_driver(error, self._where) from error
 
     def wait(self, timeout: float) -> bool:
         """Wait for a change; tell whether there was one within `timeout` seconds.

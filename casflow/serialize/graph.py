@@ -153,11 +153,11 @@ class Graph:
             self.calls.append(node)
             return node
         key = (REDUCE, function, arguments)
-        node = self._made.get(key)
-        if node is None:
-            node = self._made[key] = Node(REDUCE, [function, arguments])
-            self.calls.append(node)
-        return node
+        known = self._made.get(key)
+        if known is None:
+            known = self._made[key] = Node(REDUCE, [function, arguments])
+            self.calls.append(known)
+        return known
 
     def bulk(self, header: bytes, payload: Any, digest: str) -> Node:
         """Return the one node of a large immutable payload."""

@@ -14,11 +14,11 @@ import cloudpickle
 from cloudpickle import cloudpickle as internals
 
 from casflow.serialize import live
-from casflow.serialize.parse import Sink
 
 if TYPE_CHECKING:
     from casflow.serialize.live import Reducer
     from casflow.serialize.locality import Scope
+    from casflow.serialize.sink import Sink
 
 PROTOCOL = 5
 

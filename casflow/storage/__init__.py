@@ -12,10 +12,35 @@ from typing import TYPE_CHECKING, Any
 from casflow.storage.known import CLASSES, default_class, find_class, load
 
 if TYPE_CHECKING:
+    from casflow.storage.azure import Azure
     from casflow.storage.base import Storage
+    from casflow.storage.bitbucket import Bitbucket
+    from casflow.storage.codecommit import CodeCommit
+    from casflow.storage.gcs import GCS
+    from casflow.storage.git import Git
+    from casflow.storage.github import GitHub
+    from casflow.storage.gitlab import GitLab
     from casflow.storage.local import Local
+    from casflow.storage.module import Module
+    from casflow.storage.s3 import S3
+    from casflow.storage.webhook import Webhook
 
-__all__ = ["Local", "Storage", "default_class", "load"]
+__all__ = [
+    "GCS",
+    "S3",
+    "Azure",
+    "Bitbucket",
+    "CodeCommit",
+    "Git",
+    "GitHub",
+    "GitLab",
+    "Local",
+    "Module",
+    "Storage",
+    "Webhook",
+    "default_class",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

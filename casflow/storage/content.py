@@ -1,7 +1,8 @@
 """Flows as bytes: what a registration stores of a flow, and a flow made of verified bytes again.
 
-Owns the choice between the two media types, a pickle and a script. Invariant: bytes come in here
-only after their digest was verified; a script is stored as the bytes of its file, untouched.
+Owns the choice by media type: a pickle, a script, a bundle, an installed module. Invariant: bytes
+come in here only after their digest was verified; a script is stored as the bytes of its file,
+untouched.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from casflow.blobs.content import Draft
 from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
-from casflow.reference import PICKLE, SCRIPT, Reference
+from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
 
 
 def load_flow(
-    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], *, where: str
+    reference: Reference, data: Buffer, attachments: Mapping[str, bytes], *, where: str
 ) -> Flow:
     """Return the flow of verified bytes.
 
@@ -60,13 +61,21 @@ def load_flow(
 
         name = str(reference.environment.get("script", "flow.py"))
         return flow_from_script(bytes(data), reference.flow, path=str(Path(where).parent / name))
+    if reference.media_type == BUNDLE:
+        from casflow.flow.bundle import flow_from_bundle
+
+        return flow_from_bundle(bytes(data), reference.flow, where=where)
+    if reference.media_type == MODULE:
+        from casflow.flow.script import flow_from_module
+
+        return flow_from_module(str(reference.environment.get("module")), reference.flow)
     if reference.media_type != PICKLE:
         raise IntegrityError(f"unknown media type {reference.media_type!r}", where=where)
     return _unpickled(reference, data, attachments, where)
 
 
 def _unpickled(
-    reference: Reference, data: Buffer, attachments: Mapping[str, Buffer], where: str
+    reference: Reference, data: Buffer, attachments: Mapping[str, bytes], where: str
 ) -> Flow:
     from casflow.serialize import deserialize
 

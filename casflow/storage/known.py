@@ -23,7 +23,17 @@ logger = logging.getLogger(__name__)
 GROUP = "casflow.storage"
 CLASSES = {
     "Docker": "casflow.storage.docker:Docker",
+    "Azure": "casflow.storage.azure:Azure",
+    "GCS": "casflow.storage.gcs:GCS",
     "Local": "casflow.storage.local:Local",
+    "S3": "casflow.storage.s3:S3",
+    "GitHub": "casflow.storage.github:GitHub",
+    "GitLab": "casflow.storage.gitlab:GitLab",
+    "Bitbucket": "casflow.storage.bitbucket:Bitbucket",
+    "CodeCommit": "casflow.storage.codecommit:CodeCommit",
+    "Git": "casflow.storage.git:Git",
+    "Module": "casflow.storage.module:Module",
+    "Webhook": "casflow.storage.webhook:Webhook",
 }
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["casflow.registry", "sqlalchemy.dialects.sqlite", __name__])
+_PRELOAD = ["sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
+_CONTEXT.set_forkserver_preload(["casflow.registry", *_PRELOAD, __name__])
 
 
 class Clock:

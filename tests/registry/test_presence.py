@@ -118,3 +118,19 @@ def test_recover_tells_the_spared_and_the_failed(
     clock.tick(61)
     states = {each.id: each.state for each in registry.recover(MINUTE)}
     assert states == {old.id: RunState.FAILED, new.id: RunState.SCHEDULED}
+
+
+def test_a_silent_agent_is_given_up_until_it_speaks(
+    registry: Registry, agent: Agent, clock: Clock
+) -> None:
+    clock.tick(61)
+    registry.recover(MINUTE)
+    assert registry.agents() == []
+    registry.heartbeat(agent)
+    assert [each.id for each in registry.agents()] == [agent.id]
+
+
+def test_held_by_tells_what_heartbeat_tells(registry: Registry, run: Run, agent: Agent) -> None:
+    assert registry.held_by(agent) == {}
+    registry.claim(agent)
+    assert registry.held_by(agent) == registry.heartbeat(agent) == {run.id: 1}

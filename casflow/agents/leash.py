@@ -1,0 +1,76 @@
+"""The leash between an agent and the process of a run: a pipe whose end is everybody's end.
+
+Owns what goes through that pipe. Invariant: when the agent is gone, even by SIGKILL, the kernel
+ends the whole process group of the run; no thread or signal handler of ours is in its way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import IO
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an agent asks of a process.
+
+    Attributes:
+        registry: URL of the registry, with its password: it goes through the pipe alone.
+        run: Number of the run.
+        attempt: The attempt that the run was claimed as.
+    """
+
+    registry: str
+    run: int
+    attempt: int
+
+
+def give(order: Order, pipe: IO[bytes]) -> None:
+    """Send an order; the pipe has to stay open for as long as the process may live."""
+    pipe.write(json.dumps(asdict(order)).encode() + b"\n")
+    pipe.flush()
+
+
+def take() -> Order:
+    """Read the order from standard input, tie this process group to it, and empty the input.
+
+    Raises:
+        EOFError: The agent is gone already.
+    """
+    leash = os.dup(0)
+    order = Order(**json.loads(_line(leash)))
+    _tie(leash)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return order
+
+
+def _line(descriptor: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            raise EOFError("the agent is gone")
+        line += piece
+    return line
+
+
+def _tie(descriptor: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+    if hasattr(fcntl, "F_SETSIG"):  # else SIGIO, which ends a process that does not catch it
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if poll.poll(0):  # it went while we were at it, and nobody will be told again
+        raise EOFError("the agent is gone")

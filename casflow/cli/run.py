@@ -1,0 +1,60 @@
+"""`casflow run`: a version runs in this process, read through the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow import config
+from casflow.agents.execute import execute, failure
+from casflow.cli.output import json_option, note, show_fields, show_json, size
+from casflow.cli.parameters import parse_parameters, version_options
+from casflow.registry import Registry
+
+if TYPE_CHECKING:
+    from casflow.flow import State
+    from casflow.registry import Version
+
+
+@click.command()
+@click.argument("name")
+@version_options
+@json_option
+def run(
+    name: str,
+    project: str | None,
+    number: int | None,
+    digest: str | None,
+    parameters: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Run a version of a flow in this process."""
+    values = parse_parameters(parameters)
+    with Registry(config.load().registry) as registry:
+        version = registry.get_version(project, name, number, digest)
+    outcome: dict[str, Any] = {}
+    state = execute(version, values, outcome)
+    _show(_form(version, state, outcome), as_json=as_json)
+    if state is None or not state.is_successful():
+        note(f"error: {failure(state)}")
+        return 1
+    return 0
+
+
+def _form(version: Version, state: State | None, outcome: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "flow": version.flow,
+        "version": version.number,
+        "digest": version.digest,
+        "state": "Success" if state is not None and state.is_successful() else "Failed",
+        **outcome,
+    }
+
+
+def _show(form: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(form)
+        return
+    seconds = {key: f"{form[key] * 1000:.1f} ms" for key in ("load_seconds", "run_seconds")}
+    show_fields({**form, "downloaded_bytes": size(form["downloaded_bytes"]), **seconds})

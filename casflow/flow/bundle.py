@@ -1,0 +1,111 @@
+"""Bundles: a script and the files beside it as one run of bytes, and the flow of it again.
+
+Owns the format, which is the same in every process and version of Python: one line of JSON with
+the script's name and each file's name and size, sorted, and then their contents. Invariant: what
+is imported beside a script is what stands in its bundle, and two bundles never mix: loading one
+forgets what the one before it had imported.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from casflow.errors import IntegrityError
+from casflow.flow.script import flow_from_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from casflow.flow import Flow
+
+_unpacked: list[Path] = []  # folders of this process's bundles
+
+
+def pack(script: str, files: Mapping[str, bytes]) -> bytes:
+    """Return a bundle.
+
+    Args:
+        script: Name of the script among the files.
+        files: Contents by path, relative to the script's folder, with `/`.
+    """
+    names = sorted(files)
+    head = {"script": script, "files": [[name, len(files[name])] for name in names]}
+    line = json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    return line + b"".join(files[name] for name in names)
+
+
+def unpack(data: bytes, *, where: str) -> tuple[str, dict[str, bytes]]:
+    """Return the script's name and the files of a bundle.
+
+    Raises:
+        IntegrityError: It is not a bundle, or a name leads out of its folder.
+    """
+    line, _, rest = data.partition(b"\n")
+    try:
+        head = json.loads(line)
+        script, files, start = str(head["script"]), {}, 0
+        for name, size in head["files"]:
+            files[_checked(name)] = rest[start : start + size]
+            start += size
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"damaged bundle ({error!r})", where=where) from error
+    if script not in files or start != len(rest):
+        raise IntegrityError("damaged bundle", where=where)
+    return script, files
+
+
+def _checked(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts:
+        raise ValueError(f"{name!r} is no path in a bundle")
+    return name
+
+
+def flow_from_bundle(data: bytes, name: str, *, where: str) -> Flow:
+    """Execute a bundle's script, with its other files beside it, and return a flow by name.
+
+    The files stay where they are until the process ends, so that tasks can import and read them.
+
+    Raises:
+        LoadError: The script is not Python, raised an exception, or holds no such flow.
+    """
+    script, files = unpack(data, where=where)
+    folder = _write(files)
+    _make_way(files)
+    sys.path.insert(0, str(folder))
+    return flow_from_script(files[script], name, path=str(folder / script))
+
+
+def _write(files: Mapping[str, bytes]) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="casflow-bundle-")).resolve()
+    atexit.register(_remove, folder, os.getpid())
+    _unpacked.append(folder)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves it to its parent
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_way(files: Iterable[str]) -> None:
+    """Forget the modules of earlier bundles, and all of a name that this bundle brings."""
+    earlier = tuple(str(each) for each in _unpacked)
+    sys.path[:] = [each for each in sys.path if each not in earlier]
+    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
+    brought = tops - sys.stdlib_module_names - {"casflow", "__main__"}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if name.partition(".")[0] in brought or file.startswith(earlier):
+            del sys.modules[name]

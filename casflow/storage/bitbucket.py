@@ -1,0 +1,153 @@
+"""Scripts in repositories of Bitbucket: Server and Data Center, and Cloud.
+
+Server sends no ETag, so a moving ref there costs one small request that is answered in full. What
+Cloud does not find under its own path (a ref with a slash) is looked for in all pages of refs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from casflow.errors import ConfigError, NotFoundError
+from casflow.secrets import Secret, find
+from casflow.storage import http
+from casflow.storage.checks import check_commit, clean_url, not_a_file
+from casflow.storage.source import Content, Head, SourceStorage
+
+if TYPE_CHECKING:
+    from requests import Response
+
+HOST = "https://bitbucket.org"
+CLOUD = "https://api.bitbucket.org"
+TOKEN = "BITBUCKET_ACCESS_TOKEN"  # noqa: S105 - a secret's name, like the next two
+USERNAME = "BITBUCKET_CLOUD_USERNAME"
+PASSWORD = "BITBUCKET_CLOUD_APP_PASSWORD"  # noqa: S105
+
+
+class Bitbucket(SourceStorage):
+    """A script in a repository of Bitbucket.
+
+    Args:
+        project: Key of the project.
+        repo: The repository's slug.
+        path: The script in the repository.
+        workspace: Workspace on Bitbucket Cloud; without it, `host` is a Server or Data Center.
+        host: Address of the server.
+        ref: Branch, tag or commit id; the default branch when left out.
+        access_token_secret: Name of the secret that holds a server's access token;
+            `BITBUCKET_ACCESS_TOKEN` is used if it is set.
+        cloud_username_secret: Name of the secret that holds the user's name on Cloud.
+        cloud_app_password_secret: Name of the secret that holds the app password on Cloud.
+        options: What every storage of this family takes.
+    """
+
+    fields = (
+        *("project", "repo", "path", "workspace", "host", "ref", "access_token_secret"),
+        *("cloud_username_secret", "cloud_app_password_secret", "pin", "on_unreachable"),
+    )
+
+    def __init__(
+        self,
+        project: str,
+        repo: str,
+        path: str | None = None,
+        workspace: str | None = None,
+        host: str | None = None,
+        ref: str | None = None,
+        access_token_secret: str | None = None,
+        cloud_username_secret: str | None = None,
+        cloud_app_password_secret: str | None = None,
+        **options: Any,
+    ) -> None:
+        if workspace is not None and access_token_secret is not None:
+            hint = "name cloud_username_secret and cloud_app_password_secret"
+            raise ConfigError("Bitbucket Cloud takes no access_token_secret", hint=hint)
+        super().__init__(path=path, ref=ref, **options)
+        self.project = project
+        self.repo = repo
+        self.workspace = workspace
+        self.host = None if host is None else clean_url(host)
+        self.access_token_secret = access_token_secret
+        self.cloud_username_secret = cloud_username_secret
+        self.cloud_app_password_secret = cloud_app_password_secret
+
+    @property
+    def address(self) -> str:
+        """The API's address and the repository."""
+        if self.workspace is not None:
+            host = self.host or CLOUD
+            return f"{host}/2.0/repositories/{quote(self.workspace)}/{quote(self.repo)}"
+        host = self.host or HOST
+        return f"{host}/rest/api/1.0/projects/{quote(self.project)}/repos/{quote(self.repo)}"
+
+    def look_up(self, etag: str | None) -> Head | None:
+        """Ask for the newest commit of the ref."""
+        condition = {} if etag is None else {"If-None-Match": etag}
+        try:
+            answer = self._get(self._commits(), f"@{self.ref or 'the default branch'}", **condition)
+        except NotFoundError:
+            if self.workspace is None or self.ref is None or "/" not in self.ref:
+                raise
+            return Head(self._search(self.ref))
+        if answer.status_code == 304:  # noqa: PLR2004
+            return None
+        first = (http.json_of(answer, where=self.address).get("values") or [{}])[0]
+        commit = check_commit(first.get("id") or first.get("hash"), where=self.address)
+        return Head(commit, answer.headers.get("ETag"))
+
+    def _commits(self) -> str:
+        if self.workspace is not None:
+            ref = quote(self.ref or "HEAD", safe="")
+            return f"commits/{ref}?pagelen=1&fields=values.hash"
+        until = {} if self.ref is None else {"until": self.ref}
+        return f"commits?{urlencode({'limit': 1, **until})}"
+
+    def _search(self, ref: str) -> str:
+        """Return the commit of a ref of Cloud, from all pages of refs."""
+        asked = {"pagelen": 100, "q": f'name = "{ref}"'}
+        rest = f"refs?{urlencode(asked)}"
+        while rest:
+            form = http.json_of(self._get(rest, f"@{ref}"), where=self.address)
+            for each in form.get("values", ()):
+                if each.get("name") == ref:
+                    return check_commit(each["target"]["hash"], where=self.address)
+            # Only the query of the next page's address is taken: credentials stay on this host.
+            query = urlsplit(form.get("next", "")).query
+            rest = f"refs?{query}" if query else ""
+        raise NotFoundError("no such branch, tag or commit", where=f"{self.address}@{ref}")
+
+    def read(self, commit: str) -> Content:
+        """Download the script; Bitbucket gives no blob id."""
+        path = quote(str(self.path))
+        rest = f"raw/{path}?at={commit}" if self.workspace is None else f"src/{commit}/{path}"
+        answer = self._get(rest, f":{self.path}")
+        if "json" in answer.headers.get("Content-Type", ""):
+            raise not_a_file("directory", f"{self.address}:{self.path}")
+        return Content(answer.content)
+
+    def _get(self, rest: str, what: str, **headers: str) -> Response:
+        where = f"{self.address}{what}"
+        url, credential = f"{self.address}/{rest}", self._credential()
+        answer = http.send("GET", url, where=where, auth=credential, headers=headers)
+        return http.check(answer, where=where, hint=self._hint())
+
+    def _credential(self) -> http.Credential:
+        if self.workspace is None:
+            return http.bearer(self.token(self.access_token_secret, TOKEN))
+        user = _read(self.cloud_username_secret, USERNAME)
+        password = _read(self.cloud_app_password_secret, PASSWORD)
+        if user is None or password is None:
+            return http.bearer(None)
+        return http.basic(user, password)
+
+    def _hint(self) -> str:
+        names = TOKEN if self.workspace is None else f"{USERNAME} and {PASSWORD}"
+        return f"check the names, and that {names} hold a credential that may read the repository"
+
+
+def _read(named: str | None, default: str) -> str | None:
+    value = find(named or default)
+    if value is None and named is not None:
+        value = Secret(named).get()
+    return None if value is None else str(value).strip()

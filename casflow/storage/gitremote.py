@@ -1,0 +1,227 @@
+"""A repository over git's own protocol, by the git command line.
+
+Owns the calls of git. Invariant: a credential reaches git through its environment only, never by
+an argument, an address or a file; every fetch has a folder of its own, so nothing that another
+process does, or that an earlier fetch left, can matter.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from casflow.config import child_environment
+from casflow.errors import (
+    AccessError,
+    CasflowError,
+    ConfigError,
+    NotFoundError,
+    UnavailableError,
+    os_errors,
+)
+from casflow.secrets import redact, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_SLOWEST = 900.0  # seconds that one call of git may take
+_LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
+_KEPT = ("GIT_SSH", "GIT_SSL", "GIT_PROXY", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC")
+_REFUSED = re.compile(
+    r"authentication failed|could not read username|permission denied|error: 40[13]"
+    r"|dubious ownership|access denied|host key verification failed"
+)
+_ABSENT = re.compile(
+    r"not found|does not exist|does not appear to be a git repository|not our ref"
+    r"|couldn't find remote ref|no such file"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One entry of a commit's tree: its mode and its id."""
+
+    mode: str
+    identity: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return self.mode.startswith("100")
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.mode == "120000"
+
+
+class GitRemote:
+    """A repository at an address.
+
+    Args:
+        url: Its address; a credential in it is taken out and sent as a header.
+        credential: `user:password`.
+        where: What messages name instead of the address.
+    """
+
+    def __init__(self, url: str, credential: str | None = None, *, where: str) -> None:
+        self._where = where
+        self._url, inner = _split(url)
+        self._settings = {
+            "remote.origin.url": self._url,
+            "protocol.version": "2",
+            "http.lowSpeedLimit": "100",
+            "http.lowSpeedTime": "60",
+            "gc.auto": "0",
+        }
+        if credential := credential or inner:
+            token = base64.b64encode(credential.encode()).decode()
+            remember([credential, token])
+            scope = "/".join(self._url.split("/")[:3])
+            self._settings[f"http.{scope}/.extraHeader"] = f"Authorization: Basic {token}"
+
+    def find(self, ref: str) -> str | None:
+        """Return the commit of `HEAD` or of a fully named ref, or None when there is none."""
+        output = self._git("ls-remote", "--quiet", "origin", ref, f"{ref}^{{}}").decode()
+        found = {name: commit for commit, name in (row.split("\t") for row in output.splitlines())}
+        return found.get(f"{ref}^{{}}") or found.get(ref)
+
+    @contextlib.contextmanager
+    def checked_out(self, commit: str, parent: Path, depth: int) -> Iterator[Snapshot]:
+        """Fetch a commit with its trees into a folder that is removed afterwards.
+
+        Args:
+            commit: Its full id.
+            parent: Where the folder is made.
+            depth: How many commits are fetched.
+        """
+        _drop_left_overs(parent)
+        with os_errors(parent):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            self._git("init", "--quiet", "--bare", str(folder))
+            narrow = ("--quiet", "--no-tags", f"--depth={depth}", "--filter=blob:none")
+            self._git("fetch", *narrow, "origin", commit, folder=folder)
+            yield Snapshot(self, folder, commit)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _git(self, *arguments: str, folder: Path | None = None, given: bytes = b"") -> bytes:
+        place = () if folder is None else (f"--git-dir={folder}",)
+        try:
+            done = subprocess.run(
+                ["git", *place, *arguments],
+                input=given,
+                capture_output=True,
+                check=False,
+                timeout=_SLOWEST,
+                env=self._environment(),
+                cwd=folder or Path(tempfile.gettempdir()),
+            )
+        except FileNotFoundError as error:
+            raise ConfigError("the command git is needed", hint="install git") from error
+        except subprocess.TimeoutExpired as error:
+            what = f"git took over {_SLOWEST:.0f} s"
+            raise UnavailableError(what, where=self._where, hint="try again later") from error
+        if done.returncode:
+            raise self._error(redact(done.stderr.decode(errors="replace")))
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        values = {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "true",
+            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+            "LC_ALL": "C",
+            "GIT_CONFIG_COUNT": str(len(self._settings)),
+        }
+        for number, (key, value) in enumerate(self._settings.items()):
+            values |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        own = child_environment(lambda name: not name.startswith("GIT_") or name.startswith(_KEPT))
+        return {**values, **own, "LC_ALL": "C"}
+
+    def _error(self, said: str) -> CasflowError:
+        lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))]
+        text = (lines or said.splitlines() or ["git failed without a word"])[0]
+        low = said.lower()
+        if _REFUSED.search(low):
+            hint = "check the credential and what it may read"
+            return AccessError(f"git was refused ({text})", where=self._where, hint=hint)
+        if _ABSENT.search(low):
+            hint = "check the names of the repository and the ref"
+            return NotFoundError(f"not found ({text})", where=self._where, hint=hint)
+        hint = "check the network and try again"
+        return UnavailableError(f"git failed ({text})", where=self._where, hint=hint)
+
+
+class Snapshot:
+    """A commit that was fetched; contents of files come when they are asked for, together."""
+
+    def __init__(self, remote: GitRemote, folder: Path, commit: str) -> None:
+        self._remote = remote
+        self._folder = folder
+        self._commit = commit
+
+    def _git(self, *arguments: str, given: bytes = b"") -> bytes:
+        return self._remote._git(*arguments, folder=self._folder, given=given)  # noqa: SLF001
+
+    def tree(self) -> dict[str, TreeEntry]:
+        """Return all entries by path, folders included."""
+        rows = self._git("ls-tree", "-r", "-t", "-z", "--full-tree", self._commit).split(b"\0")
+        entries = {}
+        for row in filter(None, rows):
+            head, _, path = row.partition(b"\t")
+            mode, _, identity = head.decode().split()
+            entries[os.fsdecode(path)] = TreeEntry(mode, identity)
+        return entries
+
+    def read(self, identities: Iterable[str]) -> Mapping[str, bytes]:
+        """Return the contents of blobs by id; what is not here yet is fetched in one go."""
+        wanted = sorted(set(identities))
+        check = ("--batch-check=%(objectname)", "--batch-all-objects", "--unordered")
+        present = set(self._git("cat-file", *check).decode().split())
+        if missing := [each for each in wanted if each not in present]:
+            quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none")
+            given = "\n".join(missing).encode()
+            self._git("fetch", *quiet, "origin", "--stdin", given=given)
+        output = self._git("cat-file", "--batch", given="\n".join(wanted).encode())
+        return dict(_contents(output))
+
+
+def _contents(output: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield id and content of each blob that `git cat-file --batch` printed."""
+    start = 0
+    while start < len(output):
+        end = output.index(b"\n", start)
+        identity, _, size = output[start:end].decode().split()
+        start = end + 1 + int(size) + 1
+        yield identity, output[end + 1 : start - 1]
+
+
+def _split(url: str) -> tuple[str, str | None]:
+    """Return an address of HTTP without its credential, and the credential."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return url, None
+    user, _, host = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    return urlunsplit(parts._replace(netloc=host)), f"{unquote(name)}:{unquote(password)}"
+
+
+def _drop_left_overs(parent: Path) -> None:
+    """Remove folders whose owner died."""
+    for each in parent.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - each.stat().st_mtime > _LEFT_OVER:
+                shutil.rmtree(each, ignore_errors=True)

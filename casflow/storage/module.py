@@ -1,0 +1,92 @@
+"""Flows of an importable module: the code is installed where it runs, nothing is stored.
+
+The module's source is what has the digest; a pinned one is imported only if it is still that.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow.digests import digest_of
+from casflow.errors import FlowModuleNotFoundError, IntegrityError, os_errors
+from casflow.reference import MODULE, BlobName, Reference
+from casflow.storage.base import Storage
+
+if TYPE_CHECKING:
+    from casflow.flow import Flow
+
+
+class Module(Storage):
+    """Flows of a module that is installed where they run.
+
+    Args:
+        module: `package.module`, or `package.module:attribute` for a flow, or for a function
+            that makes one.
+        pin: Whether a run refuses a module whose source is not the one that was registered.
+        options: What every storage takes.
+    """
+
+    fields = ("module", "pin")
+
+    def __init__(self, module: str, pin: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
+        options.setdefault("stored_as_script", True)
+        super().__init__(**options)
+        self.module = module
+        self.pin = pin
+
+    def locate(self, flow: Flow) -> str:  # noqa: ARG002
+        """Return the module."""
+        return self.module
+
+    def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:  # noqa: ARG002
+        """Record the digest of the module's source."""
+        self.references[flow.name] = self._read(flow.name, labels)[0]
+        self.uploaded[flow.name] = 0
+
+    def resolve(self, name: str) -> Reference:
+        """Return what is installed."""
+        return self._read(name, tuple(self.labels))[0]
+
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
+        """Write the module's source to a file."""
+        _, data = self._read(name, ())
+        target.write(data)
+        return self.module
+
+    def _read(self, name: str, labels: tuple[str, ...]) -> tuple[Reference, bytes]:
+        path = _source(self.module)
+        with os_errors(path):
+            data = path.read_bytes()
+        blob = BlobName(digest_of(data), 0, len(data))
+        created = datetime.now(UTC).isoformat(timespec="microseconds")
+        environment = {"module": self.module}
+        made = Reference(name, blob, MODULE, created, labels, environment=environment)
+        return made, data
+
+    def reference(self, name: str) -> Reference:
+        """Return what is installed; if pinned, only if that is what was registered."""
+        found, registered = self.resolve(name), self.references.get(name)
+        if self.pin and registered is not None and registered.digest != found.digest:
+            raise IntegrityError(
+                "the installed module is not the one that was registered",
+                where=self.module,
+                expected=registered.digest,
+                actual=found.digest,
+                hint="install that version, or register again",
+            )
+        return found
+
+
+def _source(module: str) -> Path:
+    name = module.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin or not spec.has_location:
+        hint = "is its folder on the module search path?"
+        raise FlowModuleNotFoundError("no such module, or it has no source", where=name, hint=hint)
+    return Path(spec.origin)

@@ -1,0 +1,217 @@
+"""A flow behind any HTTP service: one request stores it, another returns it.
+
+Owns the templates. Invariant: a template is rendered when its request is sent and never kept
+rendered; what the service returns is verified against the registered digest like anything else.
+"""
+
+from __future__ import annotations
+
+import string
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow.digests import digest_of
+from casflow.errors import (
+    ConfigError,
+    MissingSecretError,
+    NotFoundError,
+    UnavailableError,
+    WebhookError,
+)
+from casflow.reference import PICKLE, SCRIPT, BlobName, Reference
+from casflow.secrets import Secret, redact, remember, variable
+from casflow.storage import http
+from casflow.storage.base import Storage
+from casflow.storage.content import draft_pickle, draft_script
+
+if TYPE_CHECKING:
+    from casflow.blobs.content import Draft
+    from casflow.flow import Flow
+
+VERBS = ("GET", "PATCH", "POST", "PUT")
+_RETRIED = frozenset({"GET", "PUT"})
+
+
+class Webhook(Storage):
+    """One flow, stored and returned by HTTP requests.
+
+    Text in the keyword arguments may hold templates such as `${NAME}`, which stand for the
+    environment variable, or else the secret, of that name.
+
+    Args:
+        build_request_kwargs: What `requests` takes for the request that stores the flow.
+        build_request_http_method: Its verb: GET, PATCH, POST or PUT.
+        get_flow_request_kwargs: What `requests` takes for the request that returns the flow.
+        get_flow_request_http_method: Its verb.
+        stored_as_script: Whether a script is stored instead of a pickle.
+        flow_script_path: The script.
+        options: What every storage takes.
+    """
+
+    fields = (
+        *("build_request_kwargs", "build_request_http_method", "get_flow_request_kwargs"),
+        *("get_flow_request_http_method", "stored_as_script"),
+    )
+
+    def __init__(
+        self,
+        build_request_kwargs: dict[str, Any],
+        build_request_http_method: str,
+        get_flow_request_kwargs: dict[str, Any],
+        get_flow_request_http_method: str,
+        stored_as_script: bool = False,  # noqa: FBT001, FBT002 - the original's signature
+        flow_script_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(stored_as_script=stored_as_script, **options)
+        self.build_request_kwargs = {
+            key: value for key, value in build_request_kwargs.items() if key != "data"
+        }
+        self.build_request_http_method = _checked(build_request_http_method)
+        self.get_flow_request_kwargs = get_flow_request_kwargs
+        self.get_flow_request_http_method = _checked(get_flow_request_http_method)
+        self.flow_script_path = flow_script_path
+        if "data" in build_request_kwargs:
+            text = "`data` in build_request_kwargs is replaced by the flow's content"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    # ---- the road down ---------------------------------------------------------------------
+
+    def hold(self, flow: Flow) -> None:
+        """Take a flow in; it takes the place of the one that was here."""
+        for each in (self.flows, self.references, self._flows):
+            each.clear()
+        super().hold(flow)
+
+    def locate(self, flow: Flow) -> str:
+        """Return the flow's name: the service alone knows where it puts it."""
+        return flow.name
+
+    def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
+        """Send the flow, unless the last registration sent the same."""
+        draft = self._draft(flow, labels)
+        data = draft.data if isinstance(draft.data, bytes) else draft.data.read_bytes()
+        made = Reference(
+            flow=flow.name,
+            blob=BlobName(digest_of(data), 0, len(data)),
+            media_type=draft.media_type,
+            created=_now(),
+            labels=labels,
+            environment=draft.environment,
+        )
+        same = known is not None and known.same_content(made) and self._holds(made.digest)
+        if not same:
+            self._send(self.build_request_http_method, self.build_request_kwargs, data)
+        self.uploaded[flow.name] = 0 if same else len(data)
+        self.references[flow.name] = made
+
+    def _holds(self, digest: str) -> bool:
+        """Tell whether the service returns the bytes of a digest now."""
+        try:
+            return digest_of(self._returned()) == digest
+        except (NotFoundError, UnavailableError):
+            return False
+
+    def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft:
+        if not self.stored_as_script:
+            return draft_pickle(flow, labels)
+        if not self.flow_script_path:
+            raise WebhookError("flow_script_path must be provided if stored_as_script=True")
+        path = Path(self.flow_script_path)
+        if not path.is_file():
+            raise WebhookError(f"file '{path}' passed to flow_script_path does not exist")
+        return draft_script(flow, path, labels)
+
+    # ---- the road up -----------------------------------------------------------------------
+
+    def resolve(self, name: str) -> Reference:
+        """Take what the service returns as the flow, for want of a registered digest."""
+        data = self._returned()
+        blob = BlobName(digest_of(data), 0, len(data))
+        self.cache.put(blob.digest, data)
+        kind = SCRIPT if self.stored_as_script else PICKLE
+        return Reference(name, blob, kind, _now(), tuple(self.labels))
+
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
+        """Write what the service returns to a file."""
+        target.write(self._returned())
+        return _address(self.get_flow_request_kwargs)
+
+    def _returned(self) -> bytes:
+        return self._send(self.get_flow_request_http_method, self.get_flow_request_kwargs)
+
+    def _send(self, verb: str, arguments: dict[str, Any], data: bytes | None = None) -> bytes:
+        options = render(arguments)
+        if data is not None:
+            options["data"] = data
+        where = _address(arguments)
+        try:
+            url = options.pop("url")
+        except KeyError as error:
+            raise ConfigError("the request's arguments name no url", where=where) from error
+        answer = http.send(verb, url, where=where, retried=_RETRIED, **options)
+        hint = "check the request's arguments and the secrets that its templates name"
+        return http.check(answer, where=where, hint=hint).content
+
+
+def _checked(verb: str) -> str:
+    if verb not in VERBS:
+        raise WebhookError(f"HTTP method {verb!r} not recognized", hint=f"use {', '.join(VERBS)}")
+    return verb
+
+
+def _address(arguments: Mapping[str, Any]) -> str:
+    """Return a request's address as it is written, templates unrendered."""
+    return redact(str(arguments.get("url", "a webhook")))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class _Values(Mapping[str, str]):
+    """What names in templates stand for: the environment variable, else the secret."""
+
+    def __getitem__(self, name: str) -> str:
+        value = variable(name)
+        if value is not None:
+            return value
+        try:
+            text = str(Secret(name).get())
+        except MissingSecretError as error:
+            what = f"Template value '{name}' does not refer to an environment variable or secret."
+            raise WebhookError(what) from error
+        remember(text)
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def render(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which the templates of all text in nested dictionaries are rendered.
+
+    Raises:
+        WebhookError: A name is neither an environment variable nor a secret.
+        ConfigError: A `$` stands where no name follows.
+    """
+    return {key: _rendered(value) for key, value in arguments.items()}
+
+
+def _rendered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return render(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return string.Template(value).substitute(_Values())
+    except ValueError as error:
+        if isinstance(error, WebhookError):
+            raise
+        raise ConfigError(str(error), where=repr(value), hint="write a plain $ as $$") from error

@@ -1,0 +1,59 @@
+"""All benchmarks, one after another: `uv run python -m tests.benchmarks [--docs] [NAME...]`.
+
+Each `bench_<name>.py` runs as a process of its own, prints its tables and keeps them as JSON. With
+`--docs` the tables that are kept are written to `docs/benchmarks.md`, below its first heading of
+the second level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.measure import RESULTS, Table
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
+HEADING = "## Tables"
+
+
+def run(names: list[str], *, quick: bool) -> int:
+    """Run benchmarks; return how many failed."""
+    failed = 0
+    for path in sorted(HERE.glob("bench_*.py")):
+        if names and path.stem.removeprefix("bench_") not in names:
+            continue
+        print(f"# {path.stem}", flush=True)
+        command = [sys.executable, "-m", f"tests.benchmarks.{path.stem}"]
+        done = subprocess.run([*command, *(["--quick"] if quick else [])], check=False)
+        failed += done.returncode != 0
+    return failed
+
+
+def write_page() -> None:
+    """Write the tables that are kept to the page."""
+    before, heading, _ = PAGE.read_text(encoding="utf-8").partition(HEADING)
+    parts = [before + heading]
+    for path in sorted(RESULTS.glob("*.json")):
+        table, about = Table.read(path)
+        parts.append(f"{table.to_markdown()}\nMeasured on {about['date']}: {about['machine']}.")
+    PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="such as `warm`; all when left out")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
+    arguments = parser.parse_args()
+    failed = run(arguments.names, quick=arguments.quick)
+    if arguments.docs:
+        write_page()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
