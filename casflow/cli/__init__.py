@@ -25,6 +25,7 @@ COMMANDS = {
     "config": ("casflow.cli.settings:config", "Look at the settings."),
     "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
+    "k8s": ("casflow.cli.k8s:k8s", "Print manifests for Kubernetes."),
     "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),
     "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
