@@ -23,7 +23,12 @@ from tests.services.engine import DockerEngine
 from tests.services.images import busybox_root
 from tests.services.process import free_port
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.xdist_group("docker")]
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(900),  # the first of them makes the images of all
+]
 
 
 @pytest.fixture
