@@ -139,6 +139,13 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     return value
 
 
+def docker_host(environ: Mapping[str, str] | None = None) -> str:
+    """Return the address of the Docker engine that the docker client would use."""
+    environ = os.environ if environ is None else environ
+    default = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
+    return environ.get("DOCKER_HOST") or default
+
+
 def parse_size(text: str, *, where: object = None) -> int:
     """Return the bytes that a size such as `500 MB`, `2GiB` or `1000` stands for.
 
