@@ -133,9 +133,12 @@ def differs(a: Node, b: Node) -> bool:
 
 def _named(node: Node) -> dict[str, Item]:
     found: dict[str, Item] = {}
+    alike: dict[str, int] = {}  # instances as keys of a dict can have one label
     for name, item in parts(node):
-        if name not in _CHANCE:
-            found.setdefault(name, item)
+        if name in _CHANCE:
+            continue
+        alike[name] = alike.get(name, 0) + 1
+        found[name if alike[name] == 1 else f"{name}#{alike[name]}"] = item
     return found
 
 
