@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
-from casflow.errors import CasflowError, ConfigError
+from casflow.errors import CasflowError, ConfigError, ConflictError
 from casflow.reference import PICKLE, Reference, check_name
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.serialize import explain
@@ -153,7 +153,7 @@ def register_together(
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]
         _store(storage, flows, request, latest)
-        return [_record(name, storage, request, registry, latest[name]) for name in names]
+        return [_recorded(name, storage, request, registry, latest[name]) for name in names]
 
 
 def _is_known(latest: Version | None, request: Request) -> bool:
@@ -182,6 +182,17 @@ def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
         for name, version in latest.items()
         if version is not None and version.reference is not None
     }
+
+
+def _recorded(
+    name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
+) -> Registration:
+    """Record a version; look again when another registration came first, without our turn."""
+    try:
+        return _record(name, storage, request, registry, latest)
+    except ConflictError:
+        latest = registry.find_latest(request.project, name)
+        return _record(name, storage, request, registry, latest)
 
 
 def _record(
