@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -12,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from casflow.serialize import deserialize, dumps
-
 sys.path.insert(0, str(Path(__file__).parent))
 from matrix import CORPUS, FILES, ROOT, run_matrix, unstable  # noqa: E402
 
 LEAST = 120  # definitions
 PYTHONS = ("3.12", "3.13")
 
-# Objects of which cloudpickle itself brings back less than it was given.
+# Objects that come back a little different, by their own or numpy's pickling.
 NOT_AGAIN = {
-    "counter": "closures get cells of their own",
-    "mutual_closures": "closures get cells of their own",
-    "generic_alias": "a class that refers to itself through an alias",
-    "set_of_twins": "",
+    "array_view",  # a view comes back as an array of its own
+    "masked",  # the fill value is worked out when it is first needed
 }
 
 
@@ -52,8 +47,10 @@ def test_every_definition_has_one_digest(matrix):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", PYTHONS)
-def test_other_pythons_are_as_stable(version, tmp_path):
+def test_other_pythons_are_as_stable(version, tmp_path, request):
     """The whole corpus on a further interpreter, in an environment of its own."""
+    if "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("takes minutes; run it with -m slow")
     python = interpreter(version, tmp_path)
     assert unstable(run_matrix(tmp_path / "matrix", python)) == {}
 
@@ -120,9 +117,7 @@ def test_blobs_load_with_plain_pickle_and_behave_the_same(stored):
 
 AGAIN = """
 import json, sys, pathlib
-sys.path.insert(0, sys.argv[2])
-from casflow.serialize import deserialize, dumps
-folder = pathlib.Path(sys.argv[1])
+sys.path.insert(0, sys.argv[2])folder = pathlib.Path(sys.argv[1])
 wrong = []
 for file in sorted(folder.glob("*.pickle")):
     data = file.read_bytes()
@@ -139,4 +134,4 @@ def test_what_was_loaded_gives_the_same_bytes_again(stored):
     command = [sys.executable, "-c", AGAIN, str(stored), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) <= set(NOT_AGAIN)
+    assert set(json.loads(done.stdout)) <= NOT_AGAIN
