@@ -62,7 +62,9 @@ class Flow:
 
     def __init__(self, count, ordered=True):
         self.name = f"flow of {count}"
-        self.tasks = [Retrying(step(n), f"task {n}", {"all", f"group {n % 5}"}) for n in range(count)]
+        self.tasks = [
+            Retrying(step(n), f"task {n}", {"all", f"group {n % 5}"}) for n in range(count)
+        ]
         edges = list(zip(self.tasks, self.tasks[1:], strict=False))
         self.edges = edges if ordered else set(edges)
         if not ordered:
@@ -151,7 +153,9 @@ def main():
     parser.add_argument("--memory", type=int, default=1024)
     options = parser.parse_args()
     ratios = {}
-    print("| payload | plain ms | canonical ms | ratio | plain loads ms | loads | with map | size |")
+    print(
+        "| payload | plain ms | canonical ms | ratio | plain loads ms | loads | with map | size |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name, obj in payloads().items():
         found = measure(obj)

@@ -195,7 +195,9 @@ def test_modules_that_import_each_other_travel(module, tmp_path):
     """A cycle of modules by value is one, and loads."""
     two = "import circle_one\ndef two(n):\n    return n and circle_one.one(n - 1)\n"
     (tmp_path / "circle_two.py").write_text(two)
-    one = module("circle_one", "import circle_two\ndef one(n):\n    return n and circle_two.two(n - 1)\n")
+    one = module(
+        "circle_one", "import circle_two\ndef one(n):\n    return n and circle_two.two(n - 1)\n"
+    )
     data = serialize(one.one).data
     for name in ("circle_one", "circle_two"):
         del sys.modules[name]
