@@ -35,6 +35,10 @@ INSTRUCTIONS = st.lists(
 )
 
 
+ATOMS = (str, bytes, int, float, type(None))
+MAKERS = {"l": list, "s": set, "d": dict}
+
+
 def build(instructions, flip=False):
     """Make the objects of some instructions; containers are filled last, so cycles appear."""
     made = [None, 1, 1.5, "text", b"raw", "text" + "s", ("a", 1), frozenset({"p", "q"})]
@@ -48,17 +52,11 @@ def build(instructions, flip=False):
         elif kind == "x":
             made.append("".join(["n", str(name % 3)]))  # never interned
         else:
-            obj = {"l": list, "s": set, "d": dict}.get(kind, lambda: Thing(name % 3))()
-            made.append(obj)
-            fill.append((obj, links))
+            made.append(MAKERS[kind]() if kind in MAKERS else Thing(name % 3))
+            fill.append((made[-1], links))
     for obj, links in fill:
-        put(
-            obj,
-            [
-                made[link % len(made)]
-                for link in (links[::-1] if flip and isinstance(obj, set) else links)
-            ],
-        )
+        order = links[::-1] if flip and isinstance(obj, set) else links
+        put(obj, [made[link % len(made)] for link in order])
     return made
 
 
@@ -85,43 +83,39 @@ def hashable(obj):
 
 def same(a, b):
     """Tell whether two ordered graphs have the same shape, aliases of mutable objects included."""
-    pairs, back, work = {}, {}, [(a, b)]
+    there, back, work = {}, {}, [(a, b)]
     while work:
         one, two = work.pop()
         if type(one).__name__ != type(two).__name__:
             return False
         if isinstance(one, (list, dict, set, Thing)):
-            if pairs.setdefault(id(one), id(two)) != id(two) or back.setdefault(
-                id(two), id(one)
-            ) != id(one):
-                return False
-            if (id(one), "seen") in pairs:
+            if id(one) in there and there[id(one)] == id(two):
                 continue
-            pairs[id(one), "seen"] = True
-        if isinstance(one, (set, frozenset)):
-            if len(one) != len(two) or {x for x in one if isinstance(x, (str, int))} != {
-                x for x in two if isinstance(x, (str, int))
-            }:
+            if there.setdefault(id(one), id(two)) != id(two):
                 return False
-            continue
+            if back.setdefault(id(two), id(one)) != id(one):
+                return False
         ones, twos = below(one), below(two)
-        if ones is None:
-            if one != two:
-                return False
-        elif len(ones) != len(twos):
+        if len(ones) != len(twos) or (isinstance(one, ATOMS) and one != two):
             return False
-        else:
-            work += zip(ones, twos, strict=True)
+        work += zip(ones, twos, strict=True)
     return True
 
 
 def below(obj):
-    """Return the parts of an ordered object, None for an atom."""
+    """Return the parts of an object that have an order; of a set, its atoms and its size."""
     if isinstance(obj, (list, tuple)):
         return list(obj)
     if isinstance(obj, dict):
         return [*obj, *obj.values()]
-    return [obj.name, obj.links] if isinstance(obj, Thing) else None
+    if isinstance(obj, (set, frozenset)):
+        return [
+            len(obj),
+            *sorted(repr(each) for each in obj if isinstance(each, (str, int, bytes))),
+        ]
+    if type(obj).__name__ == "Thing":
+        return [obj.name, obj.links]
+    return []
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -175,7 +169,12 @@ def _digests(seed, samples):
     command = [sys.executable, "-c", CHILD, str(ROOT), __file__]
     environment = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": seed}
     done = subprocess.run(
-        command, input=json.dumps(samples), env=environment, capture_output=True, text=True
+        command,
+        input=json.dumps(samples),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
