@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from casflow.serialize.graph import Graph
     from casflow.serialize.locality import Scope
 
 SOURCE_MAP = "source_map"
@@ -105,7 +104,9 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
     except Exception as error:  # whatever an object's own reduction raises
         raise culprit.error_for(obj, pickler.last, error) from error
     try:
-        graph, found = _rewritten(sink, scope, pickler)
+        graph = sink.parse()
+        rules.apply(Context(graph, scope.script, pickler.classes))
+        order(graph)
         emitted = emit(graph.root)
     except UnknownShapeError as unknown:
         warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
@@ -114,16 +115,9 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
     _check_imports(pickler)
     check_installed(modules, scope)
     source_map = sourcemap.build(emitted.literals, scope.relative)
-    return emitted.data, source_map, sorted({*modules, *pickler.imports}), found
-
-
-def _rewritten(sink: Sink, scope: Scope, pickler: StagePickler) -> tuple[Graph, list[str]]:
-    """Return the graph in its canonical form, and its suspects."""
-    graph = sink.parse()
-    rules.apply(Context(graph, scope.script, pickler.classes))
-    order(graph)
-    found = suspects_of(graph) if may_hold_suspects(sink.small()) else []
-    return graph, [str(each) for each in found]
+    found = suspects_of(graph) if may_hold_suspects(emitted.small) else []
+    names = sorted({*modules, *pickler.imports})
+    return emitted.data, source_map, names, [str(each) for each in found]
 
 
 def _check_imports(pickler: StagePickler) -> None:

@@ -15,6 +15,9 @@ from casflow.serialize.graph import (
     DICT,
     FROZENSET,
     GLOBAL,
+    NEWOBJ,
+    NEWOBJ_EX,
+    REDUCE,
     SET,
     Item,
     Node,
@@ -128,7 +131,9 @@ def differs(a: Node, b: Node) -> bool:
         return bytes(a.items[0]) != bytes(b.items[0]) or bytes(a.items[1]) != bytes(b.items[1])
     if a.kind == GLOBAL:
         return name_of(a) != name_of(b)
-    return bool(a.items) and name_of(a.items[0]) != name_of(b.items[0])
+    if a.kind not in (REDUCE, NEWOBJ, NEWOBJ_EX):
+        return False
+    return name_of(a.items[0]) != name_of(b.items[0])
 
 
 def _named(node: Node) -> dict[str, Item]:
