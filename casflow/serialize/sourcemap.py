@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MAGIC = b"CFSM\x01"
 _HEADER = struct.Struct("<5sII")
 _NO_LINE = integer(1)
-_LARGE = 1 << 20  # bytes from which a blob is not copied for its map
+_LARGE = 1 << 16  # bytes from which a blob is not copied for its map
 _BUFFER = 1 << 17
 
 
