@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
     "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),
+    "k8s": ("casflow.cli.k8s:k8s", "Print manifests for Kubernetes."),
     "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
     "pin": ("casflow.cli.pins:pin", "Keep a version whatever retention says."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),

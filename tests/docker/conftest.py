@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from casflow.storage import Docker
 from tests.home import home
 
 __all__ = ["home"]
@@ -61,18 +60,3 @@ def pushed_base(docker_engine, ready_image, oci_registry):
     docker_engine.docker("tag", ready_image, name)
     docker_engine.docker("push", name)
     return name
-
-
-@pytest.fixture
-def storage(docker_engine, oci_registry, pushed_base):
-    """Make a storage on the test's engine, registry and base image."""
-
-    def make(**options):
-        given = {
-            "registry_url": oci_registry.host,
-            "base_url": docker_engine.url,
-            "base_image": pushed_base,
-        }
-        return Docker(**{**given, **options})
-
-    return make

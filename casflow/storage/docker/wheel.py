@@ -13,7 +13,6 @@ from base64 import urlsafe_b64encode
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-import casflow
 from casflow.errors import ConfigError
 
 _TAGS = "Wheel-Version: 1.0\nGenerator: casflow\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -39,7 +38,7 @@ def make_wheel() -> tuple[str, bytes]:
 
 
 def _code() -> dict[str, bytes]:
-    root = Path(casflow.__file__).parent
+    root = Path(__file__).parents[2]
     paths = sorted(path for path in root.rglob("*") if path.is_file() and _belongs(path))
     return {f"casflow/{path.relative_to(root).as_posix()}": path.read_bytes() for path in paths}
 
