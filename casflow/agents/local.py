@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from casflow.agents.leash import Order
 from casflow.agents.processes import RunProcess
-from casflow.errors import ConfigError, ConflictError, UnavailableError
+from casflow.errors import CasflowError, ConfigError, ConflictError, UnavailableError
 from casflow.registry import RunState, check_labels
 
 if TYPE_CHECKING:
@@ -178,15 +178,27 @@ class LocalAgent:
 
     def _begin(self, run: Run) -> None:
         try:
-            process = RunProcess(run, Order(self._registry.url, run.id, run.attempt))
-        except OSError as error:
+            process = self.open(run, Order(self._registry.url, run.id, run.attempt))
+        except (OSError, UnavailableError) as error:
             log.error("run %s: cannot start a process (%s)", run.id, error)  # noqa: TRY400
             self._give_back(run)
             time.sleep(self._poll)
             return
+        except CasflowError as error:
+            self._fail(run, f"Failed to load and execute flow run: {error}")
+            return
         self._processes.append(process)
         what = f"{run.flow!r} version {run.version}"
-        log.info("run %s: started %s as process %s", run.id, what, process.pid)
+        log.info("run %s: started %s (%s)", run.id, what, process.pid)
+
+    def open(self, run: Run, order: Order) -> RunProcess:
+        """Start a run.
+
+        Raises:
+            OSError: It cannot be started now.
+            CasflowError: It cannot be started, but for an `UnavailableError`: not now.
+        """
+        return RunProcess(run, order)
 
     def _give_back(self, run: Run) -> None:
         try:
@@ -212,8 +224,8 @@ class LocalAgent:
         elif process.was_stopped:
             self._give_back(run)
         else:
-            message = f"Failed to load and execute flow run: its process ended by {_how(code)}"
-            self._fail(run, message)
+            reason = process.reason or f"its process ended by {_how(code)}"
+            self._fail(run, f"Failed to load and execute flow run: {reason}")
 
     def _fail(self, run: Run, message: str) -> None:
         try:
