@@ -66,7 +66,7 @@ def serialize(obj: Any, *, project: Path | None = None) -> Serialized:
     """
     scope = scope_of(obj, project)
     with _without_collector():
-        data, source_map, modules, warnings = _canonical(obj, scope)
+        data, source_map, modules, warnings = _canonical(obj, scope, warn=True)
     return Serialized(
         data=data,
         attachments={SOURCE_MAP: source_map} if source_map else {},
@@ -83,7 +83,7 @@ def dumps(obj: Any) -> bytes:
             message names the culprit.
     """
     with _without_collector():
-        return _canonical(obj, scope_of(obj, None))[0]
+        return _canonical(obj, scope_of(obj, None), warn=False)[0]
 
 
 def digest(obj: Any) -> str:
@@ -95,7 +95,7 @@ def digest(obj: Any) -> str:
     return digest_of(dumps(obj))
 
 
-def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[str]]:
+def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, list[str], list[str]]:
     """Return blob, source map, the modules that it refers to, and warnings."""
     sink = Sink()
     pickler = StagePickler(sink, scope)
@@ -115,7 +115,7 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
     _check_imports(pickler)
     check_installed(modules, scope)
     source_map = sourcemap.build(emitted.literals, scope.relative)
-    found = suspects_of(graph) if may_hold_suspects(emitted.small) else []
+    found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
     names = sorted({*modules, *pickler.imports})
     return emitted.data, source_map, names, [str(each) for each in found]
 

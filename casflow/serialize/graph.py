@@ -199,6 +199,8 @@ def raw(value: bytes) -> bytes:
 
 def integer(value: int) -> bytes:
     """Return the atom of an integer, as the C pickler writes it."""
+    if 0 <= value < 1 << 16:
+        return b"K%c" % value if value < 1 << 8 else b"M" + value.to_bytes(2, "little")
     return pickle.dumps(value, 2)[2:-1]
 
 

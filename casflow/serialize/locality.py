@@ -120,9 +120,11 @@ def _script_of(obj: Any) -> str:
     own = _home_of(obj)
     if own is not None:
         return own
+    if _holds(sys.modules[MAIN], obj):
+        return MAIN
     holders = [name for name, module in list(sys.modules.items()) if _holds(module, obj)]
     if holders:
-        return MAIN if MAIN in holders else min(holders, key=lambda name: (len(name), name))
+        return min(holders, key=lambda name: (len(name), name))
     nearby = (_home_of(each) or _home_of(type(each)) for each in islice(walk(obj), _NEARBY))
     return next(filter(None, nearby), MAIN)
 

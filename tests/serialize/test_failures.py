@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import io
 import pickle
@@ -149,12 +149,12 @@ def test_suspects_are_named_with_their_paths():
     flow = Box(
         id=uuid.uuid4(),
         hex=uuid.uuid4().hex,
-        made=datetime.datetime.now(),
+        made=dt.datetime.now(),
         started=time.time(),
         rng=random.Random(),
         shown=repr(LOCK),
-        fn=closes_over(datetime.datetime.now(datetime.UTC)),
-        fine=[datetime.datetime(2020, 1, 1), 1.5, "text", uuid.UUID(int=5)],
+        fn=closes_over(dt.datetime.now(dt.UTC)),
+        fine=[dt.datetime(2020, 1, 1), 1.5, "text", uuid.UUID(int=5)],
     )
     result = serialize(flow)
     paths = {each.path for each in suspects(result.data)}

@@ -1,5 +1,7 @@
 """Every rule is needed: without it, some definition differs that should not."""
 
+# ruff: noqa: ISC004
+
 from __future__ import annotations
 
 import os
@@ -25,7 +27,13 @@ KINDS = [
     for names in (NAMES, f"reversed({NAMES})")
 ]
 ENUM = "import enum\nclass E(enum.Enum):\n    A = 1\nf = E\n"
-LOCAL = "def f():\n    class L:\n        def __init__(self):\n            self.{0} = self.{1} = 1\n    return L\n"
+LOCAL = """
+def f():
+    class L:
+        def __init__(self):
+            self.{0} = self.{1} = 1
+    return L
+"""
 
 MODULE = {"how": ("script", "module")}
 LINES = {"sources": (PLAIN, "\n\n# a comment\n" + PLAIN)}
@@ -81,7 +89,8 @@ RULES = {
     "class_without_static_attributes": {
         "sources": (
             "class C:\n    def __init__(self): self.a = 1\nf = C\n",
-            "class C:\n    def __init__(self): self.a = 1\nC.__static_attributes__ = ('z', 'a')\nf = C\n",
+            "class C:\n    def __init__(self): self.a = 1\n"
+            "C.__static_attributes__ = ('z', 'a')\nf = C\n",
         ),
         "since": (3, 13),
     },
@@ -102,7 +111,8 @@ if {how!r} == "module":
     import etl
     print(digest(etl.f))
 else:
-    source = open({folder!r} + "/etl.py").read() + "\\nfrom casflow.serialize import digest\\nprint(digest(f))"
+    source = open({folder!r} + "/etl.py").read()
+    source += "\\nfrom casflow.serialize import digest\\nprint(digest(f))"
     main = sys.modules["__main__"]
     vars(main)["__file__"] = {folder!r} + "/etl.py"
     exec(compile(source, {folder!r} + "/etl.py", "exec"), vars(main))

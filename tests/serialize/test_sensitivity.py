@@ -201,7 +201,7 @@ MEANINGLESS = [
     ("LIMIT = 4", "LIMIT = 2 + 2"),
     ('name="load"', "name='lo' 'ad'"),
     ("class Color(enum.Enum):\n", "class Color(enum.Enum):\n    # colours\n"),
-    ("{(flow.tasks[0], flow.tasks[1]), (flow.tasks[1], flow.tasks[2])}", "{(flow.tasks[1], flow.tasks[2]), (flow.tasks[0], flow.tasks[1])}"),
+    ("{(flow.tasks[0], flow.tasks[1]), (flow.tasks[1], flow.tasks[2])}", "{(flow.tasks[1], flow.tasks[2]), (flow.tasks[0], flow.tasks[1])}"),  # noqa: E501
 ]  # fmt: skip
 
 MEANINGLESS_IN_HELPER = [
