@@ -36,6 +36,7 @@ class Config:
         registry: URL of the registry's database.
         default_storage: Dotted name of the class that a flow without a storage gets.
         default_labels: Whether a storage adds its own labels (`Local`: the host's name).
+        retention: What `casflow gc` keeps of each flow, such as `last=5 within=30d`.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -45,6 +46,7 @@ class Config:
     registry: str
     default_storage: str
     default_labels: bool
+    retention: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -105,6 +107,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "registry": f"sqlite:///{home / 'registry.db'}",
         "default_storage": "casflow.storage.Local",
         "default_labels": True,
+        "retention": "",
     }
 
 
@@ -131,9 +134,16 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if str(value).lower() not in _TRUTH:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _TRUTH[str(value).lower()]
-    if name in ("registry", "default_storage") and not isinstance(value, str):
+    if name in ("registry", "default_storage", "retention") and not isinstance(value, str):
         raise ConfigError(f"{name} is not text: {value!r}", where=origin)
     return value
+
+
+def docker_host(environ: Mapping[str, str] | None = None) -> str:
+    """Return the address of the Docker engine that the docker client would use."""
+    environ = os.environ if environ is None else environ
+    default = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
+    return environ.get("DOCKER_HOST") or default
 
 
 def parse_size(text: str, *, where: object = None) -> int:

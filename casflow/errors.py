@@ -135,6 +135,10 @@ class UnavailableError(CasflowError):
     exit_code = 7
 
 
+class TransferError(UnavailableError, InterruptedError):
+    """An image could not be pulled or pushed."""
+
+
 class LoadError(CasflowError):
     """The bytes are as they were stored, but no flow could be made of them here."""
 

@@ -6,15 +6,17 @@ that it names is stored; a flow that is registered unchanged changes nothing any
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
-from casflow.errors import ConfigError
-from casflow.reference import Reference, check_name
+from casflow.errors import CasflowError, ConfigError, ConflictError
+from casflow.reference import PICKLE, Reference, check_name
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
-from casflow.storage.known import default_class
+from casflow.serialize import explain
+from casflow.storage.known import default_class, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
     from casflow.registry import Version
     from casflow.storage.base import Storage
+
+logger = logging.getLogger(__name__)
+
+_MOST_SHOWN = 5  # differences; the first ones say enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def register_together(
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]
         _store(storage, flows, request, latest)
-        return [_record(name, storage, request, registry, latest[name]) for name in names]
+        return [_recorded(name, storage, request, registry, latest[name]) for name in names]
 
 
 def _is_known(latest: Version | None, request: Request) -> bool:
@@ -178,6 +184,17 @@ def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
     }
 
 
+def _recorded(
+    name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
+) -> Registration:
+    """Record a version; look again when another registration came first, without our turn."""
+    try:
+        return _record(name, storage, request, registry, latest)
+    except ConflictError:
+        latest = registry.find_latest(request.project, name)
+        return _record(name, storage, request, registry, latest)
+
+
 def _record(
     name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
 ) -> Registration:
@@ -202,7 +219,35 @@ def _record(
         idempotency_key=request.idempotency_key,
         after=0 if latest is None else latest.number,
     )
+    if latest is not None and _should_be_equal(latest, reference):
+        _say_why_not(latest, storage, name)
     return _registration(version, is_new=True, uploaded=uploaded)
+
+
+def _should_be_equal(latest: Version, reference: Reference) -> bool:
+    """Tell whether a flow changed although all its files and versions are the same."""
+    before = latest.reference or {}
+    same_environment = before.get("environment") == dict(reference.environment)
+    return (
+        reference.media_type == PICKLE == before.get("media_type")
+        and latest.digest != reference.digest
+        and same_environment
+        and bool(reference.environment.get("files"))
+    )
+
+
+def _say_why_not(latest: Version, storage: Storage, name: str) -> None:
+    """Name the values by which a flow that nobody edited differs from its last version."""
+    try:
+        before = load(latest.storage).get_bytes(name)
+    except CasflowError as error:
+        logger.debug("version %s cannot be compared: %s", latest.number, error)
+        return
+    for difference in explain(before, storage.get_bytes(name))[:_MOST_SHOWN]:
+        logger.warning(
+            "flow %s is not reproducible: no file changed since version %s, but %s",
+            *(name, latest.number, difference),
+        )
 
 
 def _form_of_one(storage: Storage, name: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """One run in a process of its own: `python -m casflow.agents.execute`, started by an agent.
 
-Owns the road from a run's version to its outcome. Invariant: the flow that runs is the one whose
-digest was registered, read through the cache; however it ends, the registry is told in one line
-without secrets, unless the run is no longer this process's.
+Owns the road from a run's version to its outcome. Invariant: the flow that runs is read through
+the cache and verified, and its digest stands in the outcome; however the run ends, the registry
+is told in one line without secrets, unless the run is no longer this process's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow import secrets
 from casflow.agents import leash
-from casflow.errors import CasflowError, ConflictError, IntegrityError, UnavailableError
+from casflow.errors import CasflowError, ConflictError, UnavailableError
 from casflow.registry import Registry, RunState
 from casflow.storage.known import load
 
@@ -102,26 +102,23 @@ def execute(
     storage = load(version.storage)
     with secrets.given({name: secrets.Secret(name).get() for name in storage.secrets}):
         opened = storage.open_flow(version.flow)
-        outcome |= {
-            "cache": "hit" if opened.hit else "miss",
-            "downloaded_bytes": opened.downloaded,
-            "load_seconds": opened.seconds,
-        }
-        _check(opened, version)
+        outcome |= _measured(opened)
         started = time.perf_counter()
         state = opened.flow.run(parameters=parameters)
         outcome["run_seconds"] = time.perf_counter() - started
     return state
 
 
-def _check(opened: Opened, version: Version) -> None:
-    if opened.reference.digest != version.digest:
-        raise IntegrityError(
-            "the storage holds another flow than was registered",
-            where=version.location,
-            expected=version.digest,
-            actual=opened.reference.digest,
-        )
+def _measured(opened: Opened) -> dict[str, Any]:
+    """Return what was read and what it took; a moving ref may give another digest each time."""
+    commit = opened.reference.environment.get("commit")
+    return {
+        "digest": opened.reference.digest,
+        **({} if commit is None else {"commit": commit}),
+        "cache": "hit" if opened.hit else "miss",
+        "downloaded_bytes": opened.downloaded,
+        "load_seconds": opened.seconds,
+    }
 
 
 def failure(state: State | None) -> str:

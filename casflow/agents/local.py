@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from casflow.agents.leash import Order
 from casflow.agents.processes import RunProcess
-from casflow.errors import ConflictError, UnavailableError
-from casflow.registry import RunState
+from casflow.errors import CasflowError, ConfigError, ConflictError, UnavailableError
+from casflow.registry import RunState, check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,6 +64,9 @@ class LocalAgent:
         heartbeat: Seconds between two signs of life.
         lost_after: Seconds of silence after which another agent's runs are recovered.
         grace: Seconds that runs may go on when the agent is stopped.
+
+    Raises:
+        ConfigError: A label is malformed, or agents would be given up between two signs of life.
     """
 
     def __init__(
@@ -79,8 +82,12 @@ class LocalAgent:
         lost_after: float = 30.0,
         grace: float = 10.0,
     ) -> None:
+        if lost_after < 2 * heartbeat:
+            raise ConfigError("agents need two heartbeats before they can be lost", where=name)
         self.name = name
-        self.labels = sorted({*labels, *([socket.gethostname()] if hostname_label else ())})
+        self.labels = check_labels(
+            [*check_labels(labels), *([socket.gethostname()] if hostname_label else ())]
+        )
         self._registry = registry
         self._limit = limit
         self._poll = poll
@@ -171,15 +178,27 @@ class LocalAgent:
 
     def _begin(self, run: Run) -> None:
         try:
-            process = RunProcess(run, Order(self._registry.url, run.id, run.attempt))
-        except OSError as error:
+            process = self.open(run, Order(self._registry.url, run.id, run.attempt))
+        except (OSError, UnavailableError) as error:
             log.error("run %s: cannot start a process (%s)", run.id, error)  # noqa: TRY400
             self._give_back(run)
             time.sleep(self._poll)
             return
+        except CasflowError as error:
+            self._fail(run, f"Failed to load and execute flow run: {error}")
+            return
         self._processes.append(process)
         what = f"{run.flow!r} version {run.version}"
-        log.info("run %s: started %s as process %s", run.id, what, process.pid)
+        log.info("run %s: started %s (%s)", run.id, what, process.pid)
+
+    def open(self, run: Run, order: Order) -> RunProcess:
+        """Start a run.
+
+        Raises:
+            OSError: It cannot be started now.
+            CasflowError: It cannot be started, but for an `UnavailableError`: not now.
+        """
+        return RunProcess(run, order)
 
     def _give_back(self, run: Run) -> None:
         try:
@@ -205,8 +224,8 @@ class LocalAgent:
         elif process.was_stopped:
             self._give_back(run)
         else:
-            message = f"Failed to load and execute flow run: its process ended by {_how(code)}"
-            self._fail(run, message)
+            reason = process.reason or f"its process ended by {_how(code)}"
+            self._fail(run, f"Failed to load and execute flow run: {reason}")
 
     def _fail(self, run: Run, message: str) -> None:
         try:

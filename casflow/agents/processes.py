@@ -36,6 +36,7 @@ class RunProcess:
     def __init__(self, run: Run, order: leash.Order) -> None:
         self.run = run
         self.was_stopped = False
+        self.reason: str | None = None
         self._kill_at: float | None = None
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]

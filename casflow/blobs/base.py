@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from casflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -57,6 +57,9 @@ class BlobStore(ABC):
     url: str
     """Where the root is, for messages; holds no credential."""
 
+    parallel: int = 16
+    """Requests that are worth having under way at once."""
+
     @abstractmethod
     def get(self, key: str) -> bytes:
         """Return an object's bytes.
@@ -96,6 +99,23 @@ class BlobStore(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects, at most 1000 of them; a backend that can does it in one request."""
+        for key in keys:
+            self.delete(key)
+
+    def drop_leftovers(self, seconds: float) -> int:
+        """Remove what writers that died left half-written, never an object.
+
+        Args:
+            seconds: Age from which nobody writes to it any more.
+
+        Returns:
+            How many were removed.
+        """
+        del seconds
+        return 0
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:

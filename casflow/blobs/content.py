@@ -10,25 +10,35 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs import layout
-from casflow.digests import digest_of, digest_of_file
+from casflow.blobs.draft import Committed, Draft, Source, named
+from casflow.digests import verify
 from casflow.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
 from casflow.reference import FORMAT, BlobName, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from casflow.blobs.base import BlobStore, ObjectInfo
 
+__all__ = [
+    "DEADLINE",
+    "Committed",
+    "ContentStore",
+    "Draft",
+    "boottime",
+    "check_format",
+    "named",
+    "utcnow",
+]
+
 DEADLINE = 3600.0  # seconds from a writer's first look at a marker to its reference
 _ATTEMPTS = 5
-
-Source = bytes | Path
 
 
 def boottime() -> float:
@@ -40,70 +50,6 @@ def boottime() -> float:
 def utcnow() -> datetime:
     """Return the present moment."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What one registration wants to have stored.
-
-    Attributes:
-        flow: Name of the flow.
-        data: The flow's bytes, or the file that holds them.
-        media_type: `casflow.reference.PICKLE` or `SCRIPT`.
-        labels: Labels of the registration, sorted.
-        attachments: Bytes of further blobs, by role.
-        environment: Versions that the flow was built with.
-    """
-
-    flow: str
-    data: Source
-    media_type: str
-    labels: tuple[str, ...] = ()
-    attachments: Mapping[str, bytes] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-
-    def reference(self, created: datetime, blobs: Mapping[str, BlobName]) -> Reference:
-        """Return the reference to this draft, whose blobs stand in a store already."""
-        return Reference(
-            flow=self.flow,
-            blob=blobs[""],
-            media_type=self.media_type,
-            created=created.isoformat(timespec="microseconds"),
-            labels=self.labels,
-            attachments={role: blobs[role] for role in self.attachments},
-            environment=self.environment,
-        )
-
-    def sources(self) -> dict[str, Source]:
-        """Return all that is to be stored, by role; the flow's own bytes have the empty role."""
-        return {"": self.data, **self.attachments}
-
-    def preview(self) -> Reference:
-        """Return the reference that this draft would have, to compare with one that exists."""
-        blobs = {role: named(source) for role, source in self.sources().items()}
-        return self.reference(datetime.min.replace(tzinfo=UTC), blobs)
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A reference in a store.
-
-    Attributes:
-        key: Where it stands.
-        reference: What it says.
-        uploaded: Bytes of blobs that had to be written for it.
-    """
-
-    key: str
-    reference: Reference
-    uploaded: int = 0
-
-
-def named(source: Source) -> BlobName:
-    """Return the name that bytes have before a store gives them an incarnation."""
-    if isinstance(source, bytes):
-        return BlobName(digest_of(source), 0, len(source))
-    return BlobName(digest_of_file(source), 0, source.stat().st_size)
 
 
 class ContentStore:
@@ -142,25 +88,70 @@ class ContentStore:
             UnavailableError: The store kept failing, or every attempt outlasted the deadline.
         """
         sources = draft.sources()
+        names = {role: named(source) for role, source in sources.items()}
         for _ in range(_ATTEMPTS):
             started = self._clock()
             self._claim_format()
-            stored = {role: self._ensure(source) for role, source in sources.items()}
+            stored = {
+                role: self._ensure(blob, _given(sources[role])) for role, blob in names.items()
+            }
             if self._late(started):
                 continue
             blobs = {role: blob for role, (blob, _) in stored.items()}
             reference = draft.reference(self._now(), blobs)
-            key = self._create(reference)
-            if key is None or not self._safe(started, key, reference):
+            key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
+            if not (self._create(key, reference) and self._safe(started, key, reference)):
                 continue
-            if name is not None:
-                self._point(name, reference)
-            return Committed(name or key, reference, sum(each for _, each in stored.values()))
+            if name is None or self._point(started, name, reference):
+                return Committed(name or key, reference, sum(each for _, each in stored.values()))
         raise UnavailableError("could not store a flow in time", where=self.store.url)
 
-    def _ensure(self, source: Source) -> tuple[BlobName, int]:
+    def copy(
+        self,
+        reference: Reference,
+        key: str,
+        *,
+        supply: Callable[[BlobName], Source] | None = None,
+        replace: bool = False,
+    ) -> Reference:
+        """Create a reference at another key to what one names: a pin, a restored flow.
+
+        The copy names other incarnations where those of the original were condemned or lost.
+
+        Args:
+            reference: What to create again.
+            key: Where.
+            supply: Gives the verified bytes of a blob that must be written again; when left out,
+                they are read from any incarnation in this store.
+            replace: Write over the reference at the key instead of creating one.
+
+        Raises:
+            ConflictError: Another reference stands at the key, and `replace` was not asked for.
+            IntegrityError: A blob must be written again, and its bytes are nowhere.
+            UnavailableError: The store kept failing, or every attempt outlasted the deadline.
+        """
+        supply = supply or self._read
+        for _ in range(_ATTEMPTS):
+            started = self._clock()
+            copied = _renamed(reference, lambda blob: self._ensure(blob, lambda: supply(blob))[0])
+            if self._late(started):
+                continue
+            if replace:
+                self.store.put(key, copied.to_bytes())
+            elif not self._create(key, copied):
+                raise ConflictError("another reference is there", where=self.store.location(key))
+            if self._safe(started, key, copied):
+                return copied
+        raise UnavailableError("could not store a reference in time", where=self.store.url)
+
+    def _read(self, blob: BlobName) -> bytes:
+        memory = BytesIO()
+        where = self.copy_to(blob, memory)
+        verify(memory.getbuffer(), blob.digest, where=where)
+        return memory.getvalue()
+
+    def _ensure(self, blob: BlobName, source: Callable[[], Source]) -> tuple[BlobName, int]:
         """Make sure that a blob stands under an incarnation that nobody condemned."""
-        blob = named(source)
         incarnation = 0
         while True:
             marker, present = self._look(blob.digest, incarnation)
@@ -171,7 +162,7 @@ class ContentStore:
         if present is not None:
             return name, 0
         try:
-            self.store.create(layout.blob(blob.digest, incarnation), source)
+            self.store.create(layout.blob(blob.digest, incarnation), source())
         except ConflictError:  # somebody else won, with the same bytes
             return name, 0
         return name, blob.size
@@ -182,34 +173,48 @@ class ContentStore:
             marker, present = pool.map(self.store.find, keys)
         return marker, present
 
-    def _create(self, reference: Reference) -> str | None:
-        """Create a reference and return its key; None when the key is another's."""
-        key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
+    def _create(self, key: str, reference: Reference) -> bool:
+        """Create a reference; tell whether it is ours."""
         data = reference.to_bytes()
         try:
             self.store.create(key, data)
         except ConflictError:
-            if self.store.get(key) != data:  # else our own write, whose answer was lost
-                return None
-        return key
+            return self._holds(key, data)  # our own write, whose answer was lost?
+        return True
 
     def _safe(self, started: float, key: str, reference: Reference) -> bool:
-        """Tell whether a new reference may stand; take it back when it may not."""
+        """Tell whether a new reference may stand; take it back when it may not.
+
+        In time it may, also if a marker appeared since: no collector deletes what it names before
+        it saw it. A late one may only if its blobs were not condemned after it became visible.
+        """
+        late = self._late(started)
         blobs = reference.blobs()
         markers = (layout.marker(each.digest, each.incarnation) for each in blobs)
-        if not self._late(started) and all(self.store.find(each) is None for each in markers):
+        condemned = any(self.store.find(each) is not None for each in markers)
+        if not (late or condemned):
             return True
-        if all(self._stands(each) for each in blobs):
+        if not (late and condemned) and all(self._stands(each) for each in blobs):
             return True
-        self.store.delete(key)
+        if self._holds(key, reference.to_bytes()):
+            self.store.delete(key)
         return False
 
-    def _point(self, name: str, reference: Reference) -> None:
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.store.get(key) == data
+        except NotFoundError:
+            return False
+
+    def _point(self, started: float, name: str, reference: Reference) -> bool:
         """Let a mutable name hold a reference; the collector must know the name first."""
         entry = layout.name(name)
         if self.store.find(entry) is None:
             self.store.put(entry, b"")
+        if self._late(started):
+            return False
         self.store.put(name, reference.to_bytes())
+        return self._safe(started, name, reference)
 
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline
@@ -225,10 +230,7 @@ class ContentStore:
             except ConflictError:
                 return
             return
-        if _format_of(found) != FORMAT:
-            hint = f"this casflow writes format {FORMAT}; use a newer one"
-            where = self.store.location(layout.FORMAT)
-            raise IntegrityError("a store of unknown format", where=where, hint=hint)
+        check_format(found, where=self.store.location(layout.FORMAT))
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -291,8 +293,25 @@ class ContentStore:
         return self.store.list(layout.blob_prefix(blob.digest))
 
 
-def _format_of(data: bytes) -> object:
+def _given(source: Source) -> Callable[[], Source]:
+    return lambda: source
+
+
+def _renamed(reference: Reference, rename: Callable[[BlobName], BlobName]) -> Reference:
+    attachments = {role: rename(each) for role, each in reference.attachments.items()}
+    return replace_fields(reference, blob=rename(reference.blob), attachments=attachments)
+
+
+def check_format(data: bytes, *, where: object) -> None:
+    """Check what a store says of its format.
+
+    Raises:
+        IntegrityError: It is another than this casflow's.
+    """
     try:
-        return json.loads(data)["format"]
+        known = json.loads(data)["format"] == FORMAT
     except (ValueError, TypeError, KeyError):
-        return None
+        known = False
+    if not known:
+        hint = f"this casflow uses format {FORMAT}; use a newer one"
+        raise IntegrityError("a store of unknown format", where=where, hint=hint)

@@ -7,13 +7,11 @@ other module spells or takes apart a key. See docs/format.md for the tree.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
 from casflow.digests import PREFIX, hex_of
+from casflow.errors import IntegrityError
 from casflow.reference import slug, stamp
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 FORMAT = ".casflow/format"
 BLOBS = ".casflow/blobs/"
@@ -78,3 +76,37 @@ def is_reference(key: str) -> bool:
 def name(key: str) -> str:
     """Return the key of the entry which says that `key` is a mutable name, so a root for gc."""
     return f"{NAMES}{key}"
+
+
+def moment(key: str) -> datetime:
+    """Return when the reference at a key was made, by its writer's clock.
+
+    Raises:
+        IntegrityError: There is no such moment.
+    """
+    numbers = key.rpartition("/")[2].replace("t", "-").split("-")[:7]
+    try:
+        year, month, day, hour, minute, second, micro = map(int, numbers)
+        return datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC)
+    except ValueError as error:
+        raise IntegrityError("a reference's key holds no time", where=key) from error
+
+
+def pin(name: str) -> str:
+    """Return the key of a pin."""
+    return f"{PINS}{name}"
+
+
+def trash(key: str) -> str:
+    """Return the key in the trash of the reference that stood at `key`."""
+    return f"{TRASH}{key}"
+
+
+def run(identity: str) -> str:
+    """Return the key of the object whose modification time is a collector's present moment."""
+    return f"{RUNS}{identity}"
+
+
+def report(identity: str) -> str:
+    """Return the key of the report that a collector writes when it is done."""
+    return f"{RUNS}{identity}.json"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
@@ -30,6 +31,8 @@ class LocalBlobStore(BlobStore):
     Args:
         root: The folder.
     """
+
+    parallel = 1  # one disk; threads would only take turns
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -58,7 +61,7 @@ class LocalBlobStore(BlobStore):
                 stat = path.stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return ObjectInfo(key, stat.st_size, stat.st_mtime) if S_ISREG(stat.st_mode) else None
+        return _described(key, stat) if S_ISREG(stat.st_mode) else None
 
     def create(self, key: str, data: bytes | Path) -> None:
         """Write an object that must not exist yet."""
@@ -79,6 +82,16 @@ class LocalBlobStore(BlobStore):
         path = self._path(key)
         with os_errors(path):
             path.unlink(missing_ok=True)
+
+    def drop_leftovers(self, seconds: float) -> int:
+        """Remove temporary files whose writer died."""
+        dropped = 0
+        for path in (self.root / TEMPORARY).glob("*"):
+            with os_errors(path), suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > seconds:
+                    path.unlink()
+                    dropped += 1
+        return dropped
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, in the order of their keys."""
@@ -140,7 +153,12 @@ def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
             stat = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # deleted while we were listing
             return None
-    return ObjectInfo(key, stat.st_size, stat.st_mtime)
+    return _described(key, stat)
+
+
+def _described(key: str, stat: os.stat_result) -> ObjectInfo:
+    # A file gets its content before its name, by a link that changes the later of the two times.
+    return ObjectInfo(key, stat.st_size, max(stat.st_mtime, stat.st_ctime))
 
 
 def _sync_folder(folder: Path) -> None:

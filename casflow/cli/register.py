@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from casflow.cli.flows import choose, read_flows
 from casflow.cli.output import json_option, note, short, show_json, size, working
-from casflow.errors import CasflowError, ConfigError, os_errors
-from casflow.flow.script import flows_in_module, flows_in_script, pick
+from casflow.errors import CasflowError, ConfigError
 from casflow.registration import Registration, Request, provide_storage, register_together
 from casflow.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from casflow.flow import Flow
     from casflow.storage.base import Storage
 
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("-l", "--label", "labels", multiple=True, help="A label, besides the storage's own.")
 @click.option("--project", help="Project to register in.  [default: default]")
 @click.option("--force", is_flag=True, help="Make a new version even when nothing changed.")
+@click.option("--check", "checked", is_flag=True, help="First make it again in other processes.")
 @click.option("--as-script", is_flag=True, help="Store the script instead of a pickle.")
 @json_option
 def register(
@@ -37,6 +35,7 @@ def register(
     labels: tuple[str, ...],
     project: str | None,
     force: bool,
+    checked: bool,
     as_script: bool,
     as_json: bool,
 ) -> int:
@@ -44,7 +43,14 @@ def register(
     from casflow import config
 
     request = Request.checked(project, labels, force=force)
-    flows = _chosen(_flows(path, module, as_script=as_script), names, path or module)
+    if as_script and path is None:
+        raise ConfigError("only a script can be stored as a script", hint="use --path")
+    flows = choose(read_flows(path, module), names, path or module)
+    if checked:
+        from casflow.cli.check import check
+
+        with working("making the flows again"):
+            check(flows, path, module)
     done: list[Registration] = []
     failed: list[CasflowError] = []
     with Registry(config.load().registry) as registry, working("registering"):
@@ -55,29 +61,6 @@ def register(
                 failed.append(error)
     _show(done, as_json=as_json)
     return _complain(failed)
-
-
-def _flows(path: Path | None, module: str | None, *, as_script: bool) -> dict[str, Flow]:
-    if (path is None) == (module is None):
-        raise ConfigError("name either a script with --path or a module with --module")
-    if path is None:
-        if as_script:
-            raise ConfigError("only a script can be stored as a script", hint="use --path")
-        sys.path.insert(0, str(Path.cwd()))
-        return flows_in_module(str(module))
-    path = path.absolute()
-    with os_errors(path):
-        data = path.read_bytes()
-    sys.path.insert(0, str(path.parent))  # as when Python runs the script
-    return flows_in_script(data, path=str(path))
-
-
-def _chosen(flows: dict[str, Flow], names: Iterable[str], where: object) -> list[Flow]:
-    what = "file" if isinstance(where, Path) else "module"
-    found = [pick(flows, name, what=what, where=str(where)) for name in names]
-    if not flows:
-        pick(flows, None, what=what, where=str(where))
-    return found or list(flows.values())
 
 
 def _by_storage(flows: list[Flow], script: Path | None) -> list[tuple[Storage, list[Flow]]]:

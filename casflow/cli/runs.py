@@ -43,10 +43,16 @@ def create(
 
 
 @runs.command("ls")
-@click.option("--state", type=click.Choice([*RunState], case_sensitive=False))
+@click.option(
+    "--state",
+    type=click.Choice([*RunState], case_sensitive=False),
+    help="Only runs in this state.",
+)
 @click.option("--flow", help="Only runs of this flow.")
 @click.option("--project", help="Only runs of this project.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many."
+)
 @json_option
 def listed(
     state: str | None, flow: str | None, project: str | None, limit: int, as_json: bool

@@ -150,6 +150,23 @@ class Versions:
                 raise _absent(connection, check_project(project), flow, version, digest)
             return _version(row)
 
+    def get_by_digest(self, start: str) -> Version:
+        """Return the newest version, of any flow, whose digest starts so.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: Several digests start so.
+        """
+        query = _VERSIONS.where(versions.c.digest.startswith(start, autoescape=True))
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MOST_NAMES))
+            found = [_version(row) for row in rows]
+        if not found:
+            raise NotFoundError("no version has a digest that starts so", where=start)
+        if len({each.digest for each in found}) > 1:
+            raise ConflictError("several digests start so", where=start, hint="write more of it")
+        return found[0]
+
     def versions(
         self, project: str | None, flow: str, *, limit: int | None = None
     ) -> list[Version]:

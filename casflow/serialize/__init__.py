@@ -14,6 +14,20 @@ from __future__ import annotations
 
 from casflow.serialize.canonical import Serialized, digest, dumps, serialize
 from casflow.serialize.environment import versions
+from casflow.serialize.explain import Difference, explain
 from casflow.serialize.load import deserialize, loads
+from casflow.serialize.suspects import Suspect, suspects
 
-__all__ = ["Serialized", "deserialize", "digest", "dumps", "loads", "serialize", "versions"]
+__all__ = [
+    "Difference",
+    "Serialized",
+    "Suspect",
+    "deserialize",
+    "digest",
+    "dumps",
+    "explain",
+    "loads",
+    "serialize",
+    "suspects",
+    "versions",
+]

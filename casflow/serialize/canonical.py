@@ -20,7 +20,9 @@ from casflow.serialize.graph import UnknownShapeError
 from casflow.serialize.locality import scope_of
 from casflow.serialize.ordering import order
 from casflow.serialize.pickler import StagePickler
-from casflow.serialize.parse import Sink
+from casflow.serialize.records import Context
+from casflow.serialize.sink import Sink
+from casflow.serialize.suspects import may_hold_suspects, suspects_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -103,18 +105,19 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
         raise culprit.error_for(obj, pickler.last, error) from error
     try:
         graph = sink.parse()
-        context = rules.Context(graph, scope.script, pickler.classes)
-        rules.apply(context)
-        modules = modules_of(graph)
+        rules.apply(Context(graph, scope.script, pickler.classes))
         order(graph)
         emitted = emit(graph.root)
     except UnknownShapeError as unknown:
         warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
         return sink.joined(), b"", sorted(pickler.imports), [warning]
+    modules = modules_of(graph)
     _check_imports(pickler)
     check_installed(modules, scope)
     source_map = sourcemap.build(emitted.literals, scope.relative)
-    return emitted.data, source_map, sorted({*modules, *pickler.imports}), []
+    found = suspects_of(graph) if may_hold_suspects(emitted.small) else []
+    names = sorted({*modules, *pickler.imports})
+    return emitted.data, source_map, names, [str(each) for each in found]
 
 
 def _check_imports(pickler: StagePickler) -> None:

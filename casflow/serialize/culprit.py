@@ -6,8 +6,10 @@ cannot be reached is still named by its type.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import ConfigError
@@ -29,17 +31,25 @@ def error_for(root: Any, last: Any, error: Exception) -> ConfigError:
 
 def path_to(root: Any, wanted: Any) -> str | None:
     """Return the shortest path from `root` to an object that it holds, None when there is none."""
+    found = (path for path, obj in islice(_walk(root), _MOST) if obj is wanted)
+    return next(found, None)
+
+
+def walk(root: Any) -> Iterator[Any]:
+    """Yield an object and all that it holds, nearest first."""
+    return (obj for _, obj in _walk(root))
+
+
+def _walk(root: Any) -> Iterator[tuple[str, Any]]:
     queue: deque[tuple[str, Any]] = deque([(ROOT, root)])
     seen = {id(root)}
-    while queue and len(seen) < _MOST:
+    while queue:
         path, obj = queue.popleft()
-        if obj is wanted:
-            return path
+        yield path, obj
         for label, part in _parts(obj):
             if id(part) not in seen and not isinstance(part, _ATOMS):
                 seen.add(id(part))
                 queue.append((path + label, part))
-    return None
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
@@ -56,6 +66,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield ".__self__", obj.__self__
     if isinstance(obj, (staticmethod, classmethod)):
         yield ".__func__", obj.__func__
+    if isinstance(obj, functools.partial):
+        yield from ((".func", obj.func), (".args", obj.args), (".keywords", obj.keywords))
     yield from _attributes(obj)
 
 

@@ -118,7 +118,7 @@ def _by_name(module: str) -> metadata.Distribution | None:
 
 def _by_listing(module: str) -> metadata.Distribution | None:
     names = _listing().get(module)
-    return metadata.distribution(sorted(set(names))[0]) if names else None
+    return metadata.distribution(min(names)) if names else None
 
 
 @lru_cache(maxsize=1)

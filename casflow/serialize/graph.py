@@ -66,6 +66,10 @@ PURE = {
 }
 
 
+# Atoms of a fixed width: None, True, False, integers, floats.
+WIDTHS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9}
+
+
 class UnknownShapeError(Exception):
     """A stream holds an opcode or a record that is not known here; never guessed at."""
 
@@ -153,11 +157,11 @@ class Graph:
             self.calls.append(node)
             return node
         key = (REDUCE, function, arguments)
-        node = self._made.get(key)
-        if node is None:
-            node = self._made[key] = Node(REDUCE, [function, arguments])
-            self.calls.append(node)
-        return node
+        known = self._made.get(key)
+        if known is None:
+            known = self._made[key] = Node(REDUCE, [function, arguments])
+            self.calls.append(known)
+        return known
 
     def bulk(self, header: bytes, payload: Any, digest: str) -> Node:
         """Return the one node of a large immutable payload."""
@@ -231,6 +235,19 @@ def children(node: Node) -> Iterator[Item]:
     yield from node.items
     for _, items in node.events or ():
         yield from items
+
+
+def members(node: Node) -> Iterator[Item]:
+    """Yield the items of a list one by one: the parser takes a run of numbers as one."""
+    for item in node.items:
+        if type(item) is bytes and item[0] in WIDTHS and len(item) > WIDTHS[item[0]]:
+            at = 0
+            while at < len(item):
+                width = WIDTHS[item[at]]
+                yield item[at : at + width]
+                at += width
+        else:
+            yield item
 
 
 def entries(node: Node) -> Iterator[tuple[Item, Item]]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     Reducer = Callable[[StagePickler, Any], Any]
 
+PROTOCOL = 5
 LIVE: dict[str, Reducer] = {}
 _MACHINERY = ("__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__")
-_FULL_REDUCTION = 6  # a reduction with a state setter
 
 
 def reducer_for(kind: type) -> Reducer | None:
@@ -57,7 +57,9 @@ def function(pickler: StagePickler, obj: Any) -> Any:
         return NotImplemented
     reduction = pickler.function_by_value(obj)
     members = reduction[2][1]
-    members["_cloudpickle_submodules"] = submodules_of(obj)
+    members["_cloudpickle_submodules"] = [
+        each for each in submodules_of(obj) if not pickler.scope.is_local(each.__name__)
+    ]
     if pickler.scope.is_local(obj.__module__):
         for name in imports_of(obj.__code__, obj.__globals__.get("__package__") or ""):
             pickler.imports.setdefault(name, obj)
@@ -72,9 +74,24 @@ def class_(pickler: StagePickler, obj: Any) -> Any:
     pickler.classes.add(id(obj))
     reduction = internals._dynamic_class_reduce(obj)  # noqa: SLF001
     members = reduction[2][0]
-    if dataclasses.is_dataclass(obj) and members.get("__doc__") == _generated_doc(obj):
+    if _is_generated(obj, members.get("__doc__")):
         members["__doc__"] = f"{obj.__name__}(...)"
+    if members.get("__slots__"):
+        reduction[1][3]["__slots__"] = members["__slots__"]  # else instances get a `__dict__`
+    if members.get("__pydantic_complete__"):
+        _forget_namespace(members)
     return reduction
+
+
+def _forget_namespace(members: dict[str, Any]) -> None:
+    """Drop the local variables in which pydantic looks for names until a model is complete.
+
+    Loading would fill them with those of the loader, so None must stand in their place.
+    """
+    members["__pydantic_parent_namespace__"] = None
+    in_order = sorted(members.items())
+    members.clear()
+    members.update(in_order)
 
 
 def _is_builtin(obj: Any) -> bool:
@@ -84,13 +101,14 @@ def _is_builtin(obj: Any) -> bool:
     )
 
 
-def _generated_doc(obj: Any) -> str | None:
-    """Return the text that `dataclass` gives a class without one."""
-    try:
-        signature = str(inspect.signature(obj)).replace(" -> None", "")
-    except (TypeError, ValueError):
-        return None
-    return f"{obj.__name__}{signature}" if "{" in signature or " at 0x" in signature else None
+def _is_generated(cls: Any, doc: Any) -> bool:
+    """Tell whether `dataclass` made the text of a class, and it shows a set or an address."""
+    if "__dataclass_fields__" not in vars(cls) or not isinstance(doc, str):
+        return False
+    if "{" not in doc and " at 0x" not in doc:
+        return False
+    signature = str(inspect.signature(cls)).replace(" -> None", "")
+    return doc == f"{cls.__name__}{signature}"
 
 
 @live("builtins.module")
@@ -114,7 +132,7 @@ def lru_cache(pickler: StagePickler, obj: Any) -> Any:
         return NotImplemented
     parameters = obj.cache_parameters()
     members = {**obj.__dict__, "cache_parameters": functools.partial(dict, **parameters)}
-    info = functools._CacheInfo  # type: ignore[attr-defined]  # noqa: SLF001
+    info = functools._CacheInfo  # noqa: SLF001
     arguments = (wrapped, parameters["maxsize"], parameters["typed"], info)
     return type(obj), arguments, members
 
@@ -164,6 +182,15 @@ def new_type(pickler: StagePickler, obj: Any) -> Any:
     return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
 
 
+@live("builtins.BaseException")
+def exception(_: StagePickler, obj: Any) -> Any:
+    """Leave out the empty dict that an exception gets when somebody looks for its attributes."""
+    reduction = obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduction, tuple) and reduction[2:] == ({},):
+        return reduction[:2]
+    return reduction
+
+
 @live("builtins.set", "builtins.frozenset")
 def set_subclass(_: StagePickler, obj: Any) -> Any:
     """Hand the members of a subclass of set over as a set: a list would have an order."""
@@ -182,9 +209,8 @@ def _overridden(kind: type, plain: type) -> set[str]:
 def ufunc(_: StagePickler, obj: Any) -> Any:
     """Refer to numpy's functions by name in numpy, not in whichever module re-exports them."""
     numpy = sys.modules["numpy"]
-    if getattr(numpy, obj.__name__, None) is not obj:
-        return NotImplemented
-    return getattr, (numpy, obj.__name__)
+    name = obj.__name__
+    return (getattr, (numpy, name)) if getattr(numpy, name, None) is obj else NotImplemented
 
 
 @live("numpy.dtype")

@@ -17,11 +17,13 @@ from casflow.serialize.environment import load_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from casflow.digests import Buffer
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def deserialize(
-    data: bytes,
+    data: Buffer,
     *,
     attachments: Mapping[str, bytes] = _NOTHING,
     environment: Mapping[str, Any] = _NOTHING,
@@ -46,7 +48,7 @@ def deserialize(
         raise load_error(error, environment) from error
 
 
-def loads(data: bytes) -> Any:
+def loads(data: Buffer) -> Any:
     """Return the object of any pickle, canonical or not.
 
     Raises:

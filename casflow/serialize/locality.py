@@ -7,18 +7,23 @@ where a module's file lies, not from what else was imported.
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
+from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, ModuleType
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from casflow.serialize.culprit import walk
 
 MAIN = "__main__"
+_CachedFunction = type(lru_cache(len))
 _INSTALLED = {"site-packages", "dist-packages"}
 _NEVER = {"casflow", "cloudpickle"}  # the code that reads the blob is not part of it
+_NEARBY = 2000  # objects that are looked at to find the script of an object
 _PYPROJECT = "pyproject.toml"
 
 
@@ -36,6 +41,7 @@ class Scope:
         self.script = frozenset({MAIN, "__mp_main__", script})
         self.files: dict[str, Path] = {}
         self._known: dict[str, bool] = {}
+        self._names: dict[str, str] = {}
 
     def is_local(self, name: str | None) -> bool:
         """Tell whether a module travels by value."""
@@ -57,11 +63,8 @@ class Scope:
 
     def holds(self, file: Path) -> bool:
         """Tell whether a file is one of the project's own."""
-        try:
-            parts = file.relative_to(self.project).parts
-        except ValueError:
-            return False
-        return _INSTALLED.isdisjoint(parts) and not file.is_relative_to(_standard_library())
+        project = str(self.project).rstrip(os.sep) + os.sep
+        return str(file).startswith(project) and not _is_installed(str(file))
 
     def is_importable_here(self, name: str) -> bool:
         """Tell whether an import of `name` would find a module of the project."""
@@ -75,15 +78,18 @@ class Scope:
 
     def relative(self, file: str) -> str:
         """Return a file name as it is told elsewhere: relative to the project, or to `sys.path`."""
-        path = Path(file)
-        if not path.is_absolute() and not file.startswith("<"):
-            path = path.resolve()
-        if not path.is_absolute():
+        if file not in self._names:
+            self._names[file] = self._relative(file)
+        return self._names[file]
+
+    def _relative(self, file: str) -> str:
+        if file.startswith("<"):
             return file
-        for folder in (self.project, *sorted(sys.path, key=len, reverse=True)):
-            if str(folder) and path.is_relative_to(folder):
-                return path.relative_to(folder).as_posix()
-        return path.name
+        path = os.path.realpath(file)
+        for folder in (str(self.project), *sorted(sys.path, key=len, reverse=True)):
+            if folder and path.startswith(folder + os.sep):
+                return path[len(folder) + 1 :].replace(os.sep, "/")
+        return os.path.basename(file)  # noqa: PTH119 - a hot path
 
 
 def scope_of(obj: Any, project: Path | None) -> Scope:
@@ -96,31 +102,71 @@ def scope_of(obj: Any, project: Path | None) -> Scope:
 
 
 def _project_of(folder: Path) -> Path:
-    return next(
-        (each for each in (folder, *folder.parents) if (each / _PYPROJECT).is_file()), folder
-    )
+    here = str(folder)
+    while not os.path.isfile(f"{here}{os.sep}{_PYPROJECT}"):  # noqa: PTH113 - a hot path
+        above = os.path.dirname(here)  # noqa: PTH120
+        if above == here:
+            return folder
+        here = above
+    return Path(here)
 
 
 def _script_of(obj: Any) -> str:
-    """Return the name of the module that an object was made in, as far as it can be told."""
-    own = getattr(obj, "__module__", None) if callable(obj) else None
-    if isinstance(own, str) and not isinstance(obj, type(sys)) and own in sys.modules:
+    """Return the name of the module that an object was made in, as far as it can be told.
+
+    A function or class says it. Otherwise it is the module that has the object as a global, the
+    one that its class is from, or the one that the first function or class within it is from.
+    """
+    own = _home_of(obj)
+    if own is not None:
         return own
     holders = [name for name, module in list(sys.modules.items()) if _holds(module, obj)]
-    return MAIN if MAIN in holders or not holders else min(holders, key=lambda n: (len(n), n))
+    if holders:
+        return MAIN if MAIN in holders else min(holders, key=lambda name: (len(name), name))
+    nearby = (_home_of(each) or _home_of(type(each)) for each in islice(walk(obj), _NEARBY))
+    return next(filter(None, nearby), MAIN)
+
+
+def _home_of(obj: Any) -> str | None:
+    """Return the module of a function or class, unless it is an installed one."""
+    if not isinstance(obj, (FunctionType, type, _CachedFunction)):
+        return None
+    name = obj.__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name == MAIN:
+        return name
+    return name if isinstance(file, str) and not _is_foreign(name, file) else None
 
 
 def _holds(module: Any, obj: Any) -> bool:
-    if not isinstance(module, type(sys)) or file_of(module) is None:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not isinstance(module, ModuleType):
+        return False
+    if _is_foreign(module.__name__, file):
         return False
     return any(value is obj for value in list(vars(module).values()))
+
+
+def _is_foreign(name: str, file: str) -> bool:
+    return name.partition(".")[0] in _NEVER or _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    folders = (f"{os.sep}{name}{os.sep}" for name in _INSTALLED)
+    return file.startswith(_standard_library()) or any(folder in file for folder in folders)
 
 
 def file_of(module: ModuleType | None) -> Path | None:
     """Return the file that a module was read from, if it was read from one."""
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if isinstance(file, str) else None
+    return _resolved(file) if isinstance(file, str) else None
 
 
-def _standard_library() -> Path:
-    return Path(sysconfig.get_path("stdlib")).resolve()
+@lru_cache(maxsize=4096)
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
+
+
+@lru_cache(maxsize=1)
+def _standard_library() -> str:
+    return str(Path(sysconfig.get_path("stdlib")).resolve()) + os.sep

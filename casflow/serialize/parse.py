@@ -6,7 +6,7 @@ Owns the opcodes. Invariant: nothing is executed or imported, and what is not un
 
 from __future__ import annotations
 
-from collections import deque
+import re
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
@@ -25,6 +25,7 @@ from casflow.serialize.graph import (
     SET,
     SETITEMS,
     TUPLE,
+    WIDTHS,
     Graph,
     Item,
     Node,
@@ -32,55 +33,35 @@ from casflow.serialize.graph import (
 )
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
+
+    _ActionType = Callable[["Parser", int], int]
 
 _MEMOIZE, _BINGET, _LONG_BINGET, _SHORT_TEXT, _STOP = 0x94, 0x68, 0x6A, 0x8C, 0x2E
 _BYTEARRAY8 = 0x96
 _PLAIN = {LIST: APPENDS, DICT: SETITEMS, SET: ADDITEMS}
 
-# Atoms of a fixed width: None, True, False, integers, floats.
-_WIDTHS = [0] * 256
-for _opcode, _width in {"N": 1, "\x88": 1, "\x89": 1, "J": 5, "K": 2, "M": 3, "G": 9}.items():
-    _WIDTHS[ord(_opcode)] = _width
+_WIDTHS = [WIDTHS.get(opcode, 0) for opcode in range(256)]
+
+# Many such atoms in a list, taken as one: they are never shared, and their order stays.
+_RUN = re.compile(rb"(?:N|\x88|\x89|J.{4}|K.|M..|G.{8}){32,}", re.DOTALL)
 
 # Atoms that say their length, and how many bytes the length has.
 _LENGTHS = {0x58: 4, 0x8D: 8, 0x43: 1, 0x42: 4, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
 
 
-class Sink:
-    """What the pickler writes into: small pieces joined, large payloads kept as they are.
-
-    The C pickler hands a payload of 64 KiB or more over by itself, right after its header; it is
-    not copied here, so that an array is in memory once until the blob is joined.
-    """
-
-    def __init__(self) -> None:
-        self.pieces: list[Any] = []
-        self._bulk: set[int] = set()
-
-    def write(self, piece: Any) -> int:
-        """Take the next piece."""
-        size = len(memoryview(piece).cast("B")) if not isinstance(piece, bytes) else len(piece)
-        if size >= BULK_SIZE and self.pieces and _announces(self.pieces[-1], size):
-            self._bulk.add(len(self.pieces))
-        self.pieces.append(piece)
-        return size
-
-    def parse(self) -> Graph:
-        """Return the graph of what was written."""
-        pieces = enumerate(self.pieces)
-        small = b"".join(piece for index, piece in pieces if index not in self._bulk)
-        return Parser(small, deque(self.pieces[index] for index in sorted(self._bulk))).parse()
-
-    def joined(self) -> bytes:
-        """Return the stream as it was written."""
-        return b"".join(self.pieces)
+_ACTIONS: dict[int, Any] = {}
 
 
-def _announces(piece: Any, size: int) -> bool:
-    tail = bytes(piece[-9:])
-    long = tail[:1] in (b"\x8e", b"\x96", b"\x8d") and tail[1:] == size.to_bytes(8, "little")
-    return long or (tail[-5:-4] in (b"B", b"X") and tail[-4:] == size.to_bytes(8, "little")[:4])
+def _on(*opcodes: int) -> Callable[[_ActionType], _ActionType]:
+    """Register what is done on some opcodes; it returns where the next one is."""
+
+    def register(action: _ActionType) -> _ActionType:
+        _ACTIONS.update(dict.fromkeys(opcodes, action))
+        return action
+
+    return register
 
 
 def parse(data: bytes) -> Graph:
@@ -150,13 +131,20 @@ class Parser:
                 at = actions[opcode](self, at)
         (self._graph.root,) = stack
 
-    def _skip(self, width: int) -> int:
-        return width
+    @_on(0x80)
+    def _protocol(self, at: int) -> int:
+        return at + 2
 
+    @_on(0x95)
+    def _frame(self, at: int) -> int:
+        return at + 9
+
+    @_on(_LONG_BINGET)
     def _long_get(self, at: int) -> int:
         self._stack.append(self._memo[int.from_bytes(self._data[at + 1 : at + 5], "little")])
         return at + 5
 
+    @_on(*_LENGTHS)
     def _sized(self, at: int) -> int:
         opcode = self._data[at]
         start = at + 1 + _LENGTHS[opcode]
@@ -179,8 +167,14 @@ class Parser:
             return Node(BYTEARRAY, [header, payload])
         return self._graph.bulk(header, payload, digest_of(payload))
 
+    @_on(ord("("))
     def _mark(self, at: int) -> int:
         self._marks.append(len(self._stack))
+        if self._stack and type(self._stack[-1]) is Node and self._stack[-1].kind == LIST:
+            run = _RUN.match(self._data, at + 1)
+            if run is not None:
+                self._stack.append(run[0])
+                return run.end()
         return at + 1
 
     def _since_mark(self) -> list[Item]:
@@ -189,10 +183,12 @@ class Parser:
         del self._stack[mark:]
         return items
 
+    @_on(ord(")"))
     def _empty_tuple(self, at: int) -> int:
         self._stack.append(self._graph.tuple(()))
         return at + 1
 
+    @_on(0x85, 0x86, 0x87)
     def _short_tuple(self, at: int) -> int:
         size = self._data[at] - 0x84
         items = self._stack[-size:]
@@ -200,45 +196,54 @@ class Parser:
         self._stack.append(self._graph.tuple(items))
         return at + 1
 
+    @_on(ord("t"))
     def _tuple(self, at: int) -> int:
         self._stack.append(self._graph.tuple(self._since_mark()))
         return at + 1
 
+    @_on(0x91)
     def _frozenset(self, at: int) -> int:
         self._stack.append(self._graph.frozenset(self._since_mark()))
         return at + 1
 
+    @_on(ord("]"))
     def _list(self, at: int) -> int:
         self._stack.append(Node(LIST, []))
         return at + 1
 
+    @_on(ord("}"))
     def _dict(self, at: int) -> int:
         self._stack.append(Node(DICT, []))
         return at + 1
 
+    @_on(0x8F)
     def _set(self, at: int) -> int:
         node = Node(SET, [])
         self._graph.unordered.append(node)
         self._stack.append(node)
         return at + 1
 
+    @_on(0x93)
     def _reference(self, at: int) -> int:
         name, module = self._stack.pop(), self._stack.pop()
         self._stack.append(self._graph.reference(module, name))
         return at + 1
 
+    @_on(ord("R"))
     def _call(self, at: int) -> int:
         arguments, function = self._stack.pop(), self._stack.pop()
         self._stack.append(self._graph.call(function, arguments))
         self._last_made = at
         return at + 1
 
+    @_on(0x81)
     def _new(self, at: int) -> int:
         arguments, cls = self._stack.pop(), self._stack.pop()
         self._stack.append(Node(NEWOBJ, [cls, arguments]))
         self._last_made = at
         return at + 1
 
+    @_on(0x92)
     def _new_with_keywords(self, at: int) -> int:
         keywords, arguments, cls = self._stack.pop(), self._stack.pop(), self._stack.pop()
         self._stack.append(Node(NEWOBJ_EX, [cls, arguments, keywords]))
@@ -261,32 +266,39 @@ class Parser:
         else:
             node.events.append((kind, items))
 
+    @_on(ord("a"))
     def _append(self, at: int) -> int:
         self._event(APPENDS, [self._stack.pop()])
         return at + 1
 
+    @_on(ord("e"))
     def _appends(self, at: int) -> int:
         self._event(APPENDS, self._since_mark())
         return at + 1
 
+    @_on(ord("s"))
     def _set_item(self, at: int) -> int:
         items = self._stack[-2:]
         del self._stack[-2:]
         self._event(SETITEMS, items)
         return at + 1
 
+    @_on(ord("u"))
     def _set_items(self, at: int) -> int:
         self._event(SETITEMS, self._since_mark())
         return at + 1
 
+    @_on(0x90)
     def _add_items(self, at: int) -> int:
         self._event(ADDITEMS, self._since_mark())
         return at + 1
 
+    @_on(ord("b"))
     def _build(self, at: int) -> int:
         self._event(BUILD, [self._stack.pop()])
         return at + 1
 
+    @_on(ord("0"))
     def _pop(self, at: int) -> int:
         """Take an object off: an effect, a call that was made twice, or items of such a tuple."""
         if self._marks and self._marks[-1] == len(self._stack):
@@ -321,36 +333,7 @@ class Parser:
         self._graph.calls.pop()  # the effect itself, the latest call
         self._event(EFFECT, [call.items[0], arguments.items[1]])
 
+    @_on(ord("1"))
     def _pop_mark(self, at: int) -> int:
         self._since_mark()
         return at + 1
-
-
-_ACTIONS: dict[int, Callable[[Parser, int], int]] = {
-    0x80: lambda _, at: at + 2,  # PROTO
-    0x95: lambda _, at: at + 9,  # FRAME
-    _LONG_BINGET: Parser._long_get,
-    **dict.fromkeys(_LENGTHS, Parser._sized),
-    ord("("): Parser._mark,
-    ord(")"): Parser._empty_tuple,
-    0x85: Parser._short_tuple,
-    0x86: Parser._short_tuple,
-    0x87: Parser._short_tuple,
-    ord("t"): Parser._tuple,
-    0x91: Parser._frozenset,
-    ord("]"): Parser._list,
-    ord("}"): Parser._dict,
-    0x8F: Parser._set,
-    0x93: Parser._reference,
-    ord("R"): Parser._call,
-    0x81: Parser._new,
-    0x92: Parser._new_with_keywords,
-    ord("a"): Parser._append,
-    ord("e"): Parser._appends,
-    ord("s"): Parser._set_item,
-    ord("u"): Parser._set_items,
-    0x90: Parser._add_items,
-    ord("b"): Parser._build,
-    ord("0"): Parser._pop,
-    ord("1"): Parser._pop_mark,
-}

@@ -14,13 +14,12 @@ import cloudpickle
 from cloudpickle import cloudpickle as internals
 
 from casflow.serialize import live
-from casflow.serialize.parse import Sink
+from casflow.serialize.live import PROTOCOL
 
 if TYPE_CHECKING:
     from casflow.serialize.live import Reducer
     from casflow.serialize.locality import Scope
-
-PROTOCOL = 5
+    from casflow.serialize.sink import Sink
 
 
 class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]

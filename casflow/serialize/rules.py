@@ -9,19 +9,17 @@ raises `UnknownShapeError`, and the stream is stored as it came.
 from __future__ import annotations
 
 import re
-import sys
-from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from casflow.serialize.emit import NO_IDENTITY
 from casflow.serialize.graph import (
     DICT,
-    EFFECT,
     GLOBAL,
     LIST,
     SET,
     TUPLE,
-    Graph,
     Item,
     Literal,
     Node,
@@ -38,48 +36,16 @@ from casflow.serialize.graph import (
     text_of,
     value_of,
 )
+from casflow.serialize.records import NO_FILE, SCRIPT, Context, Source, arguments, replace, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-SCRIPT = "__main__"  # the module name of a flow's script, whichever way it was started
-NO_FILE = text("<flow>")
 _NO_LINE = integer(1)
 _NONE = b"N"
 
 Rule = tuple["tuple[str, str]", "Callable[[Node, Context], None]"]
 RULES: list[Rule] = []
-
-
-@dataclass(slots=True)
-class Context:
-    """What the rules know of one run.
-
-    Attributes:
-        graph: The graph.
-        script: Names that the script's module goes by: `__main__` and its import name.
-        classes: Addresses of the classes that were met, for text that holds them.
-    """
-
-    graph: Graph
-    script: Collection[str] = (SCRIPT,)
-    classes: Collection[int] = ()
-    ordinals: dict[str, dict[str, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a code object comes from: what the rules take out of it.
-
-    Attributes:
-        file: Its file name.
-        line: Its first line.
-        table: Its line table.
-    """
-
-    file: str
-    line: int
-    table: bytes
 
 
 def apply(context: Context, rules: Collection[Rule] | None = None) -> None:
@@ -88,12 +54,19 @@ def apply(context: Context, rules: Collection[Rule] | None = None) -> None:
     Raises:
         UnknownShapeError: A record does not look as cloudpickle writes it.
     """
-    wanted: dict[tuple[str, str], list[Callable[[Node, Context], None]]] = {}
-    for target, function in RULES if rules is None else rules:
-        wanted.setdefault(target, []).append(function)
+    wanted: dict[tuple[bytes, ...], list[Callable[[Node, Context], None]]] = {}
+    for (module, name), function in RULES if rules is None else rules:
+        wanted.setdefault(_atoms(module, name), []).append(function)
     for call in list(context.graph.calls):
-        for function in wanted.get(name_of(call.items[0]), ()):  # type: ignore[arg-type]
-            function(call, context)
+        target = call.items[0]
+        if isinstance(target, Node) and target.kind == GLOBAL:
+            for function in wanted.get(tuple(target.items), ()):
+                function(call, context)
+
+
+@cache
+def _atoms(module: str, name: str) -> tuple[bytes, bytes]:
+    return text(module), text(name)
 
 
 def rule(
@@ -114,40 +87,6 @@ _CLASS = (_CLOUDPICKLE, "_make_skeleton_class")
 _ENUM = (_CLOUDPICKLE, "_make_skeleton_enum")
 _TYPEVAR = (_CLOUDPICKLE, "_make_typevar")
 _CODE = ("types", "CodeType")
-
-
-def arguments(call: Node, count: int) -> list[Item]:
-    """Return the arguments of a call.
-
-    Raises:
-        UnknownShapeError: There are not `count` of them.
-    """
-    items: list[Item] = call.items[1].items
-    if len(items) != count:
-        raise UnknownShapeError(f"{name_of(call.items[0])} has {len(items)} arguments")
-    return items
-
-
-def _replace(call: Node, context: Context, changes: dict[int, Item]) -> None:
-    """Give a call other arguments; its tuple may be shared, so it gets a new one."""
-    items = list(call.items[1].items)
-    for at, item in changes.items():
-        items[at] = item
-    call.items[1] = context.graph.tuple(items)
-
-
-def state(call: Node) -> tuple[Node, Node]:
-    """Return the two dicts that cloudpickle's setter fills a class or function with.
-
-    Raises:
-        UnknownShapeError: There are none.
-    """
-    for kind, items in call.events or ():
-        if kind == EFFECT and items[1].kind == TUPLE:
-            first, second = items[1].items
-            if first.kind == second.kind == DICT:
-                return first, second
-    raise UnknownShapeError(f"{name_of(call.items[0])} is not followed by its state")
 
 
 @rule((_CLOUDPICKLE, "_builtin_type"))
@@ -173,7 +112,7 @@ def code_without_lines(call: Node, context: Context) -> None:
         13: Literal(_NO_LINE, "line"),
         14: Literal(raw(_flat_table(size)), "table"),
     }
-    _replace(call, context, changes)
+    replace(call, context, changes)
 
 
 def _flat_table(units: int) -> bytes:
@@ -185,17 +124,31 @@ def _flat_table(units: int) -> bytes:
 @rule(_CODE)
 def class_body_without_line(call: Node, context: Context) -> None:
     """Since 3.13 the body of a class stores its own line; make it 1 when nothing else uses it."""
-    if sys.version_info < (3, 13):
-        return
+    _change_stored(call, context, "__firstlineno__", lambda _: _NO_LINE)
+
+
+@rule(_CODE)
+def class_body_in_order(call: Node, context: Context) -> None:
+    """Since 3.13 the body of a class stores names of attributes, at first in a set's order."""
+
+    def in_order(names: Item) -> Item:
+        same = not isinstance(names, Node) or not all(map(is_text, names.items))
+        return names if same else context.graph.tuple(sorted(names.items))
+
+    _change_stored(call, context, "__static_attributes__", in_order)
+
+
+def _change_stored(call: Node, context: Context, name: str, change: Callable[[Item], Item]) -> None:
+    """Change the constant that the body of a class stores under a name."""
     items = arguments(call, 18)
     names, constants, code = items[8], items[7], items[6]
-    if text("__firstlineno__") not in names.items or type(code) is not bytes:
+    if text(name) not in names.items or type(code) is not bytes:
         return
-    at = _stored_constant(value_of(code), names.items.index(text("__firstlineno__")))
+    at = _stored_constant(value_of(code), names.items.index(text(name)))
     if at is not None:
         changed = list(constants.items)
-        changed[at] = _NO_LINE
-        _replace(call, context, {7: context.graph.tuple(changed)})
+        changed[at] = change(changed[at])
+        replace(call, context, {7: context.graph.tuple(changed)})
 
 
 def _stored_constant(code: bytes, name: int) -> int | None:
@@ -205,10 +158,32 @@ def _stored_constant(code: bytes, name: int) -> int | None:
     load, store = opcode.opmap["LOAD_CONST"], opcode.opmap["STORE_NAME"]
     pairs = list(zip(code[::2], code[1::2], strict=True))
     loads = [arg for op, arg in pairs if op == load]
-    for (first, at), (second, target) in zip(pairs, pairs[1:], strict=False):
+    for (first, at), (second, target) in pairwise(pairs):
         if first == load and second == store and target == name and loads.count(at) == 1:
             return at
     return None
+
+
+@rule(_CODE)
+def same_code_once(call: Node, context: Context) -> None:
+    """Make equal code of one line one object: `-X no_debug_ranges` lets the compiler do so."""
+    items = list(arguments(call, 18))
+    constants = items[7]
+    if isinstance(constants, Node) and constants.kind == TUPLE:
+        kept = [context.same.get(item, item) for item in constants.items]
+        items[7] = context.graph.tuple(kept)
+        replace(call, context, {7: items[7]})
+    file, _, _ = items[10], items.pop(14), items.pop(13)
+    source = file.info if isinstance(file, Literal) else None
+    key = (*items[:10], source and (source.file, source.line), *items[11:])
+    context.same[call] = context.codes.setdefault(key, call)
+
+
+@rule(_FUNCTION)
+def function_of_same_code(call: Node, context: Context) -> None:
+    """Give functions of equal code of one line the same code object."""
+    code = arguments(call, 5)[0]
+    replace(call, context, {0: context.same.get(code, code)})
 
 
 @rule(_FUNCTION)
@@ -240,13 +215,13 @@ def class_of_script(call: Node, context: Context) -> None:
 def enum_of_script(call: Node, context: Context) -> None:
     """Make the module of the script's enums the same for running and importing it."""
     if text_of(arguments(call, 7)[4]) in context.script:
-        _replace(call, context, {4: text(SCRIPT)})
+        replace(call, context, {4: text(SCRIPT)})
     _alias(state(call)[0], "__module__", context)
 
 
-@rule(("typing", "NewType"), ("typing", "ParamSpec"), ("typing", "TypeVarTuple"))
-def type_of_script(call: Node, context: Context) -> None:
-    """Make the module of the script's own types the same for running and importing it."""
+@rule(("typing", "NewType"), ("functools", "_lru_cache_wrapper"))
+def attribute_of_script(call: Node, context: Context) -> None:
+    """Make `__module__` the same for running and importing, where it is plain state."""
     for _, items in call.events or ():
         if isinstance(items[0], Node) and items[0].kind == DICT:
             _alias(items[0], "__module__", context)
@@ -257,7 +232,7 @@ def logger_of_script(call: Node, context: Context) -> None:
     """Make `getLogger(__name__)` of the script the same for running and importing it."""
     names = call.items[1].items
     if names and text_of(names[0]) in context.script:
-        _replace(call, context, {0: text(SCRIPT)})
+        replace(call, context, {0: text(SCRIPT)})
 
 
 def _alias(node: Item, key: str, context: Context) -> None:
@@ -286,7 +261,7 @@ def typevar_identity(call: Node, context: Context) -> None:
 def _identify(call: Node, context: Context, count: int, at: int) -> None:
     if not is_text(arguments(call, count)[at]):
         raise UnknownShapeError(f"{name_of(call.items[0])} has no identity")
-    _replace(call, context, {at: Literal(NO_IDENTITY, "identity")})
+    replace(call, context, {at: Literal(NO_IDENTITY, "identity")})
 
 
 @rule(_CLASS, _ENUM)
@@ -297,20 +272,14 @@ def class_without_slot_cache(call: Node, _: Context) -> None:
 
 @rule(_CLASS, _ENUM)
 def class_without_line(call: Node, _: Context) -> None:
-    """Make the line that 3.13 keeps in a class 1: a comment above would change it."""
-    members = state(call)[0]
-    if entry(members, "__firstlineno__") is not None:
-        set_entry(members, "__firstlineno__", _NO_LINE)
+    """Drop the line that 3.13 keeps in a class: a comment above would change it."""
+    drop_entry(state(call)[0], "__firstlineno__")
 
 
 @rule(_CLASS, _ENUM)
-def static_attributes_in_order(call: Node, context: Context) -> None:
-    """Sort the attribute names that 3.13 keeps in a class: they come in the order of a set."""
-    members = state(call)[0]
-    names = entry(members, "__static_attributes__")
-    if isinstance(names, Node) and names.kind == TUPLE and all(map(is_text, names.items)):
-        in_order = context.graph.tuple(sorted(names.items))
-        set_entry(members, "__static_attributes__", in_order)
+def class_without_static_attributes(call: Node, _: Context) -> None:
+    """Drop the names that 3.13 keeps in a class, at first in a set's order; nothing reads them."""
+    drop_entry(state(call)[0], "__static_attributes__")
 
 
 @rule(_CLASS, _ENUM)
@@ -321,7 +290,7 @@ def abstract_registry_unordered(call: Node, context: Context) -> None:
         _make_set(registry, context)
 
 
-@rule(("weakref", "WeakSet"))
+@rule(("_weakrefset", "WeakSet"))
 def weak_set_unordered(call: Node, context: Context) -> None:
     """Treat the list that a WeakSet is pickled as as the set that it is."""
     (members,) = arguments(call, 1)

@@ -16,22 +16,23 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import IntegrityError
 from casflow.serialize.graph import integer, raw, text
-from casflow.serialize.rules import NO_FILE
+from casflow.serialize.records import NO_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from casflow.digests import Buffer
     from casflow.serialize.graph import Literal
 
 _MAGIC = b"CFSM\x01"
 _HEADER = struct.Struct("<5sII")
 _NO_LINE = integer(1)
-_LARGE = 1 << 20  # bytes from which a blob is not copied for its map
+_LARGE = 1 << 16  # bytes from which a blob is not copied for its map
 _BUFFER = 1 << 17
 
 
@@ -62,7 +63,7 @@ def build(literals: Sequence[tuple[int, Literal]], relative: Callable[[str], str
     return b"".join([header, struct.pack(f"<{len(numbers)}I", *numbers), *encoded, *tables])
 
 
-def loads(data: bytes, source_map: bytes) -> Any:
+def loads(data: Buffer, source_map: bytes) -> Any:
     """Load a blob with the files and lines of its code in place.
 
     Raises:
@@ -122,13 +123,14 @@ def _spliced(data: Any, source_map: bytes) -> list[Any]:
 
 def _size_of_bytes(data: Any, at: int) -> int:
     if data[at] == 0x43:  # noqa: PLR2004 - SHORT_BINBYTES
-        return 2 + data[at + 1]
+        return 2 + int(data[at + 1])
     if data[at] != 0x42:  # noqa: PLR2004 - BINBYTES
         raise ValueError("it does not belong to these bytes")
-    return 5 + int.from_bytes(data[at + 1 : at + 5], "little")
+    size: int = struct.unpack_from("<I", data, at + 1)[0]
+    return 5 + size
 
 
-def _read(source_map: bytes) -> tuple[list[bytes], Sequence[int], ...]:  # type: ignore[misc]
+def _read(source_map: bytes) -> tuple[Any, ...]:
     magic, file_count, count = _HEADER.unpack_from(source_map)
     if magic != _MAGIC:
         raise ValueError("it is of an unknown form")
@@ -138,7 +140,7 @@ def _read(source_map: bytes) -> tuple[list[bytes], Sequence[int], ...]:  # type:
     ends = list(accumulate(sizes, initial=_HEADER.size + 4 * total))
     if ends[-1] != len(source_map):
         raise ValueError("it is cut short")
-    pieces = [source_map[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    pieces = [source_map[a:b] for a, b in pairwise(ends)]
     files = [text(piece.decode("utf-8", "surrogatepass")) for piece in pieces[:file_count]]
     starts, line_starts, indices, lines = (
         numbers[at * count : (at + 1) * count] for at in range(4)

@@ -210,11 +210,8 @@ class Storage(ABC):
 
     def open_flow(self, name: str) -> Opened:
         """Return a flow as `get_flow` does, with what it took."""
-        if name not in self.flows:
-            raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
         started = time.perf_counter()
-        reference = self.reference(name)
-        data = self._fetch(name, reference.blob)
+        reference, data = self._fetch_named(name)
         parts = {role: self._fetch(name, each) for role, each in reference.attachments.items()}
         flow = load_flow(
             reference,
@@ -231,6 +228,21 @@ class Storage(ABC):
             downloaded=sum(each.downloaded for each in fetched),
             seconds=time.perf_counter() - started,
         )
+
+    def get_bytes(self, name: str) -> bytes:
+        """Return the verified bytes of a flow, without making a flow of them.
+
+        Raises:
+            FlowNotInStorageError: No flow of that name is here.
+            IntegrityError: What is stored is not what was registered.
+        """
+        return bytes(self._fetch_named(name)[1].data)
+
+    def _fetch_named(self, name: str) -> tuple[Reference, Fetched]:
+        if name not in self.flows:
+            raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
+        reference = self.reference(name)
+        return reference, self._fetch(name, reference.blob)
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         return self.cache.fetch(

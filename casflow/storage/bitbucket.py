@@ -7,12 +7,13 @@ Cloud does not find under its own path (a ref with a slash) is looked for in all
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from casflow.errors import ConfigError, NotFoundError
 from casflow.secrets import Secret, find
 from casflow.storage import http
-from casflow.storage.source import Content, Head, SourceStorage, check_commit, not_a_file
+from casflow.storage.checks import check_commit, clean_url, not_a_file
+from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
     from requests import Response
@@ -66,7 +67,7 @@ class Bitbucket(SourceStorage):
         self.project = project
         self.repo = repo
         self.workspace = workspace
-        self.host = None if host is None else http.clean_url(host)
+        self.host = None if host is None else clean_url(host)
         self.access_token_secret = access_token_secret
         self.cloud_username_secret = cloud_username_secret
         self.cloud_app_password_secret = cloud_app_password_secret
@@ -104,14 +105,16 @@ class Bitbucket(SourceStorage):
 
     def _search(self, ref: str) -> str:
         """Return the commit of a ref of Cloud, from all pages of refs."""
-        query = {"pagelen": 100, "q": f'name = "{ref}"'}
-        rest = f"refs?{urlencode(query)}"
+        asked = {"pagelen": 100, "q": f'name = "{ref}"'}
+        rest = f"refs?{urlencode(asked)}"
         while rest:
             form = http.json_of(self._get(rest, f"@{ref}"), where=self.address)
             for each in form.get("values", ()):
                 if each.get("name") == ref:
                     return check_commit(each["target"]["hash"], where=self.address)
-            rest = form.get("next", "").removeprefix(f"{self.address}/")
+            # Only the query of the next page's address is taken: credentials stay on this host.
+            query = urlsplit(form.get("next", "")).query
+            rest = f"refs?{query}" if query else ""
         raise NotFoundError("no such branch, tag or commit", where=f"{self.address}@{ref}")
 
     def read(self, commit: str) -> Content:
@@ -125,8 +128,8 @@ class Bitbucket(SourceStorage):
 
     def _get(self, rest: str, what: str, **headers: str) -> Response:
         where = f"{self.address}{what}"
-        url = rest if rest.startswith("http") else f"{self.address}/{rest}"
-        answer = http.send("GET", url, where=where, auth=self._credential(), headers=headers)
+        url, credential = f"{self.address}/{rest}", self._credential()
+        answer = http.send("GET", url, where=where, auth=credential, headers=headers)
         return http.check(answer, where=where, hint=self._hint())
 
     def _credential(self) -> http.Credential:

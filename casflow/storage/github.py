@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from casflow.storage import http
-from casflow.storage.source import (
-    Content,
-    Head,
-    SourceStorage,
-    check_blob_id,
-    check_commit,
-    not_a_file,
-)
+from casflow.storage.checks import check_blob_id, check_commit, clean_url, not_a_file
+from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
     from requests import Response
@@ -51,7 +45,7 @@ class GitHub(SourceStorage):
         super().__init__(path=path, ref=ref, **options)
         self.repo = repo
         self.access_token_secret = access_token_secret
-        self.base_url = None if base_url is None else http.clean_url(base_url)
+        self.base_url = None if base_url is None else clean_url(base_url)
 
     @property
     def address(self) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from casflow.storage import http
-from casflow.storage.source import Content, Head, SourceStorage, check_blob_id, check_commit
+from casflow.storage.checks import check_blob_id, check_commit, clean_url
+from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
     from requests import Response
@@ -42,7 +43,7 @@ class GitLab(SourceStorage):
     ) -> None:
         super().__init__(path=path, ref=ref, **options)
         self.repo = str(repo)
-        self.host = None if host is None else http.clean_url(host)
+        self.host = None if host is None else clean_url(host)
         self.access_token_secret = access_token_secret
 
     @property

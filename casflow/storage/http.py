@@ -1,6 +1,6 @@
 """HTTP for the storages that speak it: one session, bounded waits, errors of casflow.
 
-Owns the session, its timeouts and retries, and the translation of answers. Invariant: a credential
+Owns waits, credentials and the translation of answers. Invariant: a credential
 travels in a header that `requests` drops when another host is redirected to, and stands in no
 message, log line or chained error; a wait that a host asks for is honoured up to `PATIENCE`, and
 beyond it the error says when to come back.
@@ -8,69 +8,35 @@ beyond it the error says when to come back.
 
 from __future__ import annotations
 
-import functools
-import logging
+import base64
 import os
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from casflow.errors import (
     AccessError,
     CasflowError,
     ConfigError,
     IntegrityError,
-    MissingExtraError,
     NotFoundError,
     UnavailableError,
 )
 from casflow.secrets import redact, remember
 
-try:
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.exceptions import MaxRetryError, ResponseError
-    from urllib3.util import Retry
-except ImportError as missing:
-    raise MissingExtraError("requests", "git") from missing
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from requests import PreparedRequest, Response
-    from urllib3 import BaseHTTPResponse
+    from requests import PreparedRequest, RequestException, Response
 
 PATIENCE = 30.0  # seconds that a host may ask to wait before a request is tried again
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
-_AGAIN = frozenset({403, 429, 500, 502, 503, 504})
 _SAFE = frozenset({"GET", "HEAD"})
 _LONGEST = 200  # characters of a host's own message that are passed on
 
 
-class Patient(Retry):
-    """Tries again what may pass, after the wait that the host asked for, if that is bearable."""
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Return the seconds to wait that the answer states, or None."""
-        return _wait(response.headers)
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        *rest: Any,
-        **named: Any,
-    ) -> Patient:
-        """Count one attempt; give up at once where waiting is of no use."""
-        if response is not None and not _bearable(response.status, response.headers):
-            raise MaxRetryError(named.get("_pool"), url or "", ResponseError("not worth the wait"))  # type: ignore[arg-type]
-        return super().increment(method, url, response, *rest, **named)
-
-
-def _wait(headers: Mapping[str, str]) -> float | None:
+def wait_of(headers: Mapping[str, str]) -> float | None:
     """Return the seconds after which a host that limits its callers answers again."""
     if (after := headers.get("Retry-After", "")).isdigit():
         return float(after)
@@ -92,14 +58,15 @@ def _moment(text: str) -> float:
         return 0.0
 
 
-def _bearable(status: int, headers: Mapping[str, str]) -> bool:
-    wait = _wait(headers)
+def is_bearable(status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request that failed so is worth another try."""
+    wait = wait_of(headers)
     if wait is None:
         return status not in (403, 429)
     return wait <= PATIENCE
 
 
-class Credential(requests.auth.AuthBase):
+class Credential:
     """Puts a credential on a request; without one it keeps `.netrc` from adding its own."""
 
     def __init__(self, header: str | None = None) -> None:
@@ -119,33 +86,9 @@ def bearer(token: str | None) -> Credential:
 
 def basic(user: str, password: str) -> Credential:
     """Return the credential of a user and a password."""
-    header = requests.auth._basic_auth_str(user, password)  # noqa: SLF001
-    remember(header.removeprefix("Basic "))
-    return Credential(header)
-
-
-@functools.lru_cache(maxsize=4)
-def _session(process: int, retried: frozenset[str]) -> requests.Session:  # noqa: ARG001
-    """Return the session of a process; a forked child must not share its parent's sockets."""
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_hide)
-    patient = Patient(
-        total=3,
-        connect=2,
-        backoff_factor=0.2,
-        status_forcelist=_AGAIN,
-        allowed_methods=retried,
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=patient))
-    return session
-
-
-def _hide(record: logging.LogRecord) -> bool:
-    record.msg, record.args = redact(record.getMessage()), ()
-    return True
+    coded = base64.b64encode(f"{user}:{password}".encode()).decode()
+    remember(coded)
+    return Credential(f"Basic {coded}")
 
 
 def send(
@@ -164,30 +107,23 @@ def send(
         UnavailableError: No answer came.
         ConfigError: No request can be made of this.
     """
+    from casflow.storage.session import RequestException, open_session
+
     options = {"timeout": TIMEOUT, "auth": Credential(), **options}
     try:
-        return _session(os.getpid(), retried).request(method, url, **options)
-    except requests.RequestException as error:
+        return open_session(os.getpid(), retried).request(method, url, **options)
+    except RequestException as error:
         failed = _failure(error, where)
         cause = type(error)(redact(str(error)))
     # Raised out here and with a cleaned cause: the original names the address and the request.
     raise failed from cause
 
 
-def _failure(error: requests.RequestException, where: str) -> CasflowError:
+def _failure(error: RequestException, where: str) -> CasflowError:
     if isinstance(error, ValueError):  # the address or a header is malformed
         return ConfigError(f"no request can be made ({type(error).__name__})", where=where)
     hint = "check the network and try again"
-    return UnavailableError(f"no answer ({_kind(error)})", where=where, hint=hint)
-
-
-def _kind(error: requests.RequestException) -> str:
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the host's certificate is not trusted"
-    if isinstance(error, requests.Timeout):
-        return "timed out"
-    refused = isinstance(error, requests.ConnectionError)
-    return "cannot be reached" if refused else type(error).__name__
+    return UnavailableError(f"no answer ({type(error).__name__})", where=where, hint=hint)
 
 
 def check(response: Response, *, where: str, hint: str | None = None) -> Response:
@@ -210,7 +146,7 @@ def check(response: Response, *, where: str, hint: str | None = None) -> Respons
 
 def _error(response: Response, where: str, hint: str | None) -> CasflowError:
     status, said = response.status_code, _said(response)
-    wait = _wait(response.headers)
+    wait = wait_of(response.headers)
     if status == 429 or (status == 403 and wait is not None):  # noqa: PLR2004
         until = "later" if wait is None else f"after {_at(_now(response.headers) + wait)}"
         return UnavailableError("the host limits requests", where=where, hint=f"try again {until}")
@@ -256,18 +192,3 @@ def json_of(response: Response, *, where: str) -> Any:
     except ValueError as error:
         hint = "is this the address of the host's API?"
         raise IntegrityError("the answer is not JSON", where=where, hint=hint) from error
-
-
-def clean_url(url: str, *, default: str = "https") -> str:
-    """Return a host's address with its scheme and without a slash at the end.
-
-    Raises:
-        ConfigError: It holds a credential, which would be written wherever the address is.
-    """
-    url = url if "://" in url else f"{default}://{url}"
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        remember(parts.password or parts.username)
-        hint = "take it out and name a secret instead"
-        raise ConfigError("the address holds a credential", where=parts.hostname, hint=hint)
-    return url.rstrip("/")

@@ -24,6 +24,7 @@ GROUP = "casflow.storage"
 CLASSES = {
     "Azure": "casflow.storage.azure:Azure",
     "GCS": "casflow.storage.gcs:GCS",
+    "Docker": "casflow.storage.docker:Docker",
     "Local": "casflow.storage.local:Local",
     "S3": "casflow.storage.s3:S3",
     "GitHub": "casflow.storage.github:GitHub",

@@ -84,7 +84,7 @@ def _source(module: str) -> Path:
     name = module.partition(":")[0]
     try:
         spec = importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):
+    except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.origin or not spec.has_location:
         hint = "is its folder on the module search path?"

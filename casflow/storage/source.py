@@ -8,10 +8,8 @@ a moving ref exactly one, and older content is never run without saying so.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import re
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
@@ -25,6 +23,7 @@ from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, find
 from casflow.storage.base import Storage
+from casflow.storage.checks import check_script, is_commit
 
 if TYPE_CHECKING:
     from casflow.cache import Fetched
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OnUnreachable = Literal["fail", "cached"]
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,58 +278,6 @@ class SourceStorage(Storage):
         if value is None and (named or default in self.secrets):
             value = Secret(wanted).get()
         return None if value is None else str(value).strip()
-
-
-def is_commit(ref: str | None) -> bool:
-    """Tell whether a ref is the full id of a commit."""
-    return ref is not None and _COMMIT.fullmatch(ref) is not None
-
-
-def check_commit(text: object, *, where: str) -> str:
-    """Return a commit's id that a host gave.
-
-    Raises:
-        IntegrityError: It is not one.
-    """
-    if not isinstance(text, str) or not is_commit(text):
-        hint = "is this the address of the host's API?"
-        raise IntegrityError("the host's answer names no commit", where=where, hint=hint)
-    return text
-
-
-def check_blob_id(data: bytes, identity: str, *, where: str) -> bytes:
-    """Return bytes whose git blob id is the one that the host gave.
-
-    Raises:
-        IntegrityError: They have another.
-    """
-    kind = "sha256" if len(identity) == 64 else "sha1"  # noqa: PLR2004 - as long as its digits
-    actual = hashlib.new(kind, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    if actual != identity:
-        what = "content does not have its git blob id"
-        raise IntegrityError(what, where=where, expected=identity, actual=actual)
-    return data
-
-
-def check_script(data: bytes, *, where: str) -> None:
-    """Check that bytes can be a script at all.
-
-    Raises:
-        ConfigError: They are a pointer to something else, or binary; the message says what to do.
-    """
-    if data.startswith(_LFS):
-        hint = "keep scripts out of Git LFS"
-        raise ConfigError("the path holds a Git LFS pointer", where=where, hint=hint)
-    if b"\0" in data:
-        raise ConfigError("the path holds a binary file", where=where, hint="name a .py file")
-    if data.strip() and not re.search(rb"\s", data.strip()):
-        hint = f"name {data.decode(errors='replace')!r} itself if that is a symbolic link's target"
-        raise ConfigError("the path holds one word, no script", where=where, hint=hint)
-
-
-def not_a_file(kind: str, where: str) -> ConfigError:
-    """Return the error of a path that holds something else than a file."""
-    return ConfigError(f"the path is a {kind}", where=where, hint="name the script's own path")
 
 
 def _age(seconds: float) -> str:

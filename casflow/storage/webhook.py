@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError, MissingSecretError, WebhookError
+from casflow.errors import (
+    ConfigError,
+    MissingSecretError,
+    NotFoundError,
+    UnavailableError,
+    WebhookError,
+)
 from casflow.reference import PICKLE, SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, redact, remember, variable
+from casflow.storage import http
 from casflow.storage.base import Storage
 from casflow.storage.content import draft_pickle, draft_script
 
@@ -60,7 +67,9 @@ class Webhook(Storage):
         **options: Any,
     ) -> None:
         super().__init__(stored_as_script=stored_as_script, **options)
-        self.build_request_kwargs = build_request_kwargs
+        self.build_request_kwargs = {
+            key: value for key, value in build_request_kwargs.items() if key != "data"
+        }
         self.build_request_http_method = _checked(build_request_http_method)
         self.get_flow_request_kwargs = get_flow_request_kwargs
         self.get_flow_request_http_method = _checked(get_flow_request_http_method)
@@ -93,11 +102,18 @@ class Webhook(Storage):
             labels=labels,
             environment=draft.environment,
         )
-        self.uploaded[flow.name] = 0
-        if known is None or not known.same_content(made):
+        same = known is not None and known.same_content(made) and self._holds(made.digest)
+        if not same:
             self._send(self.build_request_http_method, self.build_request_kwargs, data)
-            self.uploaded[flow.name] = len(data)
+        self.uploaded[flow.name] = 0 if same else len(data)
         self.references[flow.name] = made
+
+    def _holds(self, digest: str) -> bool:
+        """Tell whether the service returns the bytes of a digest now."""
+        try:
+            return digest_of(self._returned()) == digest
+        except (NotFoundError, UnavailableError):
+            return False
 
     def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft:
         if not self.stored_as_script:
@@ -113,7 +129,7 @@ class Webhook(Storage):
 
     def resolve(self, name: str) -> Reference:
         """Take what the service returns as the flow, for want of a registered digest."""
-        data = self._send(self.get_flow_request_http_method, self.get_flow_request_kwargs)
+        data = self._returned()
         blob = BlobName(digest_of(data), 0, len(data))
         self.cache.put(blob.digest, data)
         kind = SCRIPT if self.stored_as_script else PICKLE
@@ -121,12 +137,13 @@ class Webhook(Storage):
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
         """Write what the service returns to a file."""
-        target.write(self._send(self.get_flow_request_http_method, self.get_flow_request_kwargs))
+        target.write(self._returned())
         return _address(self.get_flow_request_kwargs)
 
-    def _send(self, verb: str, arguments: dict[str, Any], data: bytes | None = None) -> bytes:
-        from casflow.storage import http
+    def _returned(self) -> bytes:
+        return self._send(self.get_flow_request_http_method, self.get_flow_request_kwargs)
 
+    def _send(self, verb: str, arguments: dict[str, Any], data: bytes | None = None) -> bytes:
         options = render(arguments)
         if data is not None:
             options["data"] = data

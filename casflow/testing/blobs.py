@@ -117,7 +117,7 @@ class BlobStoreTests:
         found = store.find("name")
         assert found is not None
         assert (found.key, found.size) == ("name", 5)
-        assert abs(found.modified - time.time()) < 120  # noqa: PLR2004 - seconds
+        assert abs(found.modified - time.time()) < 120
 
     def test_big_files_stream(self, store: BlobStore, tmp_path: Path) -> None:
         """A file goes up and comes down in pieces, unchanged."""
@@ -196,7 +196,7 @@ class BlobStoreTests:
         raw.write("folder/name", b"abc")
         found = store.find("folder/name")
         assert found is not None
-        assert found.size == 3  # noqa: PLR2004 - bytes
+        assert found.size == 3
         assert [each.key for each in store.list("folder/")] == ["folder/name"]
         assert store.get("folder/name") == b"abc"
 

@@ -65,7 +65,7 @@ def test_an_idle_agent_wakes_at_once(house: House) -> None:
 
 @BOTH
 def test_a_cancelled_run_is_stopped_with_its_children(house: House, pids: Path) -> None:
-    house.start(heartbeat=30)
+    house.start(heartbeat=30, lost_after=600)
     run = house.ask(_sleeping(pids))
     house.until(pids.exists)
     house.registry.cancel(run)
@@ -136,11 +136,8 @@ def test_a_run_that_was_taken_away_is_stopped(house: House, pids: Path) -> None:
     run = house.ask(_sleeping(pids))
     house.until(pids.exists)
     frozen.send_signal(signal.SIGSTOP)
-    held = house.registry.get_run(run.id)
-    house.registry.release(held)
-    version = house.registry.get_run(run.id)
-    house.registry.cancel(version)
-    assert _alive(pids) != []
+    house.registry.cancel(house.registry.release(house.registry.get_run(run.id)))
+    assert len(_alive(pids)) == 2
     frozen.send_signal(signal.SIGCONT)
     house.until(lambda: not _alive(pids))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any, ClassVar
 
 from tests.services.objects import ObjectServer
-from tests.services.presence import find_program
+from tests.services.presence import cache_folder
 from tests.services.process import Server
 
 ACCOUNT = "devstoreaccount1"
@@ -15,11 +16,14 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 
 def find_azurite() -> str | None:
-    """Return the path of azurite's blob server, or None."""
-    folder = os.environ.get("CASFLOW_TEST_AZURITE")
-    if folder:
-        return find_program(os.path.join(folder, "azurite-blob"))  # noqa: PTH118 - for `which`
-    return find_program("azurite-blob")
+    """Return the path of azurite's blob server, or None.
+
+    It is looked for in the folder `CASFLOW_TEST_AZURITE`, on the path, and where CI installs it.
+    """
+    named = os.environ.get("CASFLOW_TEST_AZURITE")
+    installed = cache_folder() / "azurite/node_modules/.bin"
+    search = [named] if named else [os.environ.get("PATH", ""), str(installed)]
+    return shutil.which("azurite-blob", path=os.pathsep.join(search))
 
 
 class AzuriteServer(Server):

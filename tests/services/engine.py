@@ -26,6 +26,7 @@ class DockerEngine(Server):
     """The engine's process; every one has its own images and containers."""
 
     name = "docker"
+    leaves_traces = True
 
     def __init__(self, driver: str = "overlay2") -> None:
         super().__init__()
@@ -64,10 +65,17 @@ class DockerEngine(Server):
         return subprocess.run(command, check=check, capture_output=True, text=True, **options)
 
     def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self._end_containers()
         self.stop()
         for mount in (self.folder / "exec/netns").glob("*"):  # the engine leaves it behind
             subprocess.run(["umount", str(mount)], check=False, capture_output=True)
         super().__exit__()
+
+    def _end_containers(self) -> None:
+        running = self.docker("ps", "-q", check=False).stdout.split()
+        if running:
+            self.docker("kill", *running, check=False)
 
     def load_root(self, archive: Path, image: str) -> str:
         """Make an image of one layer from an archive of a root folder, once; return its name."""

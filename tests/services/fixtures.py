@@ -56,7 +56,10 @@ def gcs_server() -> Iterator[GCS]:
 def azure_server() -> Iterator[Azure]:
     """An Azure blob endpoint."""
     if find_azurite() is None:
-        missing("Azure", "no azurite-blob; npm install azurite and set CASFLOW_TEST_AZURITE")
+        missing(
+            "Azure",
+            "no azurite-blob; npm install azurite and name its folder in CASFLOW_TEST_AZURITE",
+        )
     with AzuriteServer() as server:
         yield Azure(server.url)
 

@@ -36,6 +36,7 @@ class PostgresServer(Server):
     """The server process; fsync is off, trust for everybody on loopback."""
 
     name = "postgres"
+    leaves_traces = True
     stop_signal = signal.SIGINT  # "fast": does not wait for clients to go
 
     def __init__(self) -> None:

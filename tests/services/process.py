@@ -41,6 +41,7 @@ class Server(ABC):
 
     name: str
     stop_signal = signal.SIGTERM
+    leaves_traces = False  # outside its folder, unless it may tidy up
     user: str | None = None
 
     def __init__(self) -> None:
@@ -126,5 +127,8 @@ class Server(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        if self.leaves_traces:
+            self.stop()
+        else:  # some wait for their clients to close idle connections
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

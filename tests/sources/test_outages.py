@@ -35,9 +35,7 @@ def test_a_floating_flow_fails_by_default(world):
     assert caught.value.exit_code == 7
 
 
-def test_a_floating_flow_may_run_its_last_commit_and_says_how_old_it_is(
-    world, caplog, monkeypatch
-):
+def test_a_floating_flow_may_run_its_last_commit_and_says_how_old_it_is(world, caplog, monkeypatch):
     commit = world.commit("one")
     form = world.register(on_unreachable="cached")
     world.run(form)

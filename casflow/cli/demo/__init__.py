@@ -54,7 +54,9 @@ def _tell(home: Path) -> None:
     _check(warm["cache"] == "hit", "the second run missed the cache", warm)
     _check(warm["downloaded_bytes"] == 0, "the second run downloaded", warm)
 
-    click.echo("\n5. What is stored: one blob, one reference, both verified.")
+    click.echo(
+        "\n5. What is stored: one reference, the flow's blob and its source map's, verified."
+    )
     _casflow(home, "verify")
     _show_store(home)
     click.echo(f"\nload: cold {_ms(cold)}, warm {_ms(warm)}")

@@ -1,0 +1,271 @@
+"""The container of a run, as its agent sees it.
+
+Owns pulling its image, starting it, streaming its output and removing it. Invariant: the container
+hangs on the agent's connection as a process does on its pipe, so it ends with the agent; when it
+is settled it is removed; an engine that goes away ends no run: the run goes back to the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, cast
+
+from casflow import secrets
+from casflow.agents import leash
+from casflow.errors import CasflowError, NotFoundError, UnavailableError
+from casflow.storage.docker.engine import engine_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casflow.registry import Run
+    from casflow.storage.docker.engine import Engine
+
+log = logging.getLogger("casflow.agents")
+
+_HEADER = 8  # bytes before each piece of output: its stream, and its length
+_LOOK_EVERY = 0.5  # seconds between two questions to the engine about a container that ended
+_VERDICT = 2.0  # seconds that an engine may take to go down after it ended its containers
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a container is given.
+
+    Attributes:
+        environment: Environment variables; secrets are among them.
+        volumes: Folder in the container by folder here.
+        labels: Labels of the container.
+        network: Network, or None for the engine's default.
+        memory: Bytes that it may use, as the engine takes them, such as `512m`.
+        cpus: Processors that it may use.
+        user: User and group by number, or None for the image's.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
+    memory: str | None = None
+    cpus: float | None = None
+    user: str | None = None
+
+    def host_config(self, client: Any) -> Any:
+        """Return what the SDK calls the host's part."""
+        return client.create_host_config(
+            init=True,  # else nothing could end the run's process, the first in its container
+            binds=[f"{here}:{there}" for here, there in self.volumes.items()],
+            network_mode=self.network,
+            mem_limit=self.memory,
+            nano_cpus=None if self.cpus is None else int(self.cpus * 1e9),
+        )
+
+
+class RunContainer:
+    """A run in a container of its own; it has the interface of `RunProcess`.
+
+    Args:
+        run: The run as it was claimed.
+        order: What it is told.
+        engine: Where it runs.
+        image: Exact name of the image.
+        surroundings: What it is given.
+
+    Raises:
+        UnavailableError: The engine does not answer.
+    """
+
+    def __init__(
+        self, run: Run, order: leash.Order, engine: Engine, image: str, surroundings: Surroundings
+    ) -> None:
+        self.run = run
+        self.was_stopped = False
+        self.reason: str | None = None
+        self._order = order
+        self._engine = engine
+        self._image = image
+        self._surroundings = surroundings
+        self._kill_at: float | None = None
+        self._look_at = 0.0
+        self._ended_at: float | None = None
+        self._output = b""
+        self._container = ""
+        self._connection: Any = None
+        self._pull: subprocess.Popen[str] | None = None
+        if engine.find_image(image) is None:
+            self._pull = _start_pull(engine, image)
+        else:
+            self._start()
+
+    @property
+    def pid(self) -> str:
+        """What identifies it to people."""
+        return f"container {self._container[:12]}" if self._container else "container, once pulled"
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end, or has only a while left."""
+        return self._kill_at is not None
+
+    def exit_code(self) -> int | None:
+        """Return how it ended; None while it is pulled or runs."""
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._signal(signal.SIGKILL)
+        if self._pull is not None:
+            return self._pulled(self._pull)
+        if self._connection is not None and not self._listen():
+            return None
+        if time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        return self._look()
+
+    def stop(self, grace: float) -> None:
+        """Ask it to end, and end it by force after `grace` seconds."""
+        if not self.was_stopped:
+            self.was_stopped = True
+            self._signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + grace
+
+    def expect_end(self, grace: float) -> None:
+        """End it by force if it is still there after `grace` seconds."""
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + grace
+
+    # ---- before it runs --------------------------------------------------------------------
+
+    def _pulled(self, pull: subprocess.Popen[str]) -> int | None:
+        code = pull.poll()
+        if code is None:
+            return None
+        said = pull.communicate()[1].strip().splitlines()
+        self._pull = None
+        if code == 0 and not self.was_stopped:
+            return self._start_or_fail()
+        self.reason = said[-1] if said else "the image could not be pulled"
+        return code or 1
+
+    def _start_or_fail(self) -> int | None:
+        try:
+            self._start()
+        except CasflowError as error:
+            self.reason = str(error)
+            self.was_stopped = isinstance(error, UnavailableError)
+            return error.exit_code
+        return None
+
+    def _start(self) -> None:
+        client, given = self._engine.client, self._surroundings
+        with engine_errors(self._image):
+            self._container = client.create_container(
+                self._image,
+                entrypoint=["python", "-P", "-m", "casflow.agents.execute"],
+                command=[str(self.run.id)],
+                stdin_open=True,
+                environment=dict(given.environment),
+                labels=dict(given.labels),
+                user=given.user,
+                host_config=given.host_config(client),
+            )["Id"]
+            try:
+                self._connect(client)
+            except BaseException:
+                self._remove()
+                raise
+
+    def _connect(self, client: Any) -> None:
+        options = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self._connection = client.attach_socket(self._container, params=options)
+        client.start(self._container)
+        order = BytesIO()
+        leash.give(self._order, order)
+        raw = _raw(self._connection)
+        raw.sendall(order.getvalue())
+        raw.setblocking(False)  # noqa: FBT003 - the socket's own signature
+
+    # ---- while it runs ---------------------------------------------------------------------
+
+    def _listen(self) -> bool:
+        """Pass its output on; return whether that has ended."""
+        try:
+            while piece := _raw(self._connection).recv(1 << 16):
+                self._output += piece
+                self._pass_on()
+        except BlockingIOError:
+            return False
+        except OSError:  # the engine went away
+            pass
+        self._connection.close()
+        self._connection = None
+        return True
+
+    def _pass_on(self) -> None:
+        while len(self._output) >= _HEADER:
+            end = _HEADER + int.from_bytes(self._output[4:_HEADER], "big")
+            if len(self._output) < end:
+                return
+            text = self._output[_HEADER:end].decode(errors="replace")
+            self._output = self._output[end:]
+            sys.stderr.write(secrets.redact(text))
+
+    def _look(self) -> int | None:
+        """Ask the engine how it ended; None while it runs or nobody can say."""
+        try:
+            with engine_errors(self._container):
+                state = self._engine.client.inspect_container(self._container)["State"]
+        except NotFoundError:
+            return self._give_up()
+        except CasflowError:
+            self.was_stopped = True  # the engine went away, and took the run with it
+            return None
+        if state["Running"] or self._is_open(state):
+            return None
+        self._remove()
+        if state.get("OOMKilled"):
+            self.reason = "its container used more memory than it may"
+        return cast("int", state["ExitCode"])
+
+    def _is_open(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether it is too early to say if a flow was killed or the whole engine ends."""
+        if state["ExitCode"] not in _KILLED or state.get("OOMKilled") or self.was_stopped:
+            return False
+        now = time.monotonic()
+        self._ended_at = self._ended_at or now
+        return now < self._ended_at + _VERDICT
+
+    def _give_up(self) -> int:
+        self.was_stopped = True
+        return 128 + signal.SIGKILL
+
+    def _signal(self, number: int) -> None:
+        if self._pull is not None:
+            self._pull.send_signal(number)
+        elif self._container:
+            with suppress(CasflowError), engine_errors(self._container):
+                self._engine.client.kill(self._container, signal=number)
+
+    def _remove(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        with suppress(CasflowError), engine_errors(self._container):
+            self._engine.client.remove_container(self._container, force=True, v=True)
+
+
+def _start_pull(engine: Engine, image: str) -> subprocess.Popen[str]:
+    """Pull in a process of its own, so that the agent goes on meanwhile."""
+    command = [sys.executable, "-P", "-m", "casflow.agents.pull", image, engine.base_url or ""]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _raw(connection: Any) -> Any:
+    """Return the socket below the file that the SDK makes of it."""
+    return getattr(connection, "_sock", connection)

@@ -1,0 +1,157 @@
+"""The Docker agent: starts each run in a container of its flow's image.
+
+Owns what a run's container is given: the image, the cache, the secrets, limits. Invariant: an
+image is pulled only when the one of that digest is not there, and only from a registry that is
+allowed; secrets are in a container's environment while it runs and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow import config
+from casflow.agents.containers import RunContainer, Surroundings
+from casflow.agents.local import LocalAgent
+from casflow.errors import AccessError, CasflowError, ConfigError
+from casflow.secrets import Secret
+from casflow.storage.docker.engine import Engine, engine_errors
+from casflow.storage.docker.names import ImageName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from casflow.agents.leash import Order
+    from casflow.registry import Registry, Run, Version
+
+log = logging.getLogger("casflow.agents")
+
+CACHE = "/var/cache/casflow"  # in a container
+_HUB = "docker.io"
+_OWN = "io.casflow.agent"
+
+
+class DockerAgent(LocalAgent):
+    """Takes waiting runs whose labels it carries, and runs each in a container.
+
+    Args:
+        registry: Where the runs wait.
+        labels: Labels that it carries.
+        engine: Where the containers run; the local engine when left out.
+        allow_registries: Hosts that images may come from; any when empty.
+        image: Image for flows that are not in Docker storage; without it they fail.
+        volumes: Folder in a container by folder here, besides the cache.
+        environment: Environment variables of every container.
+        network: Network of every container.
+        memory: Memory that a container may use, such as `512m`.
+        cpus: Processors that a container may use.
+        options: What a local agent takes.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        labels: Iterable[str] = (),
+        *,
+        engine: Engine | None = None,
+        allow_registries: Iterable[str] = (),
+        image: str | None = None,
+        volumes: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        network: str | None = None,
+        memory: str | None = None,
+        cpus: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(registry, labels, **{"name": "docker", **options})
+        self._engine = engine or Engine()
+        self._allowed = frozenset(allow_registries)
+        self._image = None if image is None else ImageName.parse(image)
+        self._given = Surroundings(
+            environment={"CASFLOW_CACHE_DIR": CACHE, **(environment or {})},
+            volumes={**_mounts(registry.url), **(volumes or {})},
+            network=network,
+            memory=memory,
+            cpus=cpus,
+            user=_user(),
+        )
+
+    def start(self, *, once: bool = False) -> None:
+        """Remove what an earlier life of this agent left behind, then work."""
+        self._remove_left_overs()
+        super().start(once=once)
+
+    def open(self, run: Run, order: Order) -> RunContainer:  # type: ignore[override]
+        """Start a run in a container."""
+        version = self._registry.get_version(run.project, run.flow, run.version)
+        image = self._choose(version)
+        labels = {_OWN: self._mark, "io.casflow.run": str(run.id), "io.casflow.flow": run.flow}
+        environment = {**self._given.environment, **_secrets(version.storage.get("secrets", ()))}
+        given = replace(self._given, labels=labels, environment=environment)
+        return RunContainer(run, order, self._engine, image.pinned, given)
+
+    @property
+    def _mark(self) -> str:
+        """What the containers of this agent are known by, in its next life too."""
+        return f"{socket.gethostname()}/{self.name}"
+
+    def _choose(self, version: Version) -> ImageName:
+        """Return the image of a flow.
+
+        Raises:
+            ConfigError: It has none.
+            AccessError: It is in a registry that is not allowed.
+        """
+        if version.storage.get("type") == "Docker":
+            image = ImageName.parse(version.location)
+        elif self._image is not None:
+            image = self._image
+        else:
+            hint = "start the agent with --image, or store the flow in an image"
+            raise ConfigError("the flow is not in Docker storage", where=version.flow, hint=hint)
+        if self._allowed and (image.host or _HUB) not in self._allowed:
+            hint = "start the agent with --allow-registry for it"
+            raise AccessError("images of this registry are not allowed", where=image, hint=hint)
+        return image
+
+    def _remove_left_overs(self) -> None:
+        filters = {"label": f"{_OWN}={self._mark}", "status": ["exited", "created", "dead"]}
+        with suppress(CasflowError), engine_errors("containers"):
+            client = self._engine.client
+            for each in client.containers(all=True, filters=filters):
+                client.remove_container(each["Id"], v=True)
+                log.info("removed container %s, left behind by a run", each["Id"][:12])
+
+
+def _mounts(registry_url: str) -> dict[str, str]:
+    """Return the folders that every container needs: the cache, and a registry that is a file."""
+    cache = config.load().cache_dir
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mounts = {str(cache): CACHE}
+    scheme, _, path = registry_url.partition(":///")
+    if scheme.startswith("sqlite"):
+        folder = str(Path(path.partition("?")[0]).absolute().parent)
+        mounts[folder] = folder
+    return mounts
+
+
+def _user() -> str | None:
+    """Return who a container runs as, so that the files that it caches are ours."""
+    if not hasattr(os, "getuid") or os.getuid() == 0:
+        return None
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def _secrets(names: Iterable[str]) -> dict[str, str]:
+    """Return the values of secrets as text."""
+    values = {name: Secret(name).get() for name in names}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }

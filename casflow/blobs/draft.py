@@ -1,0 +1,84 @@
+"""What a registration hands to a content store, and what it gets back.
+
+Owns the two records of a commit. Invariant: neither knows a store; a draft names its blobs by
+digest alone until a store gives them incarnations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow.digests import digest_of, digest_of_file
+from casflow.reference import BlobName, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Source = bytes | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one registration wants to have stored.
+
+    Attributes:
+        flow: Name of the flow.
+        data: The flow's bytes, or the file that holds them.
+        media_type: `casflow.reference.PICKLE` or `SCRIPT`.
+        labels: Labels of the registration, sorted.
+        attachments: Bytes of further blobs, by role.
+        environment: Versions that the flow was built with.
+    """
+
+    flow: str
+    data: Source
+    media_type: str
+    labels: tuple[str, ...] = ()
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def reference(self, created: datetime, blobs: Mapping[str, BlobName]) -> Reference:
+        """Return the reference to this draft, whose blobs stand in a store already."""
+        return Reference(
+            flow=self.flow,
+            blob=blobs[""],
+            media_type=self.media_type,
+            created=created.isoformat(timespec="microseconds"),
+            labels=self.labels,
+            attachments={role: blobs[role] for role in self.attachments},
+            environment=self.environment,
+        )
+
+    def sources(self) -> dict[str, Source]:
+        """Return all that is to be stored, by role; the flow's own bytes have the empty role."""
+        return {"": self.data, **self.attachments}
+
+    def preview(self) -> Reference:
+        """Return the reference that this draft would have, to compare with one that exists."""
+        blobs = {role: named(source) for role, source in self.sources().items()}
+        return self.reference(datetime.min.replace(tzinfo=UTC), blobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A reference in a store.
+
+    Attributes:
+        key: Where it stands.
+        reference: What it says.
+        uploaded: Bytes of blobs that had to be written for it.
+    """
+
+    key: str
+    reference: Reference
+    uploaded: int = 0
+
+
+def named(source: Source) -> BlobName:
+    """Return the name that bytes have before a store gives them an incarnation."""
+    if isinstance(source, bytes):
+        return BlobName(digest_of(source), 0, len(source))
+    return BlobName(digest_of_file(source), 0, source.stat().st_size)

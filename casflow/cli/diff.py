@@ -1,0 +1,95 @@
+"""`casflow diff`: where two versions of a flow differ."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from casflow import config
+from casflow.cli.flows import choose, read_flows
+from casflow.cli.output import json_option, show_json
+from casflow.digests import PREFIX, digest_of
+from casflow.errors import ConfigError
+from casflow.reference import PICKLE
+from casflow.registry import Registry
+from casflow.serialize import explain, serialize
+from casflow.storage import load
+
+if TYPE_CHECKING:
+    from casflow.registry import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two things that are compared: what it is called, its bytes and their kind."""
+
+    name: str
+    data: bytes
+    media_type: str
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("-n", "--name", help="Flow to take from a file that holds several.")
+@click.option("--project", help="Project of the flows.  [default: default]")
+@json_option
+def diff(a: str, b: str, name: str | None, project: str | None, as_json: bool) -> None:
+    """Show which function, constant or default differs between A and B.
+
+    Each is a flow's name (its latest version), NAME@VERSION, the start of a digest, or a script.
+    """
+    with Registry(config.load().registry) as registry:
+        first, second = (_side(each, name, project, registry) for each in (a, b))
+    differences = _differences(first, second)
+    if as_json:
+        show_json(
+            {
+                "a": {"name": first.name, "digest": digest_of(first.data)},
+                "b": {"name": second.name, "digest": digest_of(second.data)},
+                "equal": first.data == second.data,
+                "differences": differences,
+            }
+        )
+        return
+    for line in differences:
+        click.echo(line)
+    if not differences:
+        click.echo("no difference")
+
+
+def _differences(a: Side, b: Side) -> list[str]:
+    if a.media_type != b.media_type:
+        return [f"{a.name} is stored as {a.media_type}, {b.name} as {b.media_type}"]
+    if a.media_type == PICKLE:
+        return [str(each) for each in explain(a.data, b.data)]
+    first, second = (each.data.decode(errors="replace").splitlines() for each in (a, b))
+    return list(difflib.unified_diff(first, second, a.name, b.name, lineterm=""))
+
+
+def _side(text: str, name: str | None, project: str | None, registry: Registry) -> Side:
+    if text.startswith(PREFIX):
+        return _stored(text, registry.get_by_digest(text))
+    if text.endswith(".py"):
+        return _from_file(Path(text), name)
+    flow, at, number = text.rpartition("@")
+    if at and number.isdecimal():
+        return _stored(text, registry.get_version(project, flow, int(number)))
+    return _stored(text, registry.get_version(project, text))
+
+
+def _stored(text: str, version: Version) -> Side:
+    storage = load(version.storage)
+    data = storage.get_bytes(version.flow)
+    return Side(text, data, storage.reference(version.flow).media_type)
+
+
+def _from_file(path: Path, name: str | None) -> Side:
+    flows = choose(read_flows(path, None), [] if name is None else [name], path)
+    if len(flows) > 1:
+        raise ConfigError("several flows are in the file", where=path, hint="choose with --name")
+    return Side(str(path), serialize(flows[0]).data, PICKLE)

@@ -1,0 +1,62 @@
+"""`casflow k8s`: manifests for Kubernetes."""
+
+from __future__ import annotations
+
+import click
+
+from casflow import config
+from casflow.cli.agent import pairs
+from casflow.cli.output import show_json
+from casflow.cli.parameters import parse_parameters
+from casflow.registry import Registry
+
+
+@click.group()
+def k8s() -> None:
+    """Print manifests for Kubernetes."""
+
+
+@k8s.command()
+@click.argument("name")
+@click.option("--project", help="Project of the flow.  [default: default]")
+@click.option("--version", "number", type=int, help="Version.  [default: the latest]")
+@click.option("-P", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE")
+@click.option("--namespace", help="Namespace of the job.")
+@click.option(
+    "--secret", default="casflow", show_default=True, help="Secret of the job's environment."
+)
+@click.option("--cache-claim", help="Volume claim of the cache.  [default: a folder of the node]")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable.")
+@click.option("--memory", help="Memory that it may use, such as 512Mi.")
+@click.option("--cpus", help="Processors that it may use, such as 500m.")
+@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True)
+def job(
+    name: str,
+    project: str | None,
+    number: int | None,
+    parameters: tuple[str, ...],
+    namespace: str | None,
+    secret: str,
+    cache_claim: str | None,
+    variables: tuple[str, ...],
+    memory: str | None,
+    cpus: str | None,
+    retries: int,
+) -> None:
+    """Print a Job that runs a flow in its image, for `kubectl create -f -`."""
+    from casflow.agents import kubernetes
+
+    parse_parameters(parameters)
+    options = kubernetes.JobOptions(
+        namespace=namespace,
+        secret=secret or None,
+        claim=cache_claim,
+        memory=memory,
+        cpus=cpus,
+        retries=retries,
+        parameters=parameters,
+        environment=pairs(variables, "="),
+    )
+    with Registry(config.load().registry) as registry:
+        version = registry.get_version(project, name, number)
+    show_json(kubernetes.job(version, options))

@@ -1,0 +1,109 @@
+"""Which stores a command is about, and what the registry needs of each.
+
+Owns the way from a command's STORE arguments, or the registry when there are none, to blob stores.
+Invariant: whatever a current version or a waiting or running run names is among the claims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from casflow import config
+from casflow.blobs import layout
+from casflow.errors import NotFoundError
+from casflow.gc import Claims
+from casflow.gc.survey import key_of
+from casflow.reference import Reference
+from casflow.registry import Registry, RunState
+from casflow.storage import load
+from casflow.storage.blob import BlobStorage
+from casflow.storage.urls import open_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from casflow.blobs.base import BlobStore
+    from casflow.registry import Version
+
+
+@dataclass(slots=True)
+class Known:
+    """What the registry knows of where flows are.
+
+    Attributes:
+        stores: The stores that versions name, by URL; the default folder is always among them.
+        flows: Names of the flows in each, by URL.
+        hosted: Kinds of storages whose hosts manage what they hold, such as `GitHub`.
+        keys: Keys of references that current versions and waiting or running runs name.
+        digests: Digests of those without a reference of their own.
+    """
+
+    stores: dict[str, BlobStore] = field(default_factory=dict)
+    flows: dict[str, set[str]] = field(default_factory=dict)
+    hosted: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
+
+    def claims(self, store: BlobStore, *, all_flows: bool = False) -> Claims:
+        """Return what the registry needs of a store."""
+        flows = None if all_flows else frozenset(self.flows.get(store.url, ()))
+        return Claims(frozenset(self.keys), frozenset(self.digests), flows)
+
+    def choose(self, urls: Iterable[str]) -> list[BlobStore]:
+        """Return the stores at some URLs, or all known ones.
+
+        Raises:
+            NotFoundError: There is no store of casflow at a URL.
+        """
+        chosen = [self._open(url) for url in urls]
+        return chosen or list(self.stores.values())
+
+    def _open(self, url: str) -> BlobStore:
+        store = open_url(url)
+        store = self.stores.get(store.url, store)  # with the options of its storage
+        if store.find(layout.FORMAT) is None and not any(store.list(layout.BLOBS)):
+            raise NotFoundError("no store of casflow", where=store.url)
+        return store
+
+    def _add(self, version: Version) -> None:
+        storage = load(version.storage)
+        if not isinstance(storage, BlobStorage):
+            self.hosted.add(storage.name)
+            return
+        store = storage.open_store()
+        self.stores.setdefault(store.url, store)
+        self.flows.setdefault(store.url, set()).add(version.flow)
+
+    def _claim(self, version: Version) -> None:
+        if version.reference is None:
+            self.digests.add(version.digest)
+        else:
+            self.keys.add(key_of(Reference.from_dict(version.reference, where=version.location)))
+
+
+def known() -> Known:
+    """Read the registry.
+
+    Raises:
+        CasflowError: It cannot be read, or a storage that it names cannot be opened.
+    """
+    settings = config.load()
+    found = Known()
+    default = open_url(str(settings.flows_dir))
+    found.stores[default.url] = default
+    with Registry(settings.registry) as registry:
+        for latest in registry.flows():
+            found._claim(latest)  # noqa: SLF001 - made here
+            for version in registry.versions(latest.project, latest.flow):
+                found._add(version)  # noqa: SLF001
+        for version in _wanted(registry):
+            found._claim(version)  # noqa: SLF001
+    return found
+
+
+def _wanted(registry: Registry) -> Iterator[Version]:
+    """Yield the versions that waiting and running runs name."""
+    for state in (RunState.SCHEDULED, RunState.RUNNING):
+        for run in registry.runs(state=state, limit=None):
+            yield registry.get_version(run.project, run.flow, run.version)

@@ -1,0 +1,91 @@
+"""`casflow verify`: whether stores still hold what their references name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from casflow import cache
+from casflow.blobs.local import LocalBlobStore
+from casflow.cli.output import json_option, show_json, size, working
+from casflow.cli.stores import known
+from casflow.errors import ConfigError, IntegrityError
+from casflow.gc import Verification
+from casflow.gc import verify as verify_store
+
+if TYPE_CHECKING:
+    from casflow.blobs.base import BlobStore
+
+
+@click.command()
+@click.argument("stores", nargs=-1, metavar="[STORE]...")
+@click.option(
+    "--read-data/--no-read-data",
+    default=None,
+    help="Read every blob back.  [default: of folders yes, of buckets no]",
+)
+@click.option("--sample", metavar="SHARE", help="Read so many of the blobs back, such as 5%.")
+@click.option("--repair", is_flag=True, help="Bring back what the cache or a copy still has.")
+@json_option
+def verify(
+    stores: tuple[str, ...],
+    read_data: bool | None,
+    sample: str | None,
+    repair: bool,
+    as_json: bool,
+) -> None:
+    """Read back what is stored and hold it to its digests.
+
+    STORE is a folder, s3://bucket, gs://bucket or az://container. Without one, all stores that
+    the registry's versions name are verified. What is wrong is one line each, and exit code 4.
+    """
+    asked = None if sample is None else _share(sample)
+    caches = [cache.default().find] if repair else None
+    done = []
+    for store in known().choose(stores):
+        share = _default_share(store, read_data) if asked is None else asked
+        with working(f"verifying {store.url}"):
+            done.append(verify_store(store, share=share, caches=caches))
+    if as_json:
+        show_json(
+            {"clean": all(each.clean for each in done), "stores": [each.to_dict() for each in done]}
+        )
+    else:
+        for each in done:
+            _show(each)
+    _complain(done)
+
+
+def _share(text: str) -> float:
+    number, percent = text.removesuffix("%"), text.endswith("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError as error:
+        raise ConfigError(f"not a share: {text!r}", hint="write it as 5%") from error
+    if not 0 <= share <= 1:
+        raise ConfigError(f"not a share: {text!r}", hint="write it as 5%")
+    return share
+
+
+def _default_share(store: BlobStore, read_data: bool | None) -> float:
+    return float(isinstance(store, LocalBlobStore) if read_data is None else read_data)
+
+
+def _show(done: Verification) -> None:
+    for finding in done.findings:
+        click.echo(str(finding))
+    state = "whole" if done.clean else "not whole"
+    click.echo(
+        f"{done.store}: {state}; {done.references} references, "
+        f"{done.blobs.blobs} blobs ({size(done.blobs.bytes)}), {done.read.blobs} read back, "
+        f"{done.orphaned.blobs} waiting for gc"
+    )
+
+
+def _complain(done: list[Verification]) -> None:
+    wrong = [(each, finding) for each in done for finding in each.findings if not finding.repaired]
+    if wrong:
+        hint = "try --repair on a machine that ran the flow, or register it again"
+        what = "1 thing is wrong" if len(wrong) == 1 else f"{len(wrong)} things are wrong"
+        raise IntegrityError(what, where=wrong[0][0].store, hint=hint)

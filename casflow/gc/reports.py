@@ -1,0 +1,125 @@
+"""What a run of the collector did, for people, programs and the store's own history.
+
+Owns the records and their JSON form. Invariant: a report of a real run and the dry run before it
+differ in `run`, `dry_run` and the times alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casflow.gc.plan import Plan
+    from casflow.gc.table import Table
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Some blobs: how many, and their bytes."""
+
+    blobs: int = 0
+    bytes: int = 0
+
+    @classmethod
+    def of(cls, table: Table) -> Amount:
+        """Count a table."""
+        return cls(len(table), table.total())
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the JSON form."""
+        return {"blobs": self.blobs, "bytes": self.bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run did, or would do.
+
+    Attributes:
+        store: URL of the store.
+        run: Name of the run; empty for a dry run.
+        started: When it began, by the store's clock.
+        dry_run: Whether nothing was changed.
+        references: References that were found, trash included.
+        stored: Blobs that were found.
+        expired: For each flow, keys of the references that went to the trash.
+        kept: For each of these flows, how many references it keeps.
+        purged: Keys in the trash that ended.
+        condemned: Blobs that got a marker: nothing names them.
+        deleted: Blobs that were deleted: condemned a grace ago, and still nothing names them.
+        waiting: Blobs that are condemned and will be deleted by a later run.
+        until: When the first of them may be; None when there is none.
+        forgotten: Markers that were removed.
+        leftovers: Half-written files of dead writers that were removed.
+        plan: The plan itself, which names every blob; not part of the JSON form.
+    """
+
+    store: str
+    run: str
+    started: str
+    dry_run: bool
+    references: int
+    stored: Amount
+    expired: Mapping[str, tuple[str, ...]]
+    kept: Mapping[str, int]
+    purged: tuple[str, ...]
+    condemned: Amount
+    deleted: Amount
+    waiting: Amount
+    until: str | None
+    forgotten: int
+    leftovers: int = 0
+    plan: Plan | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, plan: Plan, store: str, *, run: str = "", leftovers: int = 0) -> Report:
+        """Return the report on a plan; on a dry run when it has no name."""
+        by_flow: dict[str, list[str]] = {}
+        for each in plan.expired:
+            by_flow.setdefault(each.flow, []).append(each.key)
+        return cls(
+            store=store,
+            run=run,
+            started=moment(plan.now),
+            dry_run=not run,
+            references=plan.references,
+            stored=Amount(plan.stored, plan.stored_bytes),
+            expired={flow: tuple(keys) for flow, keys in by_flow.items()},
+            kept=plan.kept,
+            purged=tuple(plan.purged),
+            condemned=Amount.of(plan.condemned),
+            deleted=Amount.of(plan.deleted),
+            waiting=Amount.of(plan.waiting),
+            until=None if plan.until is None else moment(plan.until),
+            forgotten=len(plan.forgotten),
+            leftovers=leftovers,
+            plan=plan,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "store": self.store,
+            "run": self.run,
+            "started": self.started,
+            "dry_run": self.dry_run,
+            "references": self.references,
+            "stored": self.stored.to_dict(),
+            "expired": {flow: list(keys) for flow, keys in self.expired.items()},
+            "kept": dict(self.kept),
+            "purged": list(self.purged),
+            "condemned": self.condemned.to_dict(),
+            "deleted": self.deleted.to_dict(),
+            "waiting": self.waiting.to_dict(),
+            "until": self.until,
+            "forgotten": self.forgotten,
+            "leftovers": self.leftovers,
+        }

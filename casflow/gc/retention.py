@@ -1,0 +1,152 @@
+"""Which references of a flow are old enough to go.
+
+Owns the rules, in restic's words: the last so many, all within a time before the newest, the
+newest of each of the last so many days, weeks and months that have any, and what carries a label.
+Invariant: a rule only ever keeps; the newest reference of a flow is always kept; without a rule
+everything is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from casflow.blobs import layout
+from casflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
+_DAYS = (365, 30, 7, 1, 1 / 24)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the time that `30d`, `12h`, `2w` or `1y6m` stands for; a month has 30 days.
+
+    Raises:
+        ConfigError: It is not a time.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise ConfigError(f"not a time: {text!r}", hint="write it as 30d, 12h or 1y6m")
+    amounts = (int(each or 0) for each in match.groups())
+    try:
+        return timedelta(days=sum(n * days for n, days in zip(amounts, _DAYS, strict=True)))
+    except OverflowError as error:
+        raise ConfigError(f"too long a time: {text!r}") from error
+
+
+class Candidate(NamedTuple):
+    """A reference, as far as retention needs to know it.
+
+    Attributes:
+        key: Where it stands; ends in the time at which it was made.
+        kept: Whether it is kept whatever the rules say.
+    """
+
+    key: str
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What retention keeps of each flow; 0 and None are no rule.
+
+    Attributes:
+        last: The newest so many.
+        within: All that are at most this much older than the newest.
+        daily: The newest of each of the last so many days that have any.
+        weekly: The same by ISO weeks.
+        monthly: The same by months.
+        labels: All that carry one of these.
+    """
+
+    last: int = 0
+    within: timedelta | None = None
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    labels: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in ("last", "daily", "weekly", "monthly"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"keep-{name} is negative", where=getattr(self, name))
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any rule, so whether anything can expire."""
+        return any(getattr(self, each.name) for each in fields(self)) or self.within is not None
+
+    @classmethod
+    def parse(cls, text: str) -> Policy:
+        """Read a policy such as `last=5 within=30d daily=7 label=release`.
+
+        Raises:
+            ConfigError: It is not one.
+        """
+        values: dict[str, Any] = {}
+        labels: set[str] = set()
+        for word in text.split():
+            name, _, value = word.partition("=")
+            if name == "label":
+                labels.add(value)
+            elif name == "within":
+                values[name] = parse_duration(value)
+            elif name in ("last", "daily", "weekly", "monthly") and value.isdecimal():
+                values[name] = int(value)
+            else:
+                hint = "write it as last=5 within=30d daily=7 weekly=4 monthly=12 label=NAME"
+                raise ConfigError(f"not a rule of retention: {word!r}", hint=hint)
+        return cls(**values, labels=frozenset(labels))
+
+
+def expired(policy: Policy, candidates: Iterable[Candidate]) -> list[str]:
+    """Return the keys of those references of one flow that no rule keeps, newest first."""
+    newest_first = sorted(candidates, key=_stamp, reverse=True)
+    if not policy or not newest_first:
+        return []
+    newest = layout.moment(newest_first[0].key)
+    rules = _rules(policy, newest)
+    gone = []
+    for place, candidate in enumerate(newest_first):
+        moment = layout.moment(candidate.key)
+        kept = [rule(moment) for rule in rules]  # every rule counts every reference
+        if place and not candidate.kept and not any(kept):
+            gone.append(candidate.key)
+    return gone
+
+
+def _stamp(candidate: Candidate) -> str:
+    return candidate.key.rpartition("/")[2]
+
+
+def _rules(policy: Policy, newest: datetime) -> list[Callable[[datetime], bool]]:
+    rules: list[Callable[[datetime], bool]] = [
+        _Newest(policy.last, lambda moment: moment),
+        _Newest(policy.daily, lambda moment: moment.date()),
+        _Newest(policy.weekly, lambda moment: moment.isocalendar()[:2]),
+        _Newest(policy.monthly, lambda moment: (moment.year, moment.month)),
+    ]
+    if (within := policy.within) is not None:
+        rules.append(lambda moment: newest - moment <= within)
+    return rules
+
+
+class _Newest:
+    """Keeps the first that it sees of each period, for so many periods."""
+
+    def __init__(self, count: int, period: Callable[[datetime], object]) -> None:
+        self._left = count
+        self._period = period
+        self._seen: object = None
+
+    def __call__(self, moment: datetime) -> bool:
+        period = self._period(moment)
+        if not self._left or period == self._seen:
+            return False
+        self._seen = period
+        self._left -= 1
+        return True

@@ -1,0 +1,132 @@
+"""How much a store holds, and how much of it twice.
+
+Owns the figures. Invariant: logical bytes are what the live references name, each counted; stored
+bytes are what the blobs take; the dedup factor is the first over the second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from casflow.gc.reports import Amount
+from casflow.gc.survey import Survey, name_of
+from casflow.gc.table import Table
+from casflow.gc.verify import orphaned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from casflow.blobs.base import BlobStore, ObjectInfo
+    from casflow.gc.survey import Found
+    from casflow.reference import BlobName
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The figures of a store.
+
+    Attributes:
+        store: Its URL.
+        flows: Flows that have a live reference.
+        references: Live references.
+        named: Mutable keys that hold a reference.
+        pins: Pins.
+        trashed: References in the trash.
+        logical: Bytes of all blobs that live references name, each reference counted.
+        stored: Blobs, and their bytes.
+        garbage: Blobs that nothing names and gc has still to delete.
+        condemned: Blobs with a marker.
+        growth: Bytes of the blobs that were written in each month, such as `2026-11`.
+    """
+
+    store: str
+    flows: int = 0
+    references: int = 0
+    named: int = 0
+    pins: int = 0
+    trashed: int = 0
+    logical: int = 0
+    stored: Amount = field(default_factory=Amount)
+    garbage: Amount = field(default_factory=Amount)
+    condemned: int = 0
+    growth: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dedup(self) -> float:
+        """How often each stored byte is used; 1 when the store is empty."""
+        return self.logical / self.stored.bytes if self.stored.bytes else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "store": self.store,
+            "flows": self.flows,
+            "references": self.references,
+            "named": self.named,
+            "pins": self.pins,
+            "trashed": self.trashed,
+            "logical_bytes": self.logical,
+            "stored": self.stored.to_dict(),
+            "dedup_factor": round(self.dedup, 3),
+            "garbage": self.garbage.to_dict(),
+            "condemned": self.condemned,
+            "growth": dict(self.growth),
+        }
+
+
+def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
+    """Count what a store holds.
+
+    Raises:
+        IntegrityError: A reference cannot be read.
+        CasflowError: The store refused or failed.
+    """
+    survey = Survey(store, threads)
+    if not survey.check_format():
+        return Stats(store.url)
+    growth: Counter[str] = Counter()
+    roots = Table()
+    condemned = len(survey.markers())
+    blobs = survey.blobs(lambda info: growth.update({_month(info): info.size}))
+    flows: set[str] = set()
+    references = logical = 0
+    for found in survey.live():
+        references += 1
+        flows.add(found.reference.flow)
+        logical += _take(roots, found.reference.blobs())
+    return Stats(
+        store=store.url,
+        flows=len(flows),
+        references=references,
+        named=_count(roots, survey.named()),
+        pins=_count(roots, survey.pins()),
+        trashed=_count(roots, survey.trash()),
+        logical=logical,
+        stored=Amount.of(blobs),
+        garbage=orphaned(blobs, roots),
+        condemned=condemned,
+        growth=dict(sorted(growth.items())),
+    )
+
+
+def _month(info: ObjectInfo) -> str:
+    return datetime.fromtimestamp(info.modified, UTC).strftime("%Y-%m")
+
+
+def _take(roots: Table, blobs: Iterable[BlobName]) -> int:
+    size = 0
+    for blob in blobs:
+        roots.add(name_of(blob), blob.size)
+        size += blob.size
+    return size
+
+
+def _count(roots: Table, references: Iterable[Found]) -> int:
+    count = 0
+    for found in references:
+        _take(roots, found.reference.blobs())
+        count += 1
+    return count

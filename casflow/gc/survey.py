@@ -1,0 +1,212 @@
+"""One look at a store: what is condemned, what is there, and what is named.
+
+Owns the reading side of the collector, of `verify` and of `stats`. Invariant: an object that stands
+in the store for the whole of a listing is in it, or the listing raises; a reference that cannot be
+read raises, and is never taken for absent.
+"""
+
+from __future__ import annotations
+
+import string
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from casflow.blobs import layout
+from casflow.blobs.content import check_format
+from casflow.errors import IntegrityError, NotFoundError
+from casflow.gc.parallel import chunked, ordered_map
+from casflow.gc.table import SHARDS, Table, packed, unpacked
+from casflow.reference import FORMAT, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from casflow.blobs.base import BlobStore, ObjectInfo
+    from casflow.reference import BlobName
+
+_FIRSTS = sorted("-" + string.digits + string.ascii_lowercase)  # of a slug
+_TOGETHER = 64  # references that one thread reads in a row
+
+
+class Found(NamedTuple):
+    """A reference that stands in a store.
+
+    Attributes:
+        key: Where.
+        modified: Seconds since the epoch by the store's clock.
+        reference: What it says.
+    """
+
+    key: str
+    modified: float
+    reference: Reference
+
+
+def name_of(blob: BlobName) -> bytes:
+    """Return the packed name of a blob that a reference names."""
+    return packed(blob.digest, blob.incarnation)
+
+
+def key_of(reference: Reference) -> str:
+    """Return the key that a reference was made for, wherever this copy of it stands.
+
+    Raises:
+        IntegrityError: It does not say when it was made.
+    """
+    try:
+        made = datetime.fromisoformat(reference.created)
+    except ValueError as error:
+        raise IntegrityError("a reference without a time", where=reference.flow) from error
+    return layout.reference(reference.flow, made)
+
+
+class Survey:
+    """The readings of one store.
+
+    Args:
+        store: The store.
+        threads: Requests under way at once; what the store says when left out.
+        unreadable: Is told the key of a reference that cannot be read, and why, instead of the
+            reading being given up.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        threads: int | None = None,
+        unreadable: Callable[[str, IntegrityError], None] | None = None,
+    ) -> None:
+        self.store = store
+        self._unreadable = unreadable
+        self.threads = store.parallel if threads is None else threads
+
+    def check_format(self) -> bool:
+        """Tell whether this is a store of casflow at all.
+
+        Raises:
+            IntegrityError: It is one of another format, or one that has lost its format.
+        """
+        try:
+            found = self.store.get(layout.FORMAT)
+        except NotFoundError:
+            if any(True for _ in self.store.list(layout.BLOBS)):
+                hint = f'put {{"format": {FORMAT}}} there if this is a copy of a store'
+                where = self.store.location(layout.FORMAT)
+                raise IntegrityError("blobs, but no format", where=where, hint=hint) from None
+            return False
+        check_format(found, where=self.store.location(layout.FORMAT))
+        return True
+
+    def markers(self) -> Table:
+        """Return all markers, with the microsecond since the epoch at which each was set."""
+        table = Table()
+        for info in self.store.list(layout.CONDEMNED):
+            if (name := layout.parse_marker(info.key)) is not None:
+                table.add(packed(*name), int(info.modified * 1e6))
+        return table
+
+    def blobs(self, notice: Callable[[ObjectInfo], None] | None = None) -> Table:
+        """Return all blobs with their sizes; shards are listed side by side.
+
+        Args:
+            notice: Is told of each as it is listed, in no order.
+        """
+        prefixes = [f"{layout.BLOBS}{digit}" for digit in "0123456789abcdef"]
+        table = Table()
+        for part in ordered_map(partial(self._blobs_below, notice), prefixes, self.threads):
+            table.merge(part)
+        return table
+
+    def _blobs_below(self, notice: Callable[[ObjectInfo], None] | None, prefix: str) -> Table:
+        table = Table()
+        for info in self.store.list(prefix):
+            if (name := layout.parse_blob(info.key)) is not None:
+                table.add(packed(*name), info.size)
+                if notice is not None:
+                    notice(info)
+        return table
+
+    # ---- references ------------------------------------------------------------------------
+
+    def live(self) -> Iterator[Found]:
+        """Yield the references at `<slug>/<timestamp>`, flow by flow and oldest first."""
+        infos = (info for first in _FIRSTS for info in self.store.list(first))
+        return self._read(info for info in infos if layout.is_reference(info.key))
+
+    def named(self) -> Iterator[Found]:
+        """Yield the references that mutable keys hold now."""
+        infos = self.store.list(layout.NAMES)
+        return self._read(infos, len(layout.NAMES))
+
+    def pins(self) -> Iterator[Found]:
+        """Yield the pins."""
+        return self._read(self.store.list(layout.PINS))
+
+    def trash(self) -> Iterator[Found]:
+        """Yield the references that retention took and nobody purged yet."""
+        return self._read(self.store.list(layout.TRASH))
+
+    def references(self) -> Iterator[Found]:
+        """Yield all of them, live ones first and the trash last: they move in this direction."""
+        yield from self.live()
+        yield from self.named()
+        yield from self.pins()
+        yield from self.trash()
+
+    def _read(self, infos: Iterator[ObjectInfo], skipped: int = 0) -> Iterator[Found]:
+        read = partial(self._read_some, skipped)
+        for some in ordered_map(read, chunked(infos, _TOGETHER), self.threads):
+            yield from some
+
+    def _read_some(self, skipped: int, infos: list[ObjectInfo]) -> list[Found]:
+        found = []
+        for info in infos:
+            key = info.key[skipped:]
+            try:
+                data = self.store.get(key)
+            except NotFoundError:  # deleted since it was listed, or a name that was never used
+                continue
+            try:
+                reference = Reference.from_bytes(data, where=self.store.location(key))
+            except IntegrityError as error:
+                if self._unreadable is None:
+                    raise
+                self._unreadable(key, error)
+            else:
+                found.append(Found(key, info.modified, reference))
+        return found
+
+    # ---- what does not fit together --------------------------------------------------------
+
+    def missing(self, blobs: Table, roots: Table) -> Iterator[tuple[Found, BlobName]]:
+        """Yield each reference that names a blob which is not there, or has another size.
+
+        Args:
+            blobs: The blobs, with their sizes, listed first.
+            roots: What references name, with the sizes that they give.
+        """
+        lacking: dict[bytes, int] = {}
+        for index in range(SHARDS):
+            there = blobs.shard(index)
+            wanted = roots.shard(index).items()
+            lacking.update((name, size) for name, size in wanted if there.get(name) != size)
+        # A blob may be newer than its listing.
+        lost = {name for name, size in lacking.items() if not self._stands(name, size)}
+        if lost:
+            yield from self._naming(lost)
+
+    def _stands(self, name: bytes, size: int) -> bool:
+        blob = unpacked(name)
+        info = self.store.find(layout.blob(blob.digest, blob.incarnation))
+        return info is not None and info.size == size
+
+    def _naming(self, lost: set[bytes]) -> Iterator[tuple[Found, BlobName]]:
+        """Yield the references to some blobs, except what was deleted since it was listed."""
+        for found in self.references():
+            for blob in found.reference.blobs():
+                name = name_of(blob)
+                if name not in lost or self._stands(name, blob.size):
+                    continue
+                if self.store.find(found.key) is not None:
+                    yield found, blob

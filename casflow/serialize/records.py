@@ -1,0 +1,98 @@
+"""What the rules work on: the records that cloudpickle writes for code, functions and classes.
+
+Owns the reading and changing of such records. Invariant: one that does not look as cloudpickle
+writes it raises `UnknownShapeError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from casflow.serialize.graph import (
+    DICT,
+    EFFECT,
+    TUPLE,
+    Graph,
+    Item,
+    Node,
+    UnknownShapeError,
+    name_of,
+    text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SCRIPT = "__main__"  # the module name of a flow's script, whichever way it was started
+NO_FILE = text("<flow>")
+
+
+@dataclass(slots=True)
+class Context:
+    """What the rules know of one run.
+
+    Attributes:
+        graph: The graph.
+        script: Names that the script's module goes by: `__main__` and its import name.
+        classes: Addresses of the classes that were met, for text that holds them.
+        ordinals: Numbers that stand for such addresses, by the text before them.
+        codes: Code objects by all but their line tables.
+        same: For each code object the one that stands for it.
+    """
+
+    graph: Graph
+    script: Collection[str] = (SCRIPT,)
+    classes: Collection[int] = ()
+    ordinals: dict[str, dict[str, int]] = field(default_factory=dict)
+    codes: dict[Any, Node] = field(default_factory=dict)
+    same: dict[Item, Item] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a code object comes from: what the rules take out of it.
+
+    Attributes:
+        file: Its file name.
+        line: Its first line.
+        table: Its line table.
+    """
+
+    file: str
+    line: int
+    table: bytes
+
+
+def arguments(call: Node, count: int) -> list[Item]:
+    """Return the arguments of a call.
+
+    Raises:
+        UnknownShapeError: There are not `count` of them.
+    """
+    items: list[Item] = call.items[1].items
+    if len(items) != count:
+        raise UnknownShapeError(f"{name_of(call.items[0])} has {len(items)} arguments")
+    return items
+
+
+def replace(call: Node, context: Context, changes: dict[int, Item]) -> None:
+    """Give a call other arguments; its tuple may be shared, so it gets a new one."""
+    items = list(call.items[1].items)
+    for at, item in changes.items():
+        items[at] = item
+    call.items[1] = context.graph.tuple(items)
+
+
+def state(call: Node) -> tuple[Node, Node]:
+    """Return the two dicts that cloudpickle's setter fills a class or function with.
+
+    Raises:
+        UnknownShapeError: There are none.
+    """
+    for kind, items in call.events or ():
+        if kind == EFFECT and items[1].kind == TUPLE:
+            first, second = items[1].items
+            if first.kind == second.kind == DICT:
+                return first, second
+    raise UnknownShapeError(f"{name_of(call.items[0])} is not followed by its state")

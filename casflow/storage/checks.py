@@ -1,0 +1,84 @@
+"""What is checked of a host's answers, and of what a path turns out to hold.
+
+Invariant: an error names what was found and what to write instead; content that a host names by a
+git blob id is not passed on under another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+from casflow.errors import ConfigError, IntegrityError
+from casflow.secrets import remember
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def is_commit(ref: str | None) -> bool:
+    """Tell whether a ref is the full id of a commit."""
+    return ref is not None and _COMMIT.fullmatch(ref) is not None
+
+
+def clean_url(url: str) -> str:
+    """Return a host's address with its scheme and without a slash at the end.
+
+    Raises:
+        ConfigError: It holds a credential, which would be written wherever the address is.
+    """
+    url = url if "://" in url else f"https://{url}"
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        remember(parts.password or parts.username)
+        hint = "take it out and name a secret instead"
+        raise ConfigError("the address holds a credential", where=parts.hostname, hint=hint)
+    return url.rstrip("/")
+
+
+def check_commit(text: object, *, where: str) -> str:
+    """Return a commit's id that a host gave.
+
+    Raises:
+        IntegrityError: It is not one.
+    """
+    if not isinstance(text, str) or not is_commit(text):
+        hint = "is this the address of the host's API?"
+        raise IntegrityError("the host's answer names no commit", where=where, hint=hint)
+    return text
+
+
+def check_blob_id(data: bytes, identity: str, *, where: str) -> bytes:
+    """Return bytes whose git blob id is the one that the host gave.
+
+    Raises:
+        IntegrityError: They have another.
+    """
+    kind = "sha256" if len(identity) == 64 else "sha1"  # noqa: PLR2004 - as long as its digits
+    actual = hashlib.new(kind, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    if actual != identity:
+        what = "content does not have its git blob id"
+        raise IntegrityError(what, where=where, expected=identity, actual=actual)
+    return data
+
+
+def check_script(data: bytes, *, where: str) -> None:
+    """Check that bytes can be a script at all.
+
+    Raises:
+        ConfigError: They are a pointer to something else, or binary; the message says what to do.
+    """
+    if data.startswith(_LFS):
+        hint = "keep scripts out of Git LFS"
+        raise ConfigError("the path holds a Git LFS pointer", where=where, hint=hint)
+    if b"\0" in data:
+        raise ConfigError("the path holds a binary file", where=where, hint="name a .py file")
+    if data.strip() and not re.search(rb"\s", data.strip()):
+        hint = f"name {data.decode(errors='replace')!r} itself if that is a symbolic link's target"
+        raise ConfigError("the path holds one word, no script", where=where, hint=hint)
+
+
+def not_a_file(kind: str, where: str) -> ConfigError:
+    """Return the error of a path that holds something else than a file."""
+    return ConfigError(f"the path is a {kind}", where=where, hint="name the script's own path")

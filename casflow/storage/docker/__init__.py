@@ -1,0 +1,7 @@
+"""Docker storage: flows in images, by digest."""
+
+from __future__ import annotations
+
+from casflow.storage.docker.storage import Docker
+
+__all__ = ["Docker"]

@@ -1,0 +1,109 @@
+"""What one registration wants an image to hold, and the digest of all that goes into it.
+
+Owns the labels of an image and the tag that finds an image by its inputs. Invariant: two plans of
+one digest give the same image, so what is there already is never built again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from casflow.blobs.content import named
+from casflow.digests import digest_of, hex_of
+from casflow.errors import IntegrityError
+from casflow.reference import Reference
+from casflow.storage.docker.layer import pack, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from casflow.blobs.content import Draft
+    from casflow.storage.docker.names import ImageName
+
+FLOWS = "io.casflow.flows"
+INPUTS = "io.casflow.inputs"
+_SHORT = 32  # hexadecimal digits of a digest in a tag
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image that shall be there.
+
+    Attributes:
+        name: The name that it shall have.
+        environment: Digest of what it is made of, but for the flows.
+        directory: Folder of casflow's own files in it.
+        drafts: The flows, by name.
+        link: Further path of the only flow.
+        moment: When this was planned.
+    """
+
+    name: ImageName
+    environment: str
+    directory: str
+    drafts: Mapping[str, Draft]
+    link: str | None
+    moment: datetime
+
+    @cached_property
+    def references(self) -> dict[str, Reference]:
+        """What the image holds, by name of flow."""
+        return {name: self._reference(draft) for name, draft in sorted(self.drafts.items())}
+
+    def _reference(self, draft: Draft) -> Reference:
+        blobs = {role: named(source) for role, source in draft.sources().items()}
+        return draft.reference(self.moment, blobs)
+
+    @cached_property
+    def inputs(self) -> str:
+        """Digest of everything that goes into the image."""
+        flows = {
+            name: [each.media_type, each.digest, sorted(_digests(each.attachments))]
+            for name, each in self.references.items()
+        }
+        parts = [self.environment, self.directory, self.link, flows]
+        return digest_of(json.dumps(parts, sort_keys=True).encode())
+
+    @property
+    def by_inputs(self) -> ImageName:
+        """The name that finds the image by its inputs."""
+        return self.name.tagged(f"inputs-{hex_of(self.inputs)[:_SHORT]}")
+
+    def labels(self) -> dict[str, str]:
+        """Return the labels of the image: its flows, without what one registration added."""
+        forms = {name: replace(each, labels=()).to_dict() for name, each in self.references.items()}
+        return {FLOWS: json.dumps(forms, sort_keys=True), INPUTS: self.inputs}
+
+    def layer(self) -> bytes:
+        """Return the archive that holds the flows."""
+        sources = (source for draft in self.drafts.values() for source in draft.sources().values())
+        blobs = [each if isinstance(each, bytes) else each.read_bytes() for each in sources]
+        files = {path_of(self.directory, digest_of(data)): data for data in blobs}
+        return pack(files, self._links())
+
+    def _links(self) -> dict[str, str]:
+        if self.link is None:
+            return {}
+        first = next(iter(self.references.values()))
+        return {self.link: path_of(self.directory, first.digest)}
+
+
+def _digests(attachments: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    return ((role, each.digest) for role, each in attachments.items())
+
+
+def references_in(labels: Mapping[str, str], *, where: object) -> dict[str, Reference]:
+    """Return what an image says that it holds, by name of flow.
+
+    Raises:
+        IntegrityError: It does not say so, or cannot be understood.
+    """
+    try:
+        forms = json.loads(labels[FLOWS])
+        return {name: Reference.from_dict(form, where=where) for name, form in forms.items()}
+    except (KeyError, ValueError, AttributeError) as error:
+        raise IntegrityError("the image names no flows", where=where) from error

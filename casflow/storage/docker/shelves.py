@@ -1,0 +1,93 @@
+"""Where finished images stand: in a registry, or in the engine alone.
+
+Owns the question whether an image is there already. Invariant: an image that is there is never
+built or sent again; it gets a further name at most.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from casflow.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casflow.storage.docker.engine import Engine
+    from casflow.storage.docker.names import ImageName
+    from casflow.storage.docker.registry import Manifest, Registry
+
+
+class Shelf(ABC):
+    """A place for images."""
+
+    @abstractmethod
+    def find(self, name: ImageName) -> ImageName | None:
+        """Return the exact name of an image that stands here, or None."""
+
+    @abstractmethod
+    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
+        """Give an image a further name; return that exactly."""
+
+    @abstractmethod
+    def labels(self, name: ImageName) -> Mapping[str, str]:
+        """Return the labels of an image.
+
+        Raises:
+            NotFoundError: There is no such image.
+        """
+
+
+class RegistryShelf(Shelf):
+    """Images in a registry, named by their manifest's digest."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def find(self, name: ImageName) -> ImageName | None:
+        """Ask the registry for the manifest."""
+        manifest = self.registry.find_manifest(name)
+        return None if manifest is None else name.at(manifest.digest)
+
+    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
+        """Put the same manifest under another tag."""
+        manifest = self.registry.get_manifest(found)
+        self.registry.put_manifest(name, manifest)
+        return name.at(manifest.digest)
+
+    def labels(self, name: ImageName) -> Mapping[str, str]:
+        """Read the image's configuration."""
+        config = config_of(self.registry, name, self.registry.get_manifest(name))
+        return (config.get("config") or {}).get("Labels") or {}
+
+
+class EngineShelf(Shelf):
+    """Images of one engine, named by their tag."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def find(self, name: ImageName) -> ImageName | None:
+        """Ask the engine for the image."""
+        return None if self.engine.find_image(str(name)) is None else name
+
+    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
+        """Add a tag."""
+        self.engine.tag(str(found), name)
+        return name
+
+    def labels(self, name: ImageName) -> Mapping[str, str]:
+        """Ask the engine for the image's configuration."""
+        image = self.engine.find_image(str(name))
+        if image is None:
+            raise NotFoundError("the Docker engine does not have the image", where=name)
+        return image.labels
+
+
+def config_of(registry: Registry, name: ImageName, manifest: Manifest) -> dict[str, Any]:
+    """Return an image's configuration."""
+    data = registry.get_blob(name, manifest.form["config"])
+    found: dict[str, Any] = json.loads(data)
+    return found

@@ -1,0 +1,345 @@
+"""Flows in a Docker image.
+
+Owns the way from `Docker`'s parameters to an image and back to a flow. Invariant: a flow is known
+by its digest, an image by the digest of all that goes into it; what is there is not built or sent
+again, and the location that `build` gives names exactly one image wherever there is a registry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
+
+from casflow.errors import ConfigError, NotFoundError
+from casflow.reference import slug, stamp
+from casflow.storage.base import Storage
+from casflow.storage.content import draft_pickle, draft_script
+from casflow.storage.docker.engine import Engine
+from casflow.storage.docker.engine_build import EngineBuilder
+from casflow.storage.docker.names import ImageName, name_for, split_url
+from casflow.storage.docker.plan import Plan, references_in
+from casflow.storage.docker.recipe import (
+    Recipe,
+    check_directory,
+    check_files,
+    check_variables,
+    default_base,
+    read_text,
+)
+from casflow.storage.docker.registry import Registry
+from casflow.storage.docker.registry_build import RegistryBuilder
+from casflow.storage.docker.shelves import EngineShelf, RegistryShelf, Shelf
+from casflow.storage.docker.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from casflow.blobs.content import Draft
+    from casflow.flow import Flow
+    from casflow.reference import BlobName, Reference
+
+DIRECTORY = "/opt/casflow"
+
+
+class Docker(Storage):
+    """Flows in an image, and the image in a registry.
+
+    Args:
+        registry_url: The registry, with the folder in it if there is one; without it the image
+            stays in the engine. `http://` and `https://` in front are taken at their word; else
+            plain HTTP is spoken to this machine only.
+        image_name: Name of the image; the slug of the flow's name by default.
+        image_tag: Tag of the image; the moment of the build by default.
+        base_image: Image to start from; Python's of this version by default.
+        dockerfile: Path of a Dockerfile to start with instead; it sees the current folder.
+        dockerignore: Path of the patterns of what it shall not see.
+        python_dependencies: What pip installs.
+        env_vars: Environment variables of the image.
+        files: Absolute path in the image by absolute path here.
+        extra_dockerfile_commands: Further lines of the Dockerfile.
+        path: With `stored_as_script`, the script's path in the image, one of `files`; else a
+            further path of the only flow in the image.
+        local_script_path: The script here, if it is not one of `files`.
+        local_image: Whether the base image is the engine's own, not to be looked for elsewhere.
+        ignore_healthchecks: Whether the image is used without being checked from within.
+        base_url: Address of the engine; `DOCKER_HOST` or the local socket by default.
+        tls_config: Whether the engine speaks TLS, or the SDK's `TLSConfig`.
+        build_kwargs: Further parameters of the SDK's build.
+        casflow_directory: Folder of casflow's own files in the image.
+        prefect_directory: The same, by its older name.
+        casflow_version: Release of casflow in the image; the running one by default.
+        builder: `engine`, or `registry` to put the image together without an engine.
+        options: What every storage takes.
+    """
+
+    fields = ("registry_url", "path", "stored_as_script", "casflow_directory", "builder")
+
+    def __init__(
+        self,
+        registry_url: str | None = None,
+        base_image: str | None = None,
+        dockerfile: str | Path | None = None,
+        dockerignore: str | Path | None = None,
+        python_dependencies: Iterable[str] | None = None,
+        image_name: str | None = None,
+        image_tag: str | None = None,
+        env_vars: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+        casflow_version: str | None = None,
+        local_image: bool = False,  # noqa: FBT001, FBT002 - the original's signature
+        ignore_healthchecks: bool = False,  # noqa: FBT001, FBT002
+        base_url: str | None = None,
+        tls_config: Any = False,  # noqa: FBT002
+        build_kwargs: Mapping[str, Any] | None = None,
+        casflow_directory: str = DIRECTORY,
+        path: str | None = None,
+        stored_as_script: bool = False,  # noqa: FBT001, FBT002
+        extra_dockerfile_commands: Sequence[str] | None = None,
+        *,
+        local_script_path: str | Path | None = None,
+        prefect_directory: str | None = None,
+        builder: Literal["engine", "registry"] = "engine",
+        **options: Any,
+    ) -> None:
+        super().__init__(stored_as_script=stored_as_script, **options)
+        if base_image is not None and dockerfile is not None:
+            raise ConfigError("Only one of `base_image` and `dockerfile` can be provided")
+        if builder not in ("engine", "registry"):
+            raise ConfigError("unknown builder", where=builder, hint="use 'engine' or 'registry'")
+        if builder == "registry" and not registry_url:
+            raise ConfigError("builder='registry' needs a registry_url")
+        self.registry_url = registry_url
+        self.base_image = base_image
+        self.dockerfile = dockerfile
+        self.dockerignore = dockerignore
+        self.python_dependencies = list(python_dependencies or ())
+        self.files = check_files(files or {})
+        self.casflow_version = casflow_version
+        self.local_image = local_image
+        self.ignore_healthchecks = ignore_healthchecks
+        self.build_kwargs = dict(build_kwargs or {})
+        self.casflow_directory = check_directory(prefect_directory or casflow_directory)
+        self.env_vars = {"CASFLOW_HOME": self.casflow_directory, **check_variables(env_vars or {})}
+        self.path = None if path is None else check_directory(path)
+        self.local_script_path = local_script_path
+        self.extra_dockerfile_commands = list(extra_dockerfile_commands or ())
+        self.builder = builder
+        self.engine = Engine(base_url, tls=tls_config)
+        self.image_name = image_name
+        self.image_tag = image_tag
+        self.environment: str | None = None
+        self._asked = (image_name, image_tag)
+        self._built: Plan | None = None
+        self._sources: dict[str, Sources] = {}
+
+    # ---- names -----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the image.
+
+        Raises:
+            ConfigError: It has none yet.
+        """
+        if not self.image_name or not self.image_tag:
+            raise ConfigError("Docker storage is missing required fields image_name and image_tag")
+        return str(self._image(self.image_name, self.image_tag))
+
+    def __repr__(self) -> str:
+        return "<Storage: Docker>"
+
+    def _image(self, name: str, tag: str) -> ImageName:
+        host = split_url(self.registry_url)[1]
+        return ImageName.parse(f"{host}/{name}:{tag}" if host else f"{name}:{tag}")
+
+    def _next_image(self, moment: datetime) -> ImageName:
+        """Return the name that an image built now gets."""
+        name, tag = self._asked
+        return self._image(name or name_for(self._flows), tag or stamp(moment))
+
+    def locate(self, flow: Flow) -> str:
+        """Return where the flow will be in the image; `build` knows the image."""
+        if self.stored_as_script and self.path is None:
+            raise ConfigError(
+                "A `path` must be provided to show where flow `.py` file is stored in the image."
+            )
+        return self.path or f"{self.casflow_directory}/flows/{slug(flow.name)}"
+
+    # ---- the road down ---------------------------------------------------------------------
+
+    def build(
+        self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
+    ) -> Self:
+        """Make sure that an image of all flows that were added is there, under a name of its own.
+
+        Args:
+            labels: Further labels of the registration.
+            known: For some flows, the reference that the last registration made.
+
+        Raises:
+            ConfigError: It cannot be built as it is asked for, or fails its checks.
+            NotFoundError: There is no such base image.
+            UnavailableError: The engine or the registry does not answer.
+        """
+        if not self._flows:
+            return self
+        together = tuple(sorted({*self.labels, *labels}))
+        drafts = {name: self._draft(flow, together) for name, flow in self._flows.items()}
+        builder, moment = self._open_builder(), datetime.now(UTC)
+        self.environment = builder.environment()
+        place = (self._next_image(moment), self.environment, self.casflow_directory)
+        plan = Plan(*place, drafts, self._link(), moment)
+        image, is_new = self._put(plan, builder, known or {})
+        self._record(plan, image, known or {}, is_new=is_new)
+        return self
+
+    def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
+        """Build the image of all flows; one alone cannot be stored."""
+        self.build(labels, None if known is None else {flow.name: known})
+
+    def _put(
+        self, plan: Plan, builder: EngineBuilder | RegistryBuilder, known: Mapping[str, Reference]
+    ) -> tuple[ImageName, bool]:
+        """Return the exact name of the plan's image, and whether it had to be made."""
+        shelf = self._shelf(plan.name)
+        there = self._find_known(plan, shelf, known)
+        if there is not None:
+            return there, False
+        found = shelf.find(plan.by_inputs)
+        if found is not None:
+            return shelf.add_name(found, plan.name), False
+        return builder.build(plan), True
+
+    def _find_known(
+        self, plan: Plan, shelf: Shelf, known: Mapping[str, Reference]
+    ) -> ImageName | None:
+        """Return the image of an earlier registration if it is what is wanted and still there."""
+        if self._built is not None and self._built.inputs == plan.inputs:
+            return ImageName.parse(self.flows[next(iter(plan.drafts))])
+        for each in known.values():
+            if each.extra.get("inputs") != plan.inputs:
+                continue
+            image = ImageName.parse(str(each.extra.get("image")))
+            wanted = plan.name if self._asked[1] else replace(plan.name, tag=image.tag)
+            if image.tagged() == wanted and shelf.find(image) is not None:
+                return image
+        return None
+
+    def _record(
+        self, plan: Plan, image: ImageName, known: Mapping[str, Reference], *, is_new: bool
+    ) -> None:
+        extra = {"image": str(image), "inputs": plan.inputs}
+        for name, reference in plan.references.items():
+            old = known.get(name)
+            same = old is not None and dict(old.extra) == extra
+            created = cast("Reference", old).created if same else reference.created
+            self.references[name] = replace(reference, extra=extra, created=created)
+            self.flows[name] = str(image)
+            self.uploaded[name] = sum(each.size for each in reference.blobs()) if is_new else 0
+        self.image_name = image.name_in(self.registry_url)
+        self.image_tag = image.tag
+        self._built = plan
+
+    def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft:
+        if not self.stored_as_script:
+            return draft_pickle(flow, labels)
+        return draft_script(flow, self._script(), labels)
+
+    def _script(self) -> Path:
+        """Return the script here that is at `path` in the image."""
+        if self.local_script_path is not None:
+            return Path(self.local_script_path)
+        for source, target in self.files.items():
+            if self.path in (target, f"{target.rstrip('/')}/{Path(source).name}"):
+                return Path(source)
+        hint = "name it in `files` or as `local_script_path`"
+        raise ConfigError("the flow's script is not known here", where=self.path, hint=hint)
+
+    def _link(self) -> str | None:
+        """Return the further path that the flow layer gives to the only flow."""
+        if self.path is None or (self.stored_as_script and self.local_script_path is None):
+            return None
+        if len(self._flows) > 1 and not self.stored_as_script:
+            raise ConfigError("`path` can be the path of one flow only", where=self.path)
+        return self.path
+
+    # ---- the parts that do the work --------------------------------------------------------
+
+    def _open_builder(self) -> EngineBuilder | RegistryBuilder:
+        recipe = self._recipe()
+        if self.builder == "registry":
+            return RegistryBuilder(self._registry(self._image("x", "x")), recipe)
+        return EngineBuilder(
+            self.engine,
+            recipe,
+            self.build_kwargs,
+            local_image=self.local_image,
+            check=not self.ignore_healthchecks,
+            push=bool(self.registry_url),
+        )
+
+    def _recipe(self) -> Recipe:
+        text = None if self.dockerfile is None else read_text(Path(self.dockerfile))
+        ignored = "" if self.dockerignore is None else read_text(Path(self.dockerignore))
+        return Recipe(
+            directory=self.casflow_directory,
+            base_image=None if text is not None else self.base_image or default_base(),
+            dockerfile=text,
+            root=None if text is None else Path.cwd(),
+            ignored=tuple(line for line in ignored.splitlines() if line.strip()),
+            dependencies=tuple(self.python_dependencies),
+            variables=self.env_vars,
+            files=self.files,
+            commands=tuple(self.extra_dockerfile_commands),
+            casflow_version=self.casflow_version,
+        )
+
+    def _registry(self, image: ImageName) -> Registry:
+        return Registry(image.api_host, scheme=split_url(self.registry_url)[0])
+
+    def _shelf(self, image: ImageName) -> Shelf:
+        return (
+            RegistryShelf(self._registry(image)) if self.registry_url else EngineShelf(self.engine)
+        )
+
+    # ---- the road back ---------------------------------------------------------------------
+
+    def resolve(self, name: str) -> Reference:
+        """Read the image's labels."""
+        image = self._image_of(name)
+        found = references_in(self._shelf(image).labels(image), where=image)
+        if name not in found:
+            raise NotFoundError(f"the image does not hold the flow {name!r}", where=image)
+        return found[name]
+
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
+        """Write a blob to a file, from the nearest place that has it."""
+        image = self._image_of(name)
+        if str(image) not in self._sources:
+            registry = self._registry(image) if self.registry_url else None
+            place = Sources(image, self.casflow_directory, self.engine, registry)
+            self._sources[str(image)] = place
+        return self._sources[str(image)].copy_to(blob.digest, target)
+
+    def _image_of(self, name: str) -> ImageName:
+        location = self.flows[name]
+        return ImageName.parse(self.name if location.startswith("/") else location)
+
+    # ---- JSON form -------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two storages the same place: also the environment of the flows."""
+        name, tag = self._asked
+        own = {"image_name": name, "image_tag": tag, "environment": self.environment}
+        return {**super().identity(), **own}
+
+    @classmethod
+    def from_form(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        storage = super().from_form(form)
+        storage.environment = form.get("environment")
+        storage.image_name, storage.image_tag = form.get("image_name"), form.get("image_tag")
+        storage._asked = (storage.image_name, storage.image_tag)  # noqa: SLF001 - its own class
+        return storage

@@ -1,0 +1,161 @@
+"""Random scenarios for the world: who runs, when, where they stall and where they die."""
+
+from __future__ import annotations
+
+import random
+
+from casflow.blobs import layout
+from casflow.blobs.content import Draft
+from casflow.errors import NotFoundError
+from casflow.gc.collector import Collector
+from casflow.gc.limits import DAY, HOUR, Limits
+from casflow.gc.retention import Policy
+from casflow.gc.roots import pin, undelete, unpin
+from casflow.reference import PICKLE
+from tests.gc.simulation import Task, WatchedContent, World, WorldStore
+
+D, G = HOUR, DAY
+TOMB = 30 * DAY
+STARTS = (0, 0, 0, 0, 60, D / 2, D, G / 2, G + 60, G + 3 * D, 2 * G, TOMB + G)
+STALLS = (60, D / 2, D - 60, D + 60, G / 2, G + 60, G + 2 * D, 2 * G, 2 * G + D, 3 * G)
+SKEWS = (0,) * 9 + (120, 3600, -(10**8))
+FLOWS = ("a", "b")
+CONTENTS = (b"one", b"two")
+WRITER_POINTS = (
+    "find blob",
+    "create blob",
+    "create live",
+    "create live",
+    "create live",
+    "put live",
+)
+COLLECTOR_POINTS = (
+    "create run",
+    "list marker",
+    "list live",
+    "list trash",
+    "create trash",
+    "create marker",
+    "delete blob",
+    "delete blob",
+)
+
+
+class Scenario:
+    """One world with its tasks.
+
+    Args:
+        seed: Decides everything.
+        content: Class of the content store, real or deliberately broken.
+        collector: Class of the collector, real or deliberately broken.
+        deadline: What writers hold themselves to.
+        limits: What collectors hold themselves to.
+    """
+
+    def __init__(self, seed, content=WatchedContent, collector=Collector, deadline=D, limits=None):
+        self.random = random.Random(seed)
+        self.world = World(seed, deadline=deadline)
+        self.store = WorldStore(self.world)
+        self._content_class = content
+        self._collector_class = collector
+        self._deadline = deadline
+        self._limits = limits or Limits(trash=self.random.choice((0, D, 2 * G)))
+        self._pins = 0
+        self._prepare()
+        for number in range(self.random.randint(2, 4)):
+            self._add(f"writer{number}", self._writer(), WRITER_POINTS)
+        for number in range(self.random.randint(2, 4)):
+            self._add(f"collector{number}", self.collect, COLLECTOR_POINTS)
+
+    def content(self):
+        world = self.world
+        return self._content_class(
+            self.store, clock=world.boottime, now=world.now, deadline=self._deadline
+        )
+
+    def collect(self):
+        last = self.random.choice((0, 0, 1))
+        collector = self._collector_class(
+            self.store,
+            policy=Policy(last=last),
+            limits=self._limits,
+            clock=self.world.boottime,
+            now=self.world.now,
+        )
+        collector._content = self.content()
+        return collector.run()
+
+    # ---- how it begins -----------------------------------------------------------------------
+
+    def _prepare(self):
+        """Leave garbage, some of it condemned at once or long ago; and one flow that stays."""
+        self.content().commit(Draft("root", b"root", PICKLE))
+        for data in CONTENTS:
+            state = self.random.choice(("absent", "garbage", "garbage", "condemned", "live"))
+            if state == "absent":
+                continue
+            done = self.content().commit(Draft("a", data, PICKLE))
+            self.world.clock += 1
+            if state == "live":
+                continue
+            self.store.delete(done.key)
+            if state == "condemned":
+                self.store.create(layout.marker(done.reference.digest, 0), b"")
+        self.world.clock += self.random.choice((0, D / 2, G - 60, G + 60))
+
+    # ---- who runs ----------------------------------------------------------------------------
+
+    def _add(self, name, action, points):
+        choose = self.random.choice
+        stalls = {choose(points): choose(STALLS) for _ in range(choose((0, 1, 1, 2)))}
+        dies = None if choose(range(5)) else (choose(range(1, 31)), choose((True, False)))
+        start = self.world.clock - self._birth() + choose(STARTS)
+        self.world.add(Task(name, action, start, stalls, dies, choose(SKEWS)))
+
+    def _birth(self):
+        return self.world.clock - self.world.boottime()
+
+    def _writer(self):
+        weighted = [self._register] * 6 + [self._register_named, self._pin, self._unpin]
+        return self.random.choice([*weighted, self._undelete, self._undelete])
+
+    def _draft(self):
+        data = self.random.choice(CONTENTS)
+        attachments = {"more": self.random.choice(CONTENTS)} if self.random.random() < 0.2 else {}
+        return Draft(self.random.choice(FLOWS), data, PICKLE, (), attachments)
+
+    def _register(self):
+        self.content().commit(self._draft())
+
+    def _register_named(self):
+        self.content().commit(self._draft(), name="fixed/name")
+
+    def _pin(self):
+        keys = self.content().reference_keys("a")
+        if keys:
+            self._pins += 1
+            pin(self.content(), self.random.choice(keys), f"pin{self._pins}")
+
+    def _unpin(self):
+        for number in range(self._pins):
+            try:
+                unpin(self.content(), f"pin{number + 1}")
+            except NotFoundError:
+                continue
+
+    def _undelete(self):
+        for info in list(self.store.list(layout.TRASH)):
+            undelete(self.content(), info.key.removeprefix(layout.TRASH))
+
+    # ---- how it ends -------------------------------------------------------------------------
+
+    def settle(self):
+        """Let collectors run in peace until nothing is left to do."""
+        for wait in (60, G + 60, G + 60, TOMB, TOMB):
+            self.world.clock += wait
+            self._collector_class(
+                self.store,
+                limits=Limits(trash=DAY),
+                clock=self.world.boottime,
+                now=self.world.now,
+            ).run()

@@ -1,0 +1,130 @@
+"""The protocol under a scheduler: the real code is safe, and each broken variant is caught."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import pytest
+
+from casflow.blobs import content as content_module
+from casflow.blobs import layout
+from casflow.gc.collector import Collector
+from casflow.gc.limits import Limits
+from casflow.gc.plan import Planner
+from casflow.gc.survey import Survey
+from tests.gc.scenarios import Scenario
+from tests.gc.simulation import LossError, SerialPool, WatchedContent
+
+EXAMPLES = int(os.environ.get("GC_EXAMPLES", "500"))  # 20000 by night
+CAUGHT_WITHIN = 4000
+
+
+@pytest.fixture(autouse=True)
+def serial(monkeypatch):
+    monkeypatch.setattr(content_module, "ThreadPoolExecutor", SerialPool)
+
+
+def blobs_named(world):
+    return {
+        layout.blob(blob.digest, blob.incarnation) for _, blobs in world.roots() for blob in blobs
+    }
+
+
+def blobs_there(world):
+    return {key for key in world.objects if key.startswith(layout.BLOBS)}
+
+
+@pytest.mark.timeout(7200)
+def test_no_schedule_loses_a_flow_and_all_garbage_goes():
+    deleted = condemned = 0
+    for seed in range(EXAMPLES):
+        scenario = Scenario(seed)
+        try:
+            scenario.world.run()
+            scenario.settle()
+        except AssertionError as error:
+            lines = [
+                f"{at:12.0f} {name:11} {op:7} {key}" for at, name, op, key in scenario.world.trace
+            ]
+            pytest.fail("\n".join([f"seed {seed}: {error}", *lines]))
+        assert blobs_there(scenario.world) == blobs_named(scenario.world), f"seed {seed}"
+        assert not any(key.startswith(layout.TRASH) for key in scenario.world.objects)
+        operations = [(op, key) for _, _, op, key in scenario.world.trace]
+        deleted += sum(op == "delete" and key.startswith(layout.BLOBS) for op, key in operations)
+        condemned += any(key.endswith("-1") for op, key in operations if op == "create")
+    assert deleted > EXAMPLES // 10  # the schedules do reach the dangerous places
+    assert condemned > EXAMPLES // 10
+
+
+class ReferencesFirst(Collector):
+    """Reads the references before its present moment and the markers."""
+
+    def _begin(self, run):
+        self._early = list(self.survey.references())
+        return super()._begin(run)
+
+    def _plan(self, now):
+        return Planner(
+            Early(self.store, self._early), self._policy, self.limits, self._claims
+        ).plan(now)
+
+
+class Early(Survey):
+    def __init__(self, store, early):
+        super().__init__(store)
+        self._early = early
+
+    def live(self):
+        return iter(self._early)
+
+    def named(self):
+        return iter(())
+
+    pins = trash = named
+
+
+class MarkersDroppedEarly(Collector):
+    """Removes a marker together with its blob."""
+
+    def _delete(self, stage, keys, total):
+        if stage != "delete":
+            super()._delete(stage, keys, total)
+            return
+        for key in keys:
+            self.store.delete(key)
+            digest, incarnation = layout.parse_blob(key)
+            self.store.delete(layout.marker(digest, incarnation))
+
+
+class LateKept(WatchedContent):
+    """Keeps a reference that came too late when its blobs are there at that moment."""
+
+    def _safe(self, started, key, reference):
+        del started
+        blobs = reference.blobs()
+        safe = all(self._stands(each) for each in blobs)
+        if not safe:
+            self.store.delete(key)
+        self.store.world.settle(key)
+        return safe
+
+
+VARIANTS = {
+    "references listed first": {"collector": ReferencesFirst},
+    "a grace shorter than the deadline": {"limits": Limits(grace=30, exclusive=True, trash=0)},
+    "no deadline": {"deadline": math.inf},
+    "markers dropped early": {"collector": MarkersDroppedEarly},
+    "late references kept": {"content": LateKept},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_broken_variant_is_caught(variant):
+    for seed in range(CAUGHT_WITHIN):
+        scenario = Scenario(seed, **VARIANTS[variant])
+        try:
+            scenario.world.run()
+        except LossError:
+            return
+    pytest.fail("the scheduler does not see the loss")
