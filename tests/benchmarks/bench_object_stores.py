@@ -181,6 +181,9 @@ def big_blobs(rounds: int, server: service.S3, home: Path, size: int) -> Table:
         store.delete("ours")
         store.create("ours", source)
 
+    up()
+    fs.put_file(str(source), f"{bucket}/theirs")
+
     def down() -> None:
         with copy.open("wb") as target:
             store.copy_to("ours", target)
