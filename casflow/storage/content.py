@@ -8,10 +8,12 @@ untouched.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from casflow.blobs.content import Draft
+from casflow.blobs.content import Draft, named
 from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
 from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
 
 logger = logging.getLogger(__name__)
+
+BARE = "bare_script"  # the key, in a reference to a script that lies there by itself
 
 
 def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
@@ -45,6 +49,16 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"not a Python script ({error})", where=path) from error
     return Draft(flow.name, data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+
+
+def bare_script(flow: str, data: bytes, key: str) -> Reference:
+    """Return a reference to a script that a user put under a key, without casflow."""
+    from casflow.serialize import versions
+
+    environment = {**versions(), "script": key.rpartition("/")[2]}
+    draft = Draft(flow, data, SCRIPT, environment=environment)
+    made = draft.reference(datetime.now(UTC), {"": named(data)})
+    return replace(made, extra={BARE: key})
 
 
 def load_flow(

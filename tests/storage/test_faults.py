@@ -112,7 +112,7 @@ def test_a_read_completes_or_fails_and_then_completes(proxied, store, kind, tmp_
     for n in range(1, MOST_REQUESTS):
         read = storage_on(cloud, store)
         read.flows["flow"] = written.flows["flow"]
-        read._cache = Cache(tmp_path / str(n))
+        read._cache = Cache(tmp_path / str(n), 10**9)
         proxy.reset()
         proxy.fault(n, kind)
         done = outcome(kind, lambda read=read: read.get_flow("flow"))
