@@ -29,7 +29,13 @@ def k8s() -> None:
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable.")
 @click.option("--memory", help="Memory that it may use, such as 512Mi.")
 @click.option("--cpus", help="Processors that it may use, such as 500m.")
-@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often a failed pod is started again.",
+)
 def job(
     name: str,
     project: str | None,
