@@ -117,7 +117,9 @@ def test_blobs_load_with_plain_pickle_and_behave_the_same(stored):
 
 AGAIN = """
 import json, sys, pathlib
-sys.path.insert(0, sys.argv[2])folder = pathlib.Path(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+from casflow.serialize import deserialize, dumps
+folder = pathlib.Path(sys.argv[1])
 wrong = []
 for file in sorted(folder.glob("*.pickle")):
     data = file.read_bytes()
