@@ -17,7 +17,7 @@ from casflow.blobs.content import Committed, ContentStore, Draft
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.reference import Reference
 from casflow.storage.base import Storage
-from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script
+from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
@@ -70,7 +70,7 @@ class BlobStorage(Storage):
         """Return the fixed key, or `<slug>/<timestamp>` of now."""
         if self.stored_as_script and not (self.script_path() or self.key):
             raise ConfigError(self.no_script_text())
-        return self.location_of(self.key or layout.reference(flow.name, datetime.now(UTC)))
+        return self.location_of(self.key or layout.reference(name_of(flow), datetime.now(UTC)))
 
     def script_path(self) -> Path | None:
         """Return the script whose bytes are stored."""
@@ -96,9 +96,9 @@ class BlobStorage(Storage):
         if done is None:
             self.claim_key()
             done = self.content.commit(draft, name=self.key)
-        self.flows[flow.name] = self.location_of(done.key)
-        self.references[flow.name] = done.reference
-        self.uploaded[flow.name] = done.uploaded
+        self.flows[draft.flow] = self.location_of(done.key)
+        self.references[draft.flow] = done.reference
+        self.uploaded[draft.flow] = done.uploaded
 
     def claim_key(self) -> None:
         """Make sure that the fixed key, if there is one, may be written over."""

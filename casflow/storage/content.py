@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from casflow.blobs.content import Draft, named
 from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
-from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference
+from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,8 @@ def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
 
     made = serialize(flow)
     for warning in made.warnings:
-        logger.warning("flow %s: %s", flow.name, warning)
-    return Draft(flow.name, made.data, PICKLE, labels, made.attachments, made.environment)
+        logger.warning("flow %s: %s", name_of(flow), warning)
+    return Draft(name_of(flow), made.data, PICKLE, labels, made.attachments, made.environment)
 
 
 def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
@@ -48,7 +48,7 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
         compile(data, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"not a Python script ({error})", where=path) from error
-    return Draft(flow.name, data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+    return Draft(name_of(flow), data, SCRIPT, labels, {}, {**versions(), "script": path.name})
 
 
 def bare_script(flow: str, data: bytes, key: str) -> Reference:
@@ -100,7 +100,10 @@ def _unpickled(
     return cast("Flow", flow)
 
 
-def name_of(flow: Any) -> str | None:
-    """Return the name of anything that can be stored as a flow, or None."""
-    name = getattr(flow, "name", None) or getattr(flow, "__name__", None)
-    return name if isinstance(name, str) else None
+def name_of(flow: Any) -> str:
+    """Return the name of anything that can be stored as a flow: its `name`, or a function's own.
+
+    Raises:
+        ConfigError: It has none that could be the name of a flow.
+    """
+    return check_name(getattr(flow, "name", None) or getattr(flow, "__name__", None))
