@@ -18,7 +18,12 @@ from casflow.storage.docker.registry import Registry
 from tests.docker.flows import SCRIPT, make, result
 from tests.services.engine import DockerEngine
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.xdist_group("docker")]
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(900),  # the first of them makes the images of all
+]
 
 SENTINEL = "sentinel-5d1f0c"
 

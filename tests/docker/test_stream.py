@@ -26,7 +26,7 @@ def test_lines_of_every_kind_are_shown_and_unknown_ones_passed_over():
         shown.append,
     )
     assert shown == ["Step 1/2", "a1 Pushing [=>  ]", "done", "hello"]
-    assert told == {"ID": "sha256:1", "Tag": "t", "Digest": "sha256:2"}
+    assert told == {"said": "", "ID": "sha256:1", "Tag": "t", "Digest": "sha256:2"}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,8 @@ def test_lines_of_every_kind_are_shown_and_unknown_ones_passed_over():
     [{"error": "bad\n"}, {"errorDetail": {"message": "bad"}}, {"error": "bad", "errorDetail": {}}],
 )
 def test_a_line_that_names_an_error_is_told(line):
-    assert follow([line], lambda _: None) == {"error": "bad"}
+    lines = [{"stream": "Step 1/2 : RUN x"}, {"stream": "why\n"}, {"stream": " ---> a1\n"}, line]
+    assert follow(lines, lambda _: None) == {"said": "why", "error": "bad"}
 
 
 @pytest.mark.parametrize(

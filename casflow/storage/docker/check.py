@@ -15,22 +15,19 @@ from casflow.errors import CasflowError, os_errors
 from casflow.reference import BlobName, Reference
 from casflow.storage.content import load_flow
 from casflow.storage.docker.layer import path_of
+from casflow.storage.docker.recipe import python_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-
-def command(directory: str, references: Iterable[Reference]) -> list[str]:
-    """Return the command that checks flows in an image."""
-    forms = [json.dumps(each.to_dict()) for each in references]
-    return ["python", "-m", "casflow.storage.docker.check", directory, _python(), *forms]
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check flows and return the exit code."""
     directory, python, *forms = arguments
-    if python != _python():
-        sys.stdout.write(f"built by Python {python}, but the image runs Python {_python()}\n")
+    if python != python_version():
+        sys.stdout.write(
+            f"built by Python {python}, but the image runs Python {python_version()}\n"
+        )
     try:
         for form in forms:
             _check(directory, Reference.from_dict(json.loads(form), where="the command"))
@@ -52,10 +49,6 @@ def _read(directory: str, blob: BlobName) -> bytes:
         data = file.read()
     verify(data, blob.digest, where=path)
     return data
-
-
-def _python() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class Engine:
         with engine_errors(dockerfile):
             told = follow(self.client.build(fileobj=context, **options), self._show)
         if "error" in told:
-            raise build_error(told["error"], options.get("tag"))
+            raise build_error(f"{told['error']}: {told['said']}", options.get("tag"))
         if "ID" not in told:
             raise UnavailableError("the Docker engine stopped in the middle of a build")
         return str(told["ID"])

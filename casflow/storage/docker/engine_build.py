@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, NotFoundError
-from casflow.storage.docker import check
 from casflow.storage.docker.context import DOCKERFILE, Context
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.recipe import python_version
 from casflow.storage.docker.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _LAYER = "flows.tar"
 _ENVIRONMENTS = "casflow/environment"  # kept in the engine, so that the next flow finds it
 _SHORT = 32
+_CHECK = ("python", "-m", "casflow.storage.docker.check")
 
 
 class EngineBuilder:
@@ -128,7 +129,8 @@ class EngineBuilder:
 
     def _verify(self, image: str, plan: Plan) -> None:
         network = str(self._options.get("network_mode", "none"))
-        command = check.command(plan.directory, plan.references.values())
+        forms = [json.dumps(each.to_dict()) for each in plan.references.values()]
+        command = [*_CHECK, plan.directory, python_version(), *forms]
         code, output = self._engine.run(image, command, network=network)
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         if code != 0:

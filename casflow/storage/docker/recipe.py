@@ -121,9 +121,14 @@ class Recipe:
         return f"{_IN_CONTEXT}/files/{number}/{Path(source).name}"
 
 
+def python_version() -> str:
+    """Return major and minor version of this Python."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def default_base() -> str:
     """Return the image that is built on when none is named."""
-    return f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
+    return f"python:{python_version()}-slim"
 
 
 def check_directory(path: str) -> str:

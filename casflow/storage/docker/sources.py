@@ -17,6 +17,8 @@ from casflow.errors import CasflowError, IntegrityError, NotFoundError
 from casflow.storage.docker.layer import extract, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from casflow.storage.docker.engine import Engine
     from casflow.storage.docker.names import ImageName
     from casflow.storage.docker.registry import Registry
@@ -31,11 +33,15 @@ class Sources:
         image: Its exact name.
         directory: Folder of casflow's own files in it.
         engine: The engine that may have it.
-        registry: The registry that has it; None for an image that was never pushed.
+        registry: Opens the registry that has it; None for an image that was never pushed.
     """
 
     def __init__(
-        self, image: ImageName, directory: str, engine: Engine, registry: Registry | None
+        self,
+        image: ImageName,
+        directory: str,
+        engine: Engine,
+        registry: Callable[[], Registry] | None,
     ) -> None:
         self.image = image
         self._directory = directory
@@ -60,7 +66,7 @@ class Sources:
             return self._from_engine(path, target)
         except CasflowError as error:
             logger.debug("not read from the Docker engine: %s", error)
-        return self._from_registry(self._registry, path, target)
+        return self._from_registry(self._registry(), path, target)
 
     def _from_engine(self, path: str, target: BinaryIO) -> str:
         name = self.image.pinned

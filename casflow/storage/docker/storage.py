@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 
@@ -318,7 +319,7 @@ class Docker(Storage):
         """Write a blob to a file, from the nearest place that has it."""
         image = self._image_of(name)
         if str(image) not in self._sources:
-            registry = self._registry(image) if self.registry_url else None
+            registry = partial(self._registry, image) if self.registry_url else None
             place = Sources(image, self.casflow_directory, self.engine, registry)
             self._sources[str(image)] = place
         return self._sources[str(image)].copy_to(blob.digest, target)

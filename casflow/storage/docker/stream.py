@@ -26,12 +26,16 @@ _REFUSED = re.compile(
     r"unauthorized|denied|authentication required|no basic auth|forbidden", re.IGNORECASE
 )
 _ABSENT = re.compile(r"not found|manifest unknown|does not exist|no such image", re.IGNORECASE)
+_OF_ENGINE = re.compile(r"Step \d| *--->|Removing intermediate")
 _FULL = re.compile(r"no space left|disk quota exceeded", re.IGNORECASE)
 
 
 def follow(lines: Iterable[Any], show: Callable[[str], None]) -> dict[str, Any]:
-    """Show an engine's lines; return what it said aside, and under `error` what failed."""
-    told: dict[str, Any] = {}
+    """Show an engine's lines; return what it said aside, and under `error` what failed.
+
+    Under `said` is the last line of what a step itself wrote, which tells why it failed.
+    """
+    told: dict[str, Any] = {"said": ""}
     for line in lines:
         if not isinstance(line, dict):
             continue
@@ -42,6 +46,8 @@ def follow(lines: Iterable[Any], show: Callable[[str], None]) -> dict[str, Any]:
         text = _text_of(line)
         if text:
             show(text)
+        if text and "stream" in line and not _OF_ENGINE.match(text):
+            told["said"] = text.strip().splitlines()[-1]
     return told
 
 
