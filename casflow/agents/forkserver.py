@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 LOADED = (
     "casflow.cache.index",
+    "casflow.flow.runner",
     "casflow.flow.script",
+    "casflow.results",
+    "casflow.results.local",
+    "casflow.results.serializers",
+    "casflow.results.store",
     "casflow.serialize",
     "casflow.storage.local",
     "cloudpickle",
