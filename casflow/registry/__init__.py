@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from casflow.reference import check_name
 from casflow.registry.database import Database
+from casflow.registry.limits import Limits
 from casflow.registry.presence import Agents
 from casflow.registry.records import (
     DEFAULT_PROJECT,
@@ -53,7 +54,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Registry(Versions, Runs, Agents):
+class Registry(Versions, Runs, Agents, Limits):
     """A registry, opened at its first use; its tables are made when they are not there.
 
     It may be shared by threads, and by processes over a fork.
