@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -13,6 +14,8 @@ from casflow.errors import ConfigError
 from casflow.registry import Registry, check_labels
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from casflow.agents.local import LocalAgent
 
 
@@ -30,6 +33,7 @@ def agent() -> None:
 @click.option("--once", is_flag=True, help="Stop when no run waits any more.")
 @click.option("--timeout", type=float, help="Seconds that a run may take.")
 @click.option("--address", help="dask: of the scheduler.  [default: a cluster of its own]")
+@click.option("--metrics", type=int, metavar="PORT", help="Serve Prometheus on 127.0.0.1.")
 @click.option("--allow-registry", "allowed", multiple=True, help="docker: where images may be.")
 @click.option("--image", help="docker: for flows that are not in Docker storage.")
 @click.option("--volume", "volumes", multiple=True, metavar="HERE:THERE", help="docker: a folder.")
@@ -46,6 +50,7 @@ def start(
     no_hostname_label: bool,
     once: bool,
     timeout: float | None,
+    metrics: int | None,
     **special: Any,
 ) -> None:
     """Take waiting runs, each run in a process, a container or by Dask, until SIGTERM."""
@@ -54,8 +59,16 @@ def start(
     options = {"name": name or kind, "limit": limit, "hostname_label": not no_hostname_label}
     options["timeout"] = timeout
     make = {"local": _local, "docker": _docker, "dask": _dask}[kind]
-    with Registry(config.load().registry) as registry:
+    with Registry(config.load().registry) as registry, _served(registry, metrics):
         make(registry, check_labels(labels), special, options).start(once=once)
+
+
+def _served(registry: Registry, port: int | None) -> AbstractContextManager[object]:
+    if port is None:
+        return nullcontext()
+    from casflow.integrations.metrics import serve
+
+    return serve(registry, port)
 
 
 def _check_special(kind: str, special: dict[str, Any]) -> None:
@@ -108,6 +121,20 @@ def pairs(texts: tuple[str, ...], separator: str) -> dict[str, str]:
         if separator not in text:
             raise ConfigError("not a pair", where=repr(text), hint=f"write it as a{separator}b")
     return dict(cast("tuple[str, str]", text.split(separator, 1)) for text in texts)
+
+
+@agent.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show agents, runs by state, and how warm the latest runs were."""
+    from casflow.cli.top import form, page
+
+    with Registry(config.load().registry) as registry:
+        overview = registry.overview()
+    if as_json:
+        show_json(form(overview))
+    else:
+        page(overview)
 
 
 @agent.command()
