@@ -34,6 +34,7 @@ COMMANDS = {
     "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
     "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),
     "stats": ("casflow.cli.stats:stats", "Count what is stored, and what is stored once."),
+    "top": ("casflow.cli.top:top", "Watch agents, runs and hits as they change."),
     "undelete": ("casflow.cli.pins:undelete", "Bring a version back from the trash."),
     "unpin": ("casflow.cli.pins:unpin", "Remove a pin."),
     "verify": ("casflow.cli.verify:verify", "Read back what is stored and hold it to its digests."),

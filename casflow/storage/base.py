@@ -238,6 +238,18 @@ class Storage(ABC):
         """
         return bytes(self._fetch_named(name)[1].data)
 
+    def get_everything(self, name: str) -> bytes:
+        """Bring all blobs of a flow into the cache; return the verified bytes of the first.
+
+        Raises:
+            FlowNotInStorageError: No flow of that name is here.
+            IntegrityError: What is stored is not what was registered.
+        """
+        reference, data = self._fetch_named(name)
+        for each in reference.attachments.values():
+            self._fetch(name, each)
+        return bytes(data.data)
+
     def _fetch_named(self, name: str) -> tuple[Reference, Fetched]:
         if name not in self.flows:
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)

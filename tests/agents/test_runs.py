@@ -146,7 +146,7 @@ def test_the_registry_s_password_is_not_on_the_command_line(house: House) -> Non
     run = house.ask("""
         import pathlib
         said = pathlib.Path("/proc/self/cmdline").read_text()
-        assert "casflow.agents.execute" in said and "sqlite" not in said, said
+        assert "casflow.agents.fork" in said and "sqlite" not in said, said
     """)
     house.work()
     assert house.registry.get_run(run.id).message == "All tasks succeeded"
