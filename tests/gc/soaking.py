@@ -2,7 +2,8 @@
 
     python -m tests.gc.soaking register|collect URL NUMBER SECONDS EPOCH
 
-Time is scaled: one second of the wall is one hour of the store, of its writers and its collectors.
+Time is scaled: 200 seconds of the store, of its writers and of its collectors pass in one of the
+wall; more would make a store that tells whole seconds look like one whose clock is off.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from datetime import UTC, datetime
 from casflow.blobs.content import ContentStore, Draft
 from casflow.errors import CasflowError
 from casflow.gc import Collector, Limits, Policy
-from casflow.gc.limits import DAY
 from casflow.reference import PICKLE
 from casflow.storage.urls import open_url
 from tests.gc.aging import Later
 
-SPEED = 3600.0
+SPEED = 200.0
+DEADLINE = 3 * SPEED
+LIMITS = Limits(grace=14 * SPEED, deadline=DEADLINE, trash=5 * SPEED)
 CONTENTS = 12
 FLOWS = 4
 
@@ -55,7 +57,7 @@ class Fast(Later):
 def register(store, number, until):
     """Register flows, half of them old ones that come back."""
     chance = random.Random(number)
-    content = ContentStore(store, clock=store.clock, now=store.now)
+    content = ContentStore(store, clock=store.clock, now=store.now, deadline=DEADLINE)
     done = 0
     while time.time() < until:
         old = chance.random() < 0.5
@@ -76,7 +78,7 @@ def collect(store, number, until):
         collector = Collector(
             store,
             policy=Policy(last=2),
-            limits=Limits(trash=DAY / 2),
+            limits=LIMITS,
             clock=store.clock,
             now=store.now,
             threads=2,
