@@ -24,6 +24,19 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
+_VARIABLES = (
+    "HOME",
+    "CASFLOW_HOME",
+    "CASFLOW_CACHE_DIR",
+    "CASFLOW_CACHE_LIMIT",
+    "CASFLOW_REGISTRY",
+    "CASFLOW_DEFAULT_STORAGE",
+    "CASFLOW_DEFAULT_LABELS",
+    "CASFLOW_RETENTION",
+)
+State = tuple[int, int] | None
+_read_last: dict[tuple[str | None, ...], tuple[State, str, Config]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -36,6 +49,7 @@ class Config:
         registry: URL of the registry's database.
         default_storage: Dotted name of the class that a flow without a storage gets.
         default_labels: Whether a storage adds its own labels (`Local`: the host's name).
+        retention: What `casflow gc` keeps of each flow, such as `last=5 within=30d`.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -45,6 +59,7 @@ class Config:
     registry: str
     default_storage: str
     default_labels: bool
+    retention: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -68,8 +83,28 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         ConfigError: A value or the file cannot be understood.
     """
     environ = os.environ if environ is None else environ
+    asked = (os.getcwd(), *map(environ.get, _VARIABLES))  # noqa: PTH109 - text, for comparison
+    last = _read_last.get(asked)
+    if last is not None and last[0] == _state_of(last[1]):
+        return last[2]
     home, origin = _home(environ)
     file = home / "config.toml"
+    state = _state_of(str(file))
+    loaded = _load(environ, home, origin, file)
+    _read_last.clear()
+    _read_last[asked] = (state, str(file), loaded)
+    return loaded
+
+
+def _state_of(file: str) -> State:
+    try:
+        stat = os.stat(file)  # noqa: PTH116 - the settings are asked for at every warm read
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _load(environ: Mapping[str, str], home: Path, origin: str, file: Path) -> Config:
     written = _read(file)
     values: dict[str, Any] = {"home": home}
     origins = {"home": origin}
@@ -105,6 +140,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "registry": f"sqlite:///{home / 'registry.db'}",
         "default_storage": "casflow.storage.Local",
         "default_labels": True,
+        "retention": "",
     }
 
 
@@ -131,7 +167,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if str(value).lower() not in _TRUTH:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _TRUTH[str(value).lower()]
-    if name in ("registry", "default_storage") and not isinstance(value, str):
+    if name in ("registry", "default_storage", "retention") and not isinstance(value, str):
         raise ConfigError(f"{name} is not text: {value!r}", where=origin)
     return value
 

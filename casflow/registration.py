@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
-from casflow.errors import CasflowError, ConfigError
-from casflow.reference import PICKLE, Reference, check_name
+from casflow.errors import CasflowError, ConfigError, ConflictError
+from casflow.flow import Flow
+from casflow.reference import PICKLE, Reference
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.serialize import explain
+from casflow.storage.base import Storage
+from casflow.storage.content import name_of
 from casflow.storage.known import default_class, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from casflow.flow import Flow
     from casflow.registry import Version
-    from casflow.storage.base import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -95,17 +96,19 @@ def register(
     labels: Iterable[str] | None = None,
     idempotency_key: str | None = None,
     force: bool = False,
+    storage: Storage | None = None,
     **storage_options: Any,
 ) -> Registration:
     """Store a flow and record its version in the registry of the settings.
 
     Args:
-        flow: The flow.
+        flow: The flow, or any object with a name that can be pickled.
         project: Project to register it in, made when it does not exist.
         build: Whether the storage stores the flow; if not, it must be stored already.
         labels: Labels besides those of the storage.
         idempotency_key: When the latest version has the same key, nothing is done.
         force: Make a new version even of an unchanged flow.
+        storage: Where to store an object that cannot be told its storage, such as a function.
         storage_options: Parameters of the default storage, for a flow without one.
 
     Raises:
@@ -114,7 +117,7 @@ def register(
     request = Request.checked(
         project, labels, idempotency_key=idempotency_key, build=build, force=force
     )
-    storage = provide_storage(flow, storage_options)
+    storage = storage or provide_storage(flow, storage_options)
     with Registry(config.load().registry) as registry:
         return register_together(storage, [flow], request, registry)[0]
 
@@ -122,18 +125,20 @@ def register(
 def provide_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Storage:
     """Return the storage of a flow; a flow without one gets the default storage.
 
+    Objects of others (a function, another library's flow) are not told: it would change them.
+
     Raises:
         ConfigError: It has no name, or options are given for a storage that it has already.
     """
-    check_name(getattr(flow, "name", None))
-    storage: Storage | None = getattr(flow, "storage", None)
-    if storage is None:
+    name_of(flow)
+    storage = getattr(flow, "storage", None)
+    if not isinstance(storage, Storage):
         storage = default_class()(**(options or {}))
-        flow.storage = storage
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
-    if getattr(flow, "result", None) is None:
-        flow.result = storage.result
+    if isinstance(flow, Flow):
+        flow.storage = storage
+        flow.result = flow.result or storage.result
     return storage
 
 
@@ -145,7 +150,7 @@ def register_together(
     Raises:
         CasflowError: They could not be stored or recorded.
     """
-    names = [flow.name for flow in flows]
+    names = [name_of(flow) for flow in flows]
     with ExitStack() as turns:
         for name in sorted(names):  # one order for all, so that nobody waits in a circle
             turns.enter_context(registry.exclusive(request.project, name))
@@ -153,7 +158,7 @@ def register_together(
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]
         _store(storage, flows, request, latest)
-        return [_record(name, storage, request, registry, latest[name]) for name in names]
+        return [_recorded(name, storage, request, registry, latest[name]) for name in names]
 
 
 def _is_known(latest: Version | None, request: Request) -> bool:
@@ -168,7 +173,7 @@ def _store(
     latest: Mapping[str, Version | None],
 ) -> None:
     for flow in flows:
-        if flow.name not in storage:
+        if name_of(flow) not in storage:
             storage.hold(flow)
     if request.build:
         known = {} if request.force else _known(latest)
@@ -182,6 +187,17 @@ def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
         for name, version in latest.items()
         if version is not None and version.reference is not None
     }
+
+
+def _recorded(
+    name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
+) -> Registration:
+    """Record a version; look again when another registration came first, without our turn."""
+    try:
+        return _record(name, storage, request, registry, latest)
+    except ConflictError:
+        latest = registry.find_latest(request.project, name)
+        return _record(name, storage, request, registry, latest)
 
 
 def _record(

@@ -26,7 +26,11 @@ class Countdown:
         self.left -= 1
         if self.left == 0 and self.when == "before":
             die()
-        result = effect(*args, **kwargs)
+        try:
+            result = effect(*args, **kwargs)
+        except OSError:  # nothing happened, so there is no "after" it
+            self.left += self.when == "after"
+            raise
         if self.left == 0:
             die()
         return result

@@ -94,6 +94,7 @@ class RunContainer:
         self._image = image
         self._surroundings = surroundings
         self._kill_at: float | None = None
+        self._since = time.monotonic()
         self._look_at = 0.0
         self._ended_at: float | None = None
         self._output = b""
@@ -132,6 +133,18 @@ class RunContainer:
         """Ask it to end, and end it by force after `grace` seconds."""
         if not self.was_stopped:
             self.was_stopped = True
+            self._signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + grace
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was asked for."""
+        return time.monotonic() - self._since
+
+    def expire(self, reason: str, grace: float) -> None:
+        """End it as `stop` does, but as a failure of its own, for a reason."""
+        if not self.is_ending:
+            self.reason = reason
             self._signal(signal.SIGTERM)
             self._kill_at = time.monotonic() + grace
 

@@ -69,7 +69,7 @@ class DockerAgent(LocalAgent):
         cpus: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(registry, labels, **{"name": "docker", **options})
+        super().__init__(registry, labels, **{"name": "docker", "fork": False, **options})
         self._engine = engine or Engine()
         self._allowed = frozenset(allow_registries)
         self._image = None if image is None else ImageName.parse(image)

@@ -41,7 +41,7 @@ class _Formatter(logging.Formatter):
 def main() -> int:
     """Carry out the order on standard input; return the exit code."""
     try:
-        order = leash.take()
+        order = leash.take(leash.Order)
     except EOFError:
         return 1
     _log_to_stderr(order.run)

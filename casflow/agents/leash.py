@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from typing import IO
@@ -33,20 +33,40 @@ class Order:
     attempt: int
 
 
-def give(order: Order, pipe: IO[bytes]) -> None:
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What an agent asks of a process that prepares runs of a version.
+
+    Attributes:
+        registry: URL of the registry, with its password.
+        project: The flow's project.
+        flow: Its name.
+        version: Number of the version.
+    """
+
+    registry: str
+    project: str
+    flow: str
+    version: int
+
+
+AnyOrder = TypeVar("AnyOrder", Order, Errand)
+
+
+def give(order: Order | Errand, pipe: IO[bytes]) -> None:
     """Send an order; the pipe has to stay open for as long as the process may live."""
     pipe.write(json.dumps(asdict(order)).encode() + b"\n")
     pipe.flush()
 
 
-def take() -> Order:
+def take(kind: type[AnyOrder]) -> AnyOrder:
     """Read the order from standard input, tie this process group to it, and empty the input.
 
     Raises:
         EOFError: The agent is gone already.
     """
     leash = os.dup(0)
-    order = Order(**json.loads(_line(leash)))
+    order = kind(**json.loads(_line(leash)))
     _tie(leash)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)

@@ -13,24 +13,26 @@ import signal
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from casflow.agents.leash import Order
-from casflow.agents.processes import RunProcess
+from casflow.agents.starter import Starter
 from casflow.errors import CasflowError, ConfigError, ConflictError, UnavailableError
 from casflow.registry import RunState, check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from casflow.agents.processes import RunProcess
     from casflow.registry import Agent, Registry, Run, Watch
 
 log = logging.getLogger("casflow.agents")
 
 _GLANCE = 0.02  # seconds between two looks at processes that run
 _LAST_WORDS = 5.0  # seconds between SIGTERM and SIGKILL
+_MOST_NEW = 100  # versions that are prepared at a time
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -64,6 +66,10 @@ class LocalAgent:
         heartbeat: Seconds between two signs of life.
         lost_after: Seconds of silence after which another agent's runs are recovered.
         grace: Seconds that runs may go on when the agent is stopped.
+        timeout: Seconds after which a run that has not ended is stopped, and fails.
+        fork: Whether runs are forked from a server that has everything loaded.
+        prefetch: How many of the latest versions it prepares at its start; None to prepare none,
+            later ones neither.
 
     Raises:
         ConfigError: A label is malformed, or agents would be given up between two signs of life.
@@ -81,6 +87,9 @@ class LocalAgent:
         heartbeat: float = 5.0,
         lost_after: float = 30.0,
         grace: float = 10.0,
+        timeout: float | None = None,
+        fork: bool = True,
+        prefetch: int | None = 10,
     ) -> None:
         if lost_after < 2 * heartbeat:
             raise ConfigError("agents need two heartbeats before they can be lost", where=name)
@@ -92,11 +101,15 @@ class LocalAgent:
         self._limit = limit
         self._poll = poll
         self._grace = grace
+        self._timeout = timeout
         self._lost_after = timedelta(seconds=lost_after)
         self._beat_due = Every(heartbeat)
         self._recovery_due = Every(lost_after / 2)
         self._look_due = Every(poll)
         self._processes: list[RunProcess] = []
+        self._starter = Starter(registry.url, fork=fork)
+        self._prefetch = prefetch
+        self._prepared: int | None = None
         self._stops = 0
         self._awake = True
 
@@ -109,11 +122,13 @@ class LocalAgent:
         Raises:
             CasflowError: The registry cannot be used. One that goes away later is waited for.
         """
-        agent = self._registry.add_agent(
-            name=self.name, host=socket.gethostname(), pid=os.getpid(), labels=self.labels
-        )
-        log.info("agent %s: started, labels: %s", agent.id, ", ".join(agent.labels) or "none")
-        with _on_signals(self.stop):
+        self._registry.agents()  # before anything is started: whether it can be used
+        with _on_signals(self.stop), closing(self._starter):
+            self._starter.open()
+            agent = self._registry.add_agent(
+                name=self.name, host=socket.gethostname(), pid=os.getpid(), labels=self.labels
+            )
+            log.info("agent %s: started, labels: %s", agent.id, ", ".join(agent.labels) or "none")
             try:
                 self._work(agent, once=once)
             finally:
@@ -142,6 +157,9 @@ class LocalAgent:
                 self._take(agent)
                 if once and not self._processes:
                     return
+                if not once:
+                    self._prepare()
+            self._starter.go_on()
             self._awake = watch.wait(_GLANCE if self._processes else self._poll)
 
     def _keep_in_touch(self, agent: Agent) -> None:
@@ -198,7 +216,19 @@ class LocalAgent:
             OSError: It cannot be started now.
             CasflowError: It cannot be started, but for an `UnavailableError`: not now.
         """
-        return RunProcess(run, order)
+        return self._starter.start(run, order)
+
+    def _prepare(self) -> None:
+        """Have new versions whose labels we carry brought into the cache."""
+        if self._prefetch is None:
+            return
+        first = self._prepared is None
+        found = self._registry.versions_since(
+            self._prepared or 0, limit=self._prefetch if first else _MOST_NEW
+        )
+        self._prepared = max((each.id for each in found), default=self._prepared or 0)
+        carried = set(self.labels)
+        self._starter.prepare(each for each in reversed(found) if carried.issuperset(each.labels))
 
     def _give_back(self, run: Run) -> None:
         try:
@@ -209,6 +239,8 @@ class LocalAgent:
 
     def _settle(self) -> None:
         for process in tuple(self._processes):
+            if self._timeout is not None and process.age > self._timeout:
+                process.expire(f"it ran longer than {self._timeout:g} s", _LAST_WORDS)
             code = process.exit_code()
             if code is not None:
                 self._account(process, code)

@@ -34,20 +34,30 @@ class RunProcess:
     """
 
     def __init__(self, run: Run, order: leash.Order) -> None:
-        self.run = run
-        self.was_stopped = False
-        self.reason: str | None = None
-        self._kill_at: float | None = None
+        self.prepare(run)
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
         with suppress(BrokenPipeError):  # it died at once; `exit_code` tells
             leash.give(order, self._pipe)
 
+    def prepare(self, run: Run) -> None:
+        """Set what every kind of process has."""
+        self.run = run
+        self.was_stopped = False
+        self.reason: str | None = None
+        self._kill_at: float | None = None
+        self._since = time.monotonic()
+
     @property
     def pid(self) -> int:
         """Id of the process and of its group."""
         return self._process.pid
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._since
 
     @property
     def is_ending(self) -> bool:
@@ -64,8 +74,7 @@ class RunProcess:
 
         Whatever it left behind in its group is ended with it.
         """
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._signal(signal.SIGKILL)
+        self.kill_when_due()
         if self._process.returncode is None and self._has_ended():
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -84,10 +93,22 @@ class RunProcess:
             self._signal(signal.SIGTERM)
             self._kill_at = time.monotonic() + grace
 
+    def expire(self, reason: str, grace: float) -> None:
+        """End it as `stop` does, but as a failure of its own, for a reason."""
+        if not self.is_ending:
+            self.reason = reason
+            self._signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + grace
+
     def expect_end(self, grace: float) -> None:
         """End the group by force if it is still there after `grace` seconds."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace
+
+    def kill_when_due(self) -> None:
+        """End the group by force if its time is over."""
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # the last of them is gone

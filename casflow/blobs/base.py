@@ -7,6 +7,7 @@ one winner. What keys mean is decided above, in `casflow.blobs.content`.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +17,9 @@ from casflow.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+
+_UNCLEAN = re.compile(r"[\x00-\x1f\\]|(?:^|/)\.{0,2}(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,7 @@ def check_key(key: str) -> str:
         ConfigError: It is empty, absolute, or has an empty, `.` or `..` part, a backslash or a
             control character.
     """
-    parts = key.split("/")
-    clean = "\\" not in key and all(ord(character) >= 32 for character in key)  # noqa: PLR2004
-    if not clean or any(part in ("", ".", "..") for part in parts):
+    if _UNCLEAN.search(key):
         raise ConfigError("not a key", where=repr(key), hint="write it as folder/name")
     return key
 

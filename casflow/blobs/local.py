@@ -17,7 +17,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
-from casflow.errors import os_errors
+from casflow.errors import from_os, os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,11 +148,12 @@ def _order(entry: os.DirEntry[str]) -> str:
 
 
 def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
-    with os_errors(entry.path):
-        try:
-            stat = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # deleted while we were listing
-            return None
+    try:
+        stat = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # deleted while we were listing
+        return None
+    except OSError as error:
+        raise from_os(error, entry.path) from error
     return _described(key, stat)
 
 

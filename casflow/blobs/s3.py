@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
+from casflow.errors import AccessError, CasflowError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MOST_PARTS = 10_000  # of one upload; the service's limit
 _TRIES = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
@@ -77,6 +78,18 @@ class S3BlobStore(FsspecBlobStore):
     def _overwrite(self, path: str, data: bytes) -> None:
         self._send(path, data, **_parts(data), **self._upload_options)
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove at most 1000 objects in one request."""
+        if not keys:
+            return
+        bucket, _, _ = self.fs.split_path(self._path(keys[0]))
+        paths = [{"Key": self.fs.split_path(self._path(key))[1]} for key in keys]
+        with self._border(self.url):
+            request = {"Objects": paths, "Quiet": True}
+            answer = self.fs.call_s3("delete_objects", Bucket=bucket, Delete=request)
+        if errors := answer.get("Errors"):
+            raise _refused(errors, self.url)
+
     def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
         bucket, root, _ = self.fs.split_path(f"{self._root}/")
         request = {"Bucket": bucket, "Prefix": root + prefix}
@@ -88,6 +101,13 @@ class S3BlobStore(FsspecBlobStore):
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _refused(errors: Sequence[Mapping[str, Any]], url: str) -> CasflowError:
+    """Return the error of a deletion that was carried out in part."""
+    code, where = errors[0].get("Code", "unknown"), f"{url}/{errors[0].get('Key')}"
+    kind = AccessError if code == "AccessDenied" else UnavailableError
+    return kind(f"{len(errors)} objects could not be deleted ({code})", where=where)
 
 
 def _parts(data: bytes | Path) -> dict[str, int]:

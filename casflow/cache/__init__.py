@@ -1,7 +1,15 @@
 """This machine's cache: blobs by digest in plain files, and an index beside them."""
 
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from casflow import config
 from casflow.cache.files import Cache, Entry, Fetched
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Cache", "Entry", "Fetched", "default"]
 
@@ -9,4 +17,9 @@ __all__ = ["Cache", "Entry", "Fetched", "default"]
 def default() -> Cache:
     """Return the cache that the settings of this process name."""
     settings = config.load()
-    return Cache(settings.cache_dir, settings.cache_limit)
+    return _opened(settings.cache_dir, settings.cache_limit)
+
+
+@lru_cache(maxsize=4)
+def _opened(root: Path, limit: int) -> Cache:
+    return Cache(root, limit)

@@ -25,12 +25,18 @@ COMMANDS = {
     "config": ("casflow.cli.settings:config", "Look at the settings."),
     "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
+    "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),
     "k8s": ("casflow.cli.k8s:k8s", "Print manifests for Kubernetes."),
     "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
+    "pin": ("casflow.cli.pins:pin", "Keep a version whatever retention says."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),
     "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
     "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
     "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),
+    "stats": ("casflow.cli.stats:stats", "Count what is stored, and what is stored once."),
+    "top": ("casflow.cli.top:top", "Watch agents, runs and hits as they change."),
+    "undelete": ("casflow.cli.pins:undelete", "Bring a version back from the trash."),
+    "unpin": ("casflow.cli.pins:unpin", "Remove a pin."),
     "verify": ("casflow.cli.verify:verify", "Read back what is stored and hold it to its digests."),
 }
 """Where each command is, and what it does in a line; it is imported only when it is called."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -13,6 +14,8 @@ from casflow.errors import ConfigError
 from casflow.registry import Registry, check_labels
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from casflow.agents.local import LocalAgent
 
 
@@ -22,12 +25,15 @@ def agent() -> None:
 
 
 @agent.command()
-@click.argument("kind", type=click.Choice(["local", "docker"]), default="local")
+@click.argument("kind", type=click.Choice(["local", "docker", "dask"]), default="local")
 @click.option("-l", "--label", "labels", multiple=True, help="A label, besides the host's name.")
 @click.option("--name", help="What people call it.  [default: its kind]")
 @click.option("--limit", type=click.IntRange(min=1), default=1, show_default=True, help="At once.")
 @click.option("--no-hostname-label", is_flag=True, help="Do not carry the host's name as a label.")
 @click.option("--once", is_flag=True, help="Stop when no run waits any more.")
+@click.option("--timeout", type=float, help="Seconds that a run may take.")
+@click.option("--address", help="dask: of the scheduler.  [default: a cluster of its own]")
+@click.option("--metrics", type=int, metavar="PORT", help="Serve Prometheus on 127.0.0.1.")
 @click.option("--allow-registry", "allowed", multiple=True, help="docker: where images may be.")
 @click.option("--image", help="docker: for flows that are not in Docker storage.")
 @click.option("--volume", "volumes", multiple=True, metavar="HERE:THERE", help="docker: a folder.")
@@ -43,25 +49,52 @@ def start(
     limit: int,
     no_hostname_label: bool,
     once: bool,
-    **docker: Any,
+    timeout: float | None,
+    metrics: int | None,
+    **special: Any,
 ) -> None:
-    """Take waiting runs and run each in a process, or in a container, until SIGTERM."""
+    """Take waiting runs, each run in a process, a container or by Dask, until SIGTERM."""
     logging.getLogger("casflow.agents").setLevel(logging.INFO)
+    _check_special(kind, special)
     options = {"name": name or kind, "limit": limit, "hostname_label": not no_hostname_label}
-    with Registry(config.load().registry) as registry:
-        make = _local if kind == "local" else _docker
-        make(registry, check_labels(labels), docker, options).start(once=once)
+    options["timeout"] = timeout
+    make = {"local": _local, "docker": _docker, "dask": _dask}[kind]
+    with Registry(config.load().registry) as registry, _served(registry, metrics):
+        make(registry, check_labels(labels), special, options).start(once=once)
+
+
+def _served(registry: Registry, port: int | None) -> AbstractContextManager[object]:
+    if port is None:
+        return nullcontext()
+    from casflow.integrations.metrics import serve
+
+    return serve(registry, port)
+
+
+def _check_special(kind: str, special: dict[str, Any]) -> None:
+    for name, value in special.items():
+        its = "dask" if name == "address" else "docker"
+        if value and its != kind:
+            raise ConfigError(f"a {kind} agent takes no --{name}", hint=f"start a {its} agent")
 
 
 def _local(
-    registry: Registry, labels: tuple[str, ...], docker: dict[str, Any], options: dict[str, Any]
+    registry: Registry,
+    labels: tuple[str, ...],
+    special: dict[str, Any],  # noqa: ARG001 - as the others take them
+    options: dict[str, Any],
 ) -> LocalAgent:
     from casflow.agents.local import LocalAgent
 
-    given = [name for name, value in docker.items() if value]
-    if given:
-        raise ConfigError(f"a local agent takes no --{given[0]}", hint="start a docker agent")
     return LocalAgent(registry, labels, **options)
+
+
+def _dask(
+    registry: Registry, labels: tuple[str, ...], special: dict[str, Any], options: dict[str, Any]
+) -> LocalAgent:
+    from casflow.integrations.dask_agent import DaskAgent
+
+    return DaskAgent(registry, labels, address=special["address"], **options)
 
 
 def _docker(
@@ -88,6 +121,29 @@ def pairs(texts: tuple[str, ...], separator: str) -> dict[str, str]:
         if separator not in text:
             raise ConfigError("not a pair", where=repr(text), hint=f"write it as a{separator}b")
     return dict(cast("tuple[str, str]", text.split(separator, 1)) for text in texts)
+
+
+@agent.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show agents, runs by state, and how warm the latest runs were."""
+    from casflow.cli.top import form, page
+
+    with Registry(config.load().registry) as registry:
+        overview = registry.overview()
+    if as_json:
+        show_json(form(overview))
+    else:
+        page(overview)
+
+
+@agent.command()
+@click.argument("label")
+@click.argument("runs", type=click.IntRange(min=0), required=False)
+def limit(label: str, runs: int | None) -> None:
+    """Let so many runs with a label run at a time, over all agents; any number when left out."""
+    with Registry(config.load().registry) as registry:
+        registry.limit_label(label, runs)
 
 
 @agent.command("ls")

@@ -7,7 +7,7 @@ import click
 from casflow import config
 from casflow.cli.agent import pairs
 from casflow.cli.output import show_json
-from casflow.cli.parameters import parse_parameters
+from casflow.cli.parameters import parameter_option, parse_parameters
 from casflow.registry import Registry
 
 
@@ -20,7 +20,7 @@ def k8s() -> None:
 @click.argument("name")
 @click.option("--project", help="Project of the flow.  [default: default]")
 @click.option("--version", "number", type=int, help="Version.  [default: the latest]")
-@click.option("-P", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE")
+@parameter_option
 @click.option("--namespace", help="Namespace of the job.")
 @click.option(
     "--secret", default="casflow", show_default=True, help="Secret of the job's environment."
@@ -29,7 +29,13 @@ def k8s() -> None:
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable.")
 @click.option("--memory", help="Memory that it may use, such as 512Mi.")
 @click.option("--cpus", help="Processors that it may use, such as 500m.")
-@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often a failed pod is started again.",
+)
 def job(
     name: str,
     project: str | None,

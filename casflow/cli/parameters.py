@@ -15,8 +15,16 @@ from casflow.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_VALUE = "A parameter of the flow; what is JSON is read as JSON."
 Command = Any
+
+parameter_option = click.option(
+    "-P",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the flow; what is JSON is read as JSON.",
+)
 
 
 def version_options(command: Command) -> Command:
@@ -25,9 +33,7 @@ def version_options(command: Command) -> Command:
         click.option("--project", help="Project of the flow.  [default: default]"),
         click.option("--version", "number", type=int, help="Version.  [default: the latest]"),
         click.option("--digest", help="Digest of the version."),
-        click.option(
-            "-P", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help=_VALUE
-        ),
+        parameter_option,
     ]
     for option in reversed(options):
         command = option(command)

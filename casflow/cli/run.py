@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +36,8 @@ def run(
     with Registry(config.load().registry) as registry:
         version = registry.get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
-    state = execute(version, values, outcome)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        state = execute(version, values, outcome)
     _show(_form(version, state, outcome), as_json=as_json)
     if state is None or not state.is_successful():
         note(f"error: {failure(state)}")

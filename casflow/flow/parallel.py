@@ -8,6 +8,7 @@ made of functions that cannot be imported there.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
@@ -18,8 +19,17 @@ from casflow.flow.runner import attempt
 from casflow.flow.states import Failed, State
 
 if TYPE_CHECKING:
+    from casflow.flow.flows import Flow
     from casflow.flow.runner import Job, Run
     from casflow.flow.tasks import Task
+
+
+class JobExecutor(Executor):
+    """An executor that says by itself how a task's job travels."""
+
+    @abstractmethod
+    def submit_job(self, flow: Flow, job: Job) -> Future[Any]:
+        """Submit a job of a flow; its result is a packed state."""
 
 
 def run_in(executor: Executor, current: Run) -> None:
@@ -32,7 +42,9 @@ def run_in(executor: Executor, current: Run) -> None:
         while order.is_active():
             for task in order.get_ready():
                 begun = current.begin(task)
-                future = _done(begun) if isinstance(begun, State) else _submit(executor, begun)
+                future = (
+                    _done(begun) if isinstance(begun, State) else _submit(executor, current, begun)
+                )
                 running[future] = task
                 future.add_done_callback(ended.put)
             future = ended.get()
@@ -50,11 +62,13 @@ def _done(state: State) -> Future[Any]:
     return future
 
 
-def _submit(executor: Executor, job: Job) -> Future[Any]:
+def _submit(executor: Executor, current: Run, job: Job) -> Future[Any]:
     try:
+        if isinstance(executor, JobExecutor):
+            return executor.submit_job(current.flow, job)
         if type(executor) is ThreadPoolExecutor:
             return executor.submit(attempt, job)
-        return executor.submit(attempt_packed, _pack(job))
+        return executor.submit(attempt_packed, pack(job))
     except Exception as error:  # noqa: BLE001 - a job that cannot travel is a task that failed
         refused: Future[Any] = Future()
         refused.set_exception(error)
@@ -64,7 +78,7 @@ def _submit(executor: Executor, job: Job) -> Future[Any]:
 def _outcome(future: Future[Any]) -> State:
     try:
         reply = future.result()
-        state = reply if isinstance(reply, State) else _unpack(reply)
+        state = reply if isinstance(reply, State) else unpack(reply)
     except Exception as error:  # noqa: BLE001 - a worker that died is a task that failed
         return Failed.by(error)
     return state
@@ -72,15 +86,20 @@ def _outcome(future: Future[Any]) -> State:
 
 def attempt_packed(data: bytes) -> bytes:
     """Run a packed job in a worker, and return its packed state."""
-    state = attempt(_unpack(data))
+    return packed_state(unpack(data))
+
+
+def packed_state(job: Job) -> bytes:
+    """Run a job in a worker, and return its packed state."""
+    state = attempt(job)
     if state.exception is not None:
         _note_traceback(state.exception)
     try:
-        packed = _pack(state)
-        _unpack(packed)
+        packed = pack(state)
+        unpack(packed)
     except Exception as error:  # noqa: BLE001 - it becomes the state that can travel
         what = f"the task ended as {state!r}, which cannot be brought back ({error!r})"
-        return _pack(Failed.by(CasflowError(what)))
+        return pack(Failed.by(CasflowError(what)))
     return packed
 
 
@@ -91,14 +110,16 @@ def _note_traceback(error: BaseException) -> None:
     error.add_note("In the worker:\n" + "".join(format_tb(error.__traceback__)))
 
 
-def _pack(value: Any) -> bytes:
+def pack(value: Any) -> bytes:
+    """Return a value as cloudpickle bytes."""
     import cloudpickle
 
     packed: bytes = cloudpickle.dumps(value)
     return packed
 
 
-def _unpack(data: bytes) -> Any:
+def unpack(data: bytes) -> Any:
+    """Return the value of such bytes."""
     import pickle
 
     return pickle.loads(data)

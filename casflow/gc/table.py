@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from casflow.digests import PREFIX, hex_of
+from casflow.digests import PREFIX
 from casflow.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ class Entry(NamedTuple):
 
 
 def packed(digest: str, incarnation: int) -> bytes:
-    """Return the packed name of a blob.
+    """Return the packed name of a blob with a well-formed digest.
 
     Raises:
         IntegrityError: No incarnation that casflow made has such a number.
     """
     if incarnation >= _MOST:
         raise IntegrityError("an impossible incarnation", where=f"{digest}-{incarnation}")
-    return bytes.fromhex(hex_of(digest)) + incarnation.to_bytes(4, "big")
+    return bytes.fromhex(digest[len(PREFIX) :]) + incarnation.to_bytes(4, "big")
 
 
 def unpacked(name: bytes, number: int = 0) -> Entry:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from casflow.reference import check_name
 from casflow.registry.database import Database
+from casflow.registry.limits import Limits
+from casflow.registry.overview import Overview, Overviews
 from casflow.registry.presence import Agents
 from casflow.registry.records import (
     DEFAULT_PROJECT,
@@ -38,6 +40,7 @@ __all__ = [
     "MOST_LOSSES",
     "SCHEMA",
     "Agent",
+    "Overview",
     "Registry",
     "Run",
     "RunState",
@@ -53,7 +56,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Registry(Versions, Runs, Agents):
+class Registry(Versions, Runs, Agents, Limits, Overviews):
     """A registry, opened at its first use; its tables are made when they are not there.
 
     It may be shared by threads, and by processes over a fork.

@@ -106,7 +106,7 @@ class Database:
     def _prepare(self, engine: Engine) -> None:
         with engine.connect() as connection:
             number = _schema_of(connection)
-        if number is None:
+        if number is None or number < SCHEMA:
             number = _create_tables(engine)
         if number > SCHEMA:
             what = f"the registry has schema {number}, this casflow knows {SCHEMA}"
@@ -126,10 +126,15 @@ def _create_tables(engine: Engine) -> int:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             number = _schema_of(connection)
+            if number is not None and number >= SCHEMA:  # another process was faster
+                return number
+            # Up to now every schema only adds tables to the one before it.
+            metadata.create_all(connection)
             if number is None:
-                metadata.create_all(connection)
                 connection.execute(schema.insert().values(number=SCHEMA))
-            return SCHEMA if number is None else number
+            else:
+                connection.execute(schema.update().values(number=SCHEMA))
+            return SCHEMA
 
 
 def _file_of(url: str) -> Path | None:

@@ -38,7 +38,7 @@ class Agents:
         row |= {"started": now, "heartbeat": now}
         with self._db.write() as connection:
             entered = agents.insert().values(row).returning(*agents.c)
-            return _agent(connection.execute(entered).one())
+            return agent_of(connection.execute(entered).one())
 
     def heartbeat(self, agent: Agent) -> Mapping[int, int]:
         """Tell that an agent is alive, and with it the runs that it holds.
@@ -77,8 +77,9 @@ class Agents:
         """Return the agents that have not ended, oldest first; `heartbeat` tells the silent."""
         query = select(*agents.c).where(agents.c.ended.is_(None)).order_by(agents.c.id)
         with self._db.read() as connection:
-            return [_agent(row) for row in connection.execute(query)]
+            return [agent_of(row) for row in connection.execute(query)]
 
 
-def _agent(row: Any) -> Agent:
+def agent_of(row: Any) -> Agent:
+    """Return the agent of a row."""
     return Agent(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it

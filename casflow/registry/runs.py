@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, select, text, update
 
 from casflow.errors import ConfigError, ConflictError, NotFoundError
 from casflow.reference import check_name
+from casflow.registry.limits import Slots, hold_slots
 from casflow.registry.records import Run, RunState, check_labels, check_parameters, check_project
 from casflow.registry.schema import (
     agents,
@@ -134,7 +135,9 @@ class Runs:
         """Take waiting runs whose labels the agent carries, oldest first; no other gets them."""
         with self._db.write() as connection:
             now = self._now()
-            ids = connection.scalars(_waiting(connection, agent, now).limit(limit)).all()
+            slots = hold_slots(connection, agent.labels)
+            waiting = _waiting(connection, agent, slots, now).limit(limit)
+            ids = [row.id for row in connection.execute(waiting) if slots.take(row.labels)]
             taken = {
                 "state": RunState.RUNNING,
                 "agent_id": agent.id,
@@ -244,16 +247,17 @@ def _get(connection: Connection, run_id: int, *, lock: bool = False) -> Run:
     return _run(row)
 
 
-def _waiting(connection: Connection, agent: Agent, now: datetime) -> Select[Any]:
+def _waiting(connection: Connection, agent: Agent, slots: Slots, now: datetime) -> Select[Any]:
     carried = frozenset(agent.labels)
     sets = connection.execute(select(label_sets.c.id, label_sets.c.labels))
-    served = [each for each, labels in sets if carried.issuperset(labels)]
+    served = [each for each, labels in sets if carried.issuperset(labels) and slots.admits(labels)]
     return (
-        select(runs.c.id)
+        select(runs.c.id, label_sets.c.labels)
+        .join_from(runs, label_sets, runs.c.label_set_id == label_sets.c.id)
         .where(runs.c.state == RunState.SCHEDULED, runs.c.scheduled <= now)
         .where(runs.c.label_set_id.in_(served))
         .order_by(runs.c.scheduled, runs.c.id)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=runs, skip_locked=True)
     )
 
 

@@ -32,7 +32,7 @@ from casflow.registry.records import RunState
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = 1
+SCHEMA = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 
@@ -148,6 +148,15 @@ label_sets = Table(
     Column("id", Integer, primary_key=True),
     Column("key", String(64), nullable=False, unique=True),
     Column("labels", Labels, nullable=False),
+)
+
+label_limits = Table(  # since schema 2
+    "casflow_label_limits",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("label", Text, nullable=False),
+    Column("runs", Integer, nullable=False),
 )
 
 agents = Table(

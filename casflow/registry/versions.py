@@ -182,6 +182,17 @@ class Versions:
                 raise _absent(connection, check_project(project), flow, None, None)
             return found
 
+    def versions_since(self, after: int, *, limit: int = 100) -> list[Version]:
+        """Return the versions of all flows that were added after a row, newest first.
+
+        Args:
+            after: `id` of a version; 0 for all.
+            limit: At most so many.
+        """
+        query = _VERSIONS.where(versions.c.id > after).order_by(versions.c.id.desc()).limit(limit)
+        with self._db.read() as connection:
+            return [_version(row) for row in connection.execute(query)]
+
     def flows(self, project: str | None = None) -> list[Version]:
         """Return the latest version of every flow, of all projects when None, sorted by name."""
         query = _VERSIONS.where(versions.c.number == flows.c.latest)

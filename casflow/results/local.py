@@ -6,6 +6,7 @@ process that uses it, so nothing of this machine is pickled with a flow.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,18 @@ class LocalResult(StoreResult):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._dir = None if dir is None else _chosen(Path(dir), validate=validate_dir)
+        self._dir = None if dir is None else os.fspath(dir)
+        if self._dir is not None and validate_dir:
+            self._dir = str(Path(self._dir).expanduser().absolute())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_dir": _outside_of_home(self._dir)}
 
     @property
     def dir(self) -> str:
         """The folder."""
-        return str(config.load().results_dir) if self._dir is None else self._dir
+        chosen = _outside_of_home(self._dir)
+        return str(config.load().results_dir) if chosen is None else chosen
 
     def _open(self) -> BlobStore:
         return LocalBlobStore(Path(self.dir))
@@ -62,8 +69,9 @@ class LocalResult(StoreResult):
         return str(Path(self.dir).absolute() / key)
 
 
-def _chosen(folder: Path, *, validate: bool) -> str | None:
-    path = folder.expanduser().absolute() if validate else folder
+def _outside_of_home(folder: str | None) -> str | None:
+    """Return a folder, or None for one of the home that is not for results."""
     settings = config.load()
-    inside = path.is_relative_to(settings.home) and not path.is_relative_to(settings.results_dir)
-    return None if inside else str(path)
+    if folder is None or not Path(folder).is_relative_to(settings.home):
+        return folder
+    return folder if Path(folder).is_relative_to(settings.results_dir) else None

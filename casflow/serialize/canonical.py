@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from casflow.serialize.graph import Graph
     from casflow.serialize.locality import Scope
 
 SOURCE_MAP = "source_map"
@@ -67,7 +66,7 @@ def serialize(obj: Any, *, project: Path | None = None) -> Serialized:
     """
     scope = scope_of(obj, project)
     with _without_collector():
-        data, source_map, modules, warnings = _canonical(obj, scope)
+        data, source_map, modules, warnings = _canonical(obj, scope, warn=True)
     return Serialized(
         data=data,
         attachments={SOURCE_MAP: source_map} if source_map else {},
@@ -84,7 +83,7 @@ def dumps(obj: Any) -> bytes:
             message names the culprit.
     """
     with _without_collector():
-        return _canonical(obj, scope_of(obj, None))[0]
+        return _canonical(obj, scope_of(obj, None), warn=False)[0]
 
 
 def digest(obj: Any) -> str:
@@ -96,7 +95,7 @@ def digest(obj: Any) -> str:
     return digest_of(dumps(obj))
 
 
-def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[str]]:
+def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, list[str], list[str]]:
     """Return blob, source map, the modules that it refers to, and warnings."""
     sink = Sink()
     pickler = StagePickler(sink, scope)
@@ -105,7 +104,9 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
     except Exception as error:  # whatever an object's own reduction raises
         raise culprit.error_for(obj, pickler.last, error) from error
     try:
-        graph, found = _rewritten(sink, scope, pickler)
+        graph = sink.parse()
+        rules.apply(Context(graph, scope.script, pickler.classes))
+        order(graph)
         emitted = emit(graph.root)
     except UnknownShapeError as unknown:
         warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
@@ -114,16 +115,9 @@ def _canonical(obj: Any, scope: Scope) -> tuple[bytes, bytes, list[str], list[st
     _check_imports(pickler)
     check_installed(modules, scope)
     source_map = sourcemap.build(emitted.literals, scope.relative)
-    return emitted.data, source_map, sorted({*modules, *pickler.imports}), found
-
-
-def _rewritten(sink: Sink, scope: Scope, pickler: StagePickler) -> tuple[Graph, list[str]]:
-    """Return the graph in its canonical form, and its suspects."""
-    graph = sink.parse()
-    rules.apply(Context(graph, scope.script, pickler.classes))
-    order(graph)
-    found = suspects_of(graph) if may_hold_suspects(sink.small()) else []
-    return graph, [str(each) for each in found]
+    found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
+    names = sorted({*modules, *pickler.imports})
+    return emitted.data, source_map, names, [str(each) for each in found]
 
 
 def _check_imports(pickler: StagePickler) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = "flow"
 _MOST = 200_000  # objects that are looked at before the search is given up
+_WIDTH = 200  # parts of one object
 _ATOMS = (str, bytes, int, float, complex, type(None))
 
 
@@ -36,17 +37,17 @@ def path_to(root: Any, wanted: Any) -> str | None:
 
 
 def walk(root: Any) -> Iterator[Any]:
-    """Yield an object and all that it holds, nearest first."""
-    return (obj for _, obj in _walk(root))
+    """Yield an object and what it holds, nearest first, with the first parts of large ones only."""
+    return (obj for _, obj in _walk(root, _WIDTH))
 
 
-def _walk(root: Any) -> Iterator[tuple[str, Any]]:
+def _walk(root: Any, width: int | None = None) -> Iterator[tuple[str, Any]]:
     queue: deque[tuple[str, Any]] = deque([(ROOT, root)])
     seen = {id(root)}
     while queue:
         path, obj = queue.popleft()
         yield path, obj
-        for label, part in _parts(obj):
+        for label, part in islice(_parts(obj), width):
             if id(part) not in seen and not isinstance(part, _ATOMS):
                 seen.add(id(part))
                 queue.append((path + label, part))

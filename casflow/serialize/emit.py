@@ -81,9 +81,11 @@ class Emitted:
     Attributes:
         data: Its bytes.
         literals: Each literal with its offset in `data`, in order.
+        small: The same bytes without large payloads.
     """
 
     data: bytes
+    small: bytes
     literals: list[tuple[int, Literal]]
 
 
@@ -148,7 +150,27 @@ class _Writer:
         if not node.items:
             return False
         self._out.append(b"(")
+        if self._atoms(node.items):
+            self._out.append(_FILL_OF[node.kind].code)
+            return False
         self._work.append(chain(node.items, (_FILL_OF[node.kind],)))
+        return True
+
+    def _atoms(self, items: list[Item]) -> bool:
+        """Write items that are all atoms, the common case; tell whether they were."""
+        for item in items:
+            if type(item) is not bytes:
+                return False
+        out, made, gets = self._out, self._made, self._gets
+        for item in items:
+            if item[0] not in _MEMOISED:
+                out.append(item)
+            elif item in made:
+                gets.append((len(out), item))
+                out.append(b"")
+            else:
+                made[item] = len(out)
+                out.append(item)
         return True
 
     def _payload(self, node: Node) -> bool:
@@ -199,7 +221,12 @@ class _Writer:
             at += sum(map(len, self._out[last:index]))
             last = index
             offsets.append((at, literal))
-        return Emitted(b"".join(self._out), offsets)
+        data = b"".join(self._out)
+        return Emitted(data, self._small() if self._bulk else data, offsets)
+
+    def _small(self) -> bytes:
+        bulk = set(self._bulk)
+        return b"".join(piece for at, piece in enumerate(self._out) if at not in bulk)
 
     def _memoise(self) -> None:
         out = self._out
@@ -216,9 +243,8 @@ class _Writer:
         identities = [index for index, each in self._literals if each.role == "identity"]
         if not identities:
             return
-        bulk = set(self._bulk)
         hasher = Hasher()
-        hasher.update(b"".join(p for index, p in enumerate(self._out) if index not in bulk))
+        hasher.update(self._small())
         for index in self._bulk:
             hasher.update(digest_of(self._out[index]).encode())
         seed = hasher.digest()

@@ -15,6 +15,9 @@ from casflow.serialize.graph import (
     DICT,
     FROZENSET,
     GLOBAL,
+    NEWOBJ,
+    NEWOBJ_EX,
+    REDUCE,
     SET,
     Item,
     Node,
@@ -128,14 +131,19 @@ def differs(a: Node, b: Node) -> bool:
         return bytes(a.items[0]) != bytes(b.items[0]) or bytes(a.items[1]) != bytes(b.items[1])
     if a.kind == GLOBAL:
         return name_of(a) != name_of(b)
-    return bool(a.items) and name_of(a.items[0]) != name_of(b.items[0])
+    if a.kind not in (REDUCE, NEWOBJ, NEWOBJ_EX):
+        return False
+    return name_of(a.items[0]) != name_of(b.items[0])
 
 
 def _named(node: Node) -> dict[str, Item]:
     found: dict[str, Item] = {}
+    alike: dict[str, int] = {}  # instances as keys of a dict can have one label
     for name, item in parts(node):
-        if name not in _CHANCE:
-            found.setdefault(name, item)
+        if name in _CHANCE:
+            continue
+        alike[name] = alike.get(name, 0) + 1
+        found[name if alike[name] == 1 else f"{name}#{alike[name]}"] = item
     return found
 
 

@@ -66,6 +66,10 @@ PURE = {
 }
 
 
+# Atoms of a fixed width: None, True, False, integers, floats.
+WIDTHS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9}
+
+
 class UnknownShapeError(Exception):
     """A stream holds an opcode or a record that is not known here; never guessed at."""
 
@@ -195,6 +199,8 @@ def raw(value: bytes) -> bytes:
 
 def integer(value: int) -> bytes:
     """Return the atom of an integer, as the C pickler writes it."""
+    if 0 <= value < 1 << 16:
+        return b"K%c" % value if value < 1 << 8 else b"M" + value.to_bytes(2, "little")
     return pickle.dumps(value, 2)[2:-1]
 
 
@@ -231,6 +237,19 @@ def children(node: Node) -> Iterator[Item]:
     yield from node.items
     for _, items in node.events or ():
         yield from items
+
+
+def members(node: Node) -> Iterator[Item]:
+    """Yield the items of a list one by one: the parser takes a run of numbers as one."""
+    for item in node.items:
+        if type(item) is bytes and item[0] in WIDTHS and len(item) > WIDTHS[item[0]]:
+            at = 0
+            while at < len(item):
+                width = WIDTHS[item[at]]
+                yield item[at : at + width]
+                at += width
+        else:
+            yield item
 
 
 def entries(node: Node) -> Iterator[tuple[Item, Item]]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     Reducer = Callable[[StagePickler, Any], Any]
 
+PROTOCOL = 5
 LIVE: dict[str, Reducer] = {}
 _MACHINERY = ("__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__")
-_FULL_REDUCTION = 6  # a reduction with a state setter
 
 
 def reducer_for(kind: type) -> Reducer | None:
@@ -180,6 +180,15 @@ def new_type(pickler: StagePickler, obj: Any) -> Any:
     if not pickler.travels(obj, obj.__name__):
         return NotImplemented
     return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
+
+
+@live("builtins.BaseException")
+def exception(_: StagePickler, obj: Any) -> Any:
+    """Leave out the empty dict that an exception gets when somebody looks for its attributes."""
+    reduction = obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduction, tuple) and reduction[2:] == ({},):
+        return reduction[:2]
+    return reduction
 
 
 @live("builtins.set", "builtins.frozenset")

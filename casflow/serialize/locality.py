@@ -41,6 +41,7 @@ class Scope:
         self.script = frozenset({MAIN, "__mp_main__", script})
         self.files: dict[str, Path] = {}
         self._known: dict[str, bool] = {}
+        self._names: dict[str, str] = {}
 
     def is_local(self, name: str | None) -> bool:
         """Tell whether a module travels by value."""
@@ -62,11 +63,8 @@ class Scope:
 
     def holds(self, file: Path) -> bool:
         """Tell whether a file is one of the project's own."""
-        try:
-            parts = file.relative_to(self.project).parts
-        except ValueError:
-            return False
-        return _INSTALLED.isdisjoint(parts) and not str(file).startswith(_standard_library())
+        project = str(self.project).rstrip(os.sep) + os.sep
+        return str(file).startswith(project) and not _is_installed(str(file))
 
     def is_importable_here(self, name: str) -> bool:
         """Tell whether an import of `name` would find a module of the project."""
@@ -80,15 +78,18 @@ class Scope:
 
     def relative(self, file: str) -> str:
         """Return a file name as it is told elsewhere: relative to the project, or to `sys.path`."""
-        path = Path(file)
-        if not path.is_absolute() and not file.startswith("<"):
-            path = path.resolve()
-        if not path.is_absolute():
+        if file not in self._names:
+            self._names[file] = self._relative(file)
+        return self._names[file]
+
+    def _relative(self, file: str) -> str:
+        if file.startswith("<"):
             return file
+        path = os.path.realpath(file)
         for folder in (str(self.project), *sorted(sys.path, key=len, reverse=True)):
-            if folder and path.is_relative_to(folder):
-                return path.relative_to(folder).as_posix()
-        return path.name
+            if folder and path.startswith(folder + os.sep):
+                return path[len(folder) + 1 :].replace(os.sep, "/")
+        return os.path.basename(file)  # noqa: PTH119 - a hot path
 
 
 def scope_of(obj: Any, project: Path | None) -> Scope:
@@ -101,9 +102,13 @@ def scope_of(obj: Any, project: Path | None) -> Scope:
 
 
 def _project_of(folder: Path) -> Path:
-    return next(
-        (each for each in (folder, *folder.parents) if (each / _PYPROJECT).is_file()), folder
-    )
+    here = str(folder)
+    while not os.path.isfile(f"{here}{os.sep}{_PYPROJECT}"):  # noqa: PTH113 - a hot path
+        above = os.path.dirname(here)  # noqa: PTH120
+        if above == here:
+            return folder
+        here = above
+    return Path(here)
 
 
 def _script_of(obj: Any) -> str:
@@ -115,9 +120,11 @@ def _script_of(obj: Any) -> str:
     own = _home_of(obj)
     if own is not None:
         return own
+    if _holds(sys.modules[MAIN], obj):
+        return MAIN
     holders = [name for name, module in list(sys.modules.items()) if _holds(module, obj)]
     if holders:
-        return MAIN if MAIN in holders else min(holders, key=lambda name: (len(name), name))
+        return min(holders, key=lambda name: (len(name), name))
     nearby = (_home_of(each) or _home_of(type(each)) for each in islice(walk(obj), _NEARBY))
     return next(filter(None, nearby), MAIN)
 

@@ -6,6 +6,7 @@ Owns the opcodes. Invariant: nothing is executed or imported, and what is not un
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
@@ -24,6 +25,7 @@ from casflow.serialize.graph import (
     SET,
     SETITEMS,
     TUPLE,
+    WIDTHS,
     Graph,
     Item,
     Node,
@@ -40,10 +42,10 @@ _MEMOIZE, _BINGET, _LONG_BINGET, _SHORT_TEXT, _STOP = 0x94, 0x68, 0x6A, 0x8C, 0x
 _BYTEARRAY8 = 0x96
 _PLAIN = {LIST: APPENDS, DICT: SETITEMS, SET: ADDITEMS}
 
-# Atoms of a fixed width: None, True, False, integers, floats.
-_WIDTHS = [0] * 256
-for _opcode, _width in {"N": 1, "\x88": 1, "\x89": 1, "J": 5, "K": 2, "M": 3, "G": 9}.items():
-    _WIDTHS[ord(_opcode)] = _width
+_WIDTHS = [WIDTHS.get(opcode, 0) for opcode in range(256)]
+
+# Many such atoms in a list, taken as one: they are never shared, and their order stays.
+_RUN = re.compile(rb"(?:N|\x88|\x89|J.{4}|K.|M..|G.{8}){32,}", re.DOTALL)
 
 # Atoms that say their length, and how many bytes the length has.
 _LENGTHS = {0x58: 4, 0x8D: 8, 0x43: 1, 0x42: 4, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
@@ -168,6 +170,11 @@ class Parser:
     @_on(ord("("))
     def _mark(self, at: int) -> int:
         self._marks.append(len(self._stack))
+        if self._stack and type(self._stack[-1]) is Node and self._stack[-1].kind == LIST:
+            run = _RUN.match(self._data, at + 1)
+            if run is not None:
+                self._stack.append(run[0])
+                return run.end()
         return at + 1
 
     def _since_mark(self) -> list[Item]:

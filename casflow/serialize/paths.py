@@ -28,6 +28,7 @@ from casflow.serialize.graph import (
     Item,
     Node,
     entries,
+    members,
     name_of,
     text_of,
     value_of,
@@ -64,7 +65,7 @@ def walk(root: Item) -> Iterator[tuple[str, Item]]:
 def parts(node: Node) -> Iterator[Part]:
     """Yield the parts of a node with their names."""
     if node.kind in (TUPLE, LIST):
-        yield from ((f"[{at}]", item) for at, item in enumerate(node.items))
+        yield from ((f"[{at}]", item) for at, item in enumerate(members(node)))
     elif node.kind in (SET, FROZENSET):
         yield from (("{…}", item) for item in node.items)
     elif node.kind == DICT:
@@ -194,7 +195,7 @@ def label(item: Any) -> str:
         return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
     kinds = {TUPLE: "tuple", LIST: "list", DICT: "dict", SET: "set", FROZENSET: "frozenset"}
     if item.kind in kinds:
-        size = len(item.items) // (2 if item.kind == DICT else 1)
+        size = len(item.items) // 2 if item.kind == DICT else sum(1 for _ in members(item))
         return f"{kinds[item.kind]} of {size}"
     if item.kind in (BULK, BYTEARRAY):
         return f"{len(item.items[1])} bytes"

@@ -14,13 +14,12 @@ import cloudpickle
 from cloudpickle import cloudpickle as internals
 
 from casflow.serialize import live
+from casflow.serialize.live import PROTOCOL
 
 if TYPE_CHECKING:
     from casflow.serialize.live import Reducer
     from casflow.serialize.locality import Scope
     from casflow.serialize.sink import Sink
-
-PROTOCOL = 5
 
 
 class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]

@@ -9,6 +9,7 @@ raises `UnknownShapeError`, and the stream is stored as it came.
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +54,19 @@ def apply(context: Context, rules: Collection[Rule] | None = None) -> None:
     Raises:
         UnknownShapeError: A record does not look as cloudpickle writes it.
     """
-    wanted: dict[tuple[str, str], list[Callable[[Node, Context], None]]] = {}
-    for target, function in RULES if rules is None else rules:
-        wanted.setdefault(target, []).append(function)
+    wanted: dict[tuple[bytes, ...], list[Callable[[Node, Context], None]]] = {}
+    for (module, name), function in RULES if rules is None else rules:
+        wanted.setdefault(_atoms(module, name), []).append(function)
     for call in list(context.graph.calls):
-        for function in wanted.get(name_of(call.items[0]), ()):  # type: ignore[arg-type]
-            function(call, context)
+        target = call.items[0]
+        if isinstance(target, Node) and target.kind == GLOBAL:
+            for function in wanted.get(tuple(target.items), ()):
+                function(call, context)
+
+
+@cache
+def _atoms(module: str, name: str) -> tuple[bytes, bytes]:
+    return text(module), text(name)
 
 
 def rule(

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _MAGIC = b"CFSM\x01"
 _HEADER = struct.Struct("<5sII")
 _NO_LINE = integer(1)
-_LARGE = 1 << 20  # bytes from which a blob is not copied for its map
+_LARGE = 1 << 16  # bytes from which a blob is not copied for its map
 _BUFFER = 1 << 17
+_SHORT_BINBYTES, _BINBYTES = 0x43, 0x42
 
 
 def build(literals: Sequence[tuple[int, Literal]], relative: Callable[[str], str]) -> bytes:
@@ -103,28 +104,23 @@ def _spliced(data: Any, source_map: bytes) -> list[Any]:
     files, starts, line_starts, indices, lines, tables = _read(source_map)
     pieces: list[Any] = []
     last, width = 0, len(NO_FILE)
-    add = pieces.append
     for start, line_start, index, line, table in zip(
         starts, line_starts, indices, lines, tables, strict=True
     ):
-        end = line_start + 2
-        here = data[start : start + width], data[line_start:end]
-        if here != (NO_FILE, _NO_LINE) or not last <= start < line_start:
+        name_end, end = start + width, line_start + 2
+        fits = data[start:name_end] == NO_FILE and data[line_start:end] == _NO_LINE
+        if not fits or not last <= start < line_start:
             raise ValueError("it does not belong to these bytes")
-        add(data[last:start])
-        add(files[index])
-        add(data[start + width : line_start])
-        add(integer(line))
-        add(raw(table))
-        last = end + _size_of_bytes(data, end)
-    add(data[last:])
+        place = data[last:start], files[index], data[name_end:line_start]
+        pieces += (*place, integer(line), raw(table))
+        short = data[end] == _SHORT_BINBYTES
+        last = end + (2 + data[end + 1] if short else _size_of_bytes(data, end))
+    pieces.append(data[last:])
     return pieces
 
 
 def _size_of_bytes(data: Any, at: int) -> int:
-    if data[at] == 0x43:  # noqa: PLR2004 - SHORT_BINBYTES
-        return 2 + int(data[at + 1])
-    if data[at] != 0x42:  # noqa: PLR2004 - BINBYTES
+    if data[at] != _BINBYTES:
         raise ValueError("it does not belong to these bytes")
     size: int = struct.unpack_from("<I", data, at + 1)[0]
     return 5 + size

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from casflow import cache, config
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
 from casflow.reference import Reference
-from casflow.storage.content import load_flow
+from casflow.storage.content import load_flow, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -171,18 +171,18 @@ class Storage(ABC):
         Raises:
             DuplicateFlowError: A flow of that name is here already.
         """
-        self.hold(flow)
-        return self.flows[flow.name]
+        return self.flows[self.hold(flow)]
 
-    def hold(self, flow: Flow) -> None:
-        """Take a flow in without storing anything yet."""
-        if flow.name in self:
+    def hold(self, flow: Flow) -> str:
+        """Take a flow in without storing anything yet; return its name."""
+        name = name_of(flow)
+        if name in self:
             raise DuplicateFlowError(
-                f'Name conflict: Flow with the name "{flow.name}" is already present in this '
-                f"storage."
+                f'Name conflict: Flow with the name "{name}" is already present in this storage.'
             )
-        self.flows[flow.name] = self.locate(flow)
-        self._flows[flow.name] = flow
+        self.flows[name] = self.locate(flow)
+        self._flows[name] = flow
+        return name
 
     def build(
         self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
@@ -238,6 +238,18 @@ class Storage(ABC):
         """
         return bytes(self._fetch_named(name)[1].data)
 
+    def get_everything(self, name: str) -> bytes:
+        """Bring all blobs of a flow into the cache; return the verified bytes of the first.
+
+        Raises:
+            FlowNotInStorageError: No flow of that name is here.
+            IntegrityError: What is stored is not what was registered.
+        """
+        reference, data = self._fetch_named(name)
+        for each in reference.attachments.values():
+            self._fetch(name, each)
+        return bytes(data.data)
+
     def _fetch_named(self, name: str) -> tuple[Reference, Fetched]:
         if name not in self.flows:
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
@@ -288,10 +300,10 @@ def _plain(value: Any) -> Any:
 
 
 def _belong(flow: Flow, storage: Storage) -> None:
-    """Tell a flow that was read where it came from; foreign objects may not take it."""
-    try:
+    """Tell a flow that was read where it came from; objects of others are left as they are."""
+    from casflow.flow import Flow
+
+    if isinstance(flow, Flow):
         flow.storage = storage
-        if getattr(flow, "result", None) is None:
+        if flow.result is None:
             flow.result = storage.result
-    except AttributeError:
-        return

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs import layout
 from casflow.blobs.content import Committed, ContentStore, Draft
-from casflow.errors import ConfigError, NotFoundError
+from casflow.errors import ConfigError, IntegrityError, NotFoundError
+from casflow.reference import Reference
 from casflow.storage.base import Storage
-from casflow.storage.content import draft_pickle, draft_script
+from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
     from casflow.flow import Flow
-    from casflow.reference import BlobName, Reference
+    from casflow.reference import BlobName
 
 
 class BlobStorage(Storage):
@@ -69,7 +70,7 @@ class BlobStorage(Storage):
         """Return the fixed key, or `<slug>/<timestamp>` of now."""
         if self.stored_as_script and not (self.script_path() or self.key):
             raise ConfigError(self.no_script_text())
-        return self.location_of(self.key or layout.reference(flow.name, datetime.now(UTC)))
+        return self.location_of(self.key or layout.reference(name_of(flow), datetime.now(UTC)))
 
     def script_path(self) -> Path | None:
         """Return the script whose bytes are stored."""
@@ -95,9 +96,9 @@ class BlobStorage(Storage):
         if done is None:
             self.claim_key()
             done = self.content.commit(draft, name=self.key)
-        self.flows[flow.name] = self.location_of(done.key)
-        self.references[flow.name] = done.reference
-        self.uploaded[flow.name] = done.uploaded
+        self.flows[draft.flow] = self.location_of(done.key)
+        self.references[draft.flow] = done.reference
+        self.uploaded[draft.flow] = done.uploaded
 
     def claim_key(self) -> None:
         """Make sure that the fixed key, if there is one, may be written over."""
@@ -131,9 +132,20 @@ class BlobStorage(Storage):
         return self.content.find_latest(flow)
 
     def resolve(self, name: str) -> Reference:
-        """Read the reference at the location of a flow."""
-        return self.content.get_reference(self.key_of(self.flows[name]))
+        """Read the reference at the location of a flow; a fixed key may hold a bare script."""
+        key = self.key_of(self.flows[name])
+        data = self.content.store.get(key)
+        try:
+            return Reference.from_bytes(data, where=self.content.store.location(key))
+        except IntegrityError:
+            if not (self.stored_as_script and key == self.key):
+                raise
+        return bare_script(name, data, key)
 
-    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
+    def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
         """Write a blob's bytes to a file."""
-        return self.content.copy_to(blob, target)
+        key = self.reference(name).extra.get(BARE)
+        if key is None:
+            return self.content.copy_to(blob, target)
+        self.content.store.copy_to(key, target)
+        return self.content.store.location(key)

@@ -8,12 +8,14 @@ untouched.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from casflow.blobs.content import Draft
+from casflow.blobs.content import Draft, named
 from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
-from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference
+from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BARE = "bare_script"  # the key, in a reference to a script that lies there by itself
+
 
 def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
     """Return what is stored of a flow as a pickle."""
@@ -30,8 +34,8 @@ def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
 
     made = serialize(flow)
     for warning in made.warnings:
-        logger.warning("flow %s: %s", flow.name, warning)
-    return Draft(flow.name, made.data, PICKLE, labels, made.attachments, made.environment)
+        logger.warning("flow %s: %s", name_of(flow), warning)
+    return Draft(name_of(flow), made.data, PICKLE, labels, made.attachments, made.environment)
 
 
 def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
@@ -44,7 +48,17 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
         compile(data, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"not a Python script ({error})", where=path) from error
-    return Draft(flow.name, data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+    return Draft(name_of(flow), data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+
+
+def bare_script(flow: str, data: bytes, key: str) -> Reference:
+    """Return a reference to a script that a user put under a key, without casflow."""
+    from casflow.serialize import versions
+
+    environment = {**versions(), "script": key.rpartition("/")[2]}
+    draft = Draft(flow, data, SCRIPT, environment=environment)
+    made = draft.reference(datetime.now(UTC), {"": named(data)})
+    return replace(made, extra={BARE: key})
 
 
 def load_flow(
@@ -86,7 +100,10 @@ def _unpickled(
     return cast("Flow", flow)
 
 
-def name_of(flow: Any) -> str | None:
-    """Return the name of anything that can be stored as a flow, or None."""
-    name = getattr(flow, "name", None) or getattr(flow, "__name__", None)
-    return name if isinstance(name, str) else None
+def name_of(flow: Any) -> str:
+    """Return the name of anything that can be stored as a flow: its `name`, or a function's own.
+
+    Raises:
+        ConfigError: It has none that could be the name of a flow.
+    """
+    return check_name(getattr(flow, "name", None) or getattr(flow, "__name__", None))

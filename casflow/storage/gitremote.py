@@ -43,8 +43,12 @@ _REFUSED = re.compile(
 )
 _ABSENT = re.compile(
     r"not found|does not exist|does not appear to be a git repository|not our ref"
-    r"|couldn't find remote ref|no such file"
+    r"|couldn't find remote ref|no such file|not a tree object|not a valid object"
 )
+
+
+class UnnamedObjectError(UnavailableError):
+    """An old server hands out what its refs name, no other commit and no single file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,17 @@ class GitRemote:
             folder = Path(tempfile.mkdtemp(dir=parent))
         try:
             self._git("init", "--quiet", "--bare", str(folder))
-            narrow = ("--quiet", "--no-tags", f"--depth={depth}", "--filter=blob:none")
-            self._git("fetch", *narrow, "origin", commit, folder=folder)
+            self._fetch(commit, folder, depth)
             yield Snapshot(self, folder, commit)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _fetch(self, commit: str, folder: Path, depth: int) -> None:
+        narrow = ("--quiet", "--no-tags", "--filter=blob:none")
+        try:
+            self._git("fetch", *narrow, f"--depth={depth}", "origin", commit, folder=folder)
+        except UnnamedObjectError:
+            self._git("fetch", *narrow, "origin", "+refs/*:refs/*", folder=folder)
 
     def _git(self, *arguments: str, folder: Path | None = None, given: bytes = b"") -> bytes:
         place = () if folder is None else (f"--git-dir={folder}",)
@@ -155,6 +165,8 @@ class GitRemote:
         lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))]
         text = (lines or said.splitlines() or ["git failed without a word"])[0]
         low = said.lower()
+        if "unadvertised object" in low:
+            return UnnamedObjectError(f"git failed ({text})", where=self._where)
         if _REFUSED.search(low):
             hint = "check the credential and what it may read"
             return AccessError(f"git was refused ({text})", where=self._where, hint=hint)
@@ -178,7 +190,11 @@ class Snapshot:
 
     def tree(self) -> dict[str, TreeEntry]:
         """Return all entries by path, folders included."""
-        rows = self._git("ls-tree", "-r", "-t", "-z", "--full-tree", self._commit).split(b"\0")
+        try:
+            rows = self._git("ls-tree", "-r", "-t", "-z", "--full-tree", self._commit).split(b"\0")
+        except UnnamedObjectError as error:
+            hint = "check the commit's id"
+            raise NotFoundError("no such commit", where=self._commit, hint=hint) from error
         entries = {}
         for row in filter(None, rows):
             head, _, path = row.partition(b"\t")
@@ -192,11 +208,16 @@ class Snapshot:
         check = ("--batch-check=%(objectname)", "--batch-all-objects", "--unordered")
         present = set(self._git("cat-file", *check).decode().split())
         if missing := [each for each in wanted if each not in present]:
-            quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none")
-            given = "\n".join(missing).encode()
-            self._git("fetch", *quiet, "origin", "--stdin", given=given)
+            self._fetch("\n".join(missing).encode())
         output = self._git("cat-file", "--batch", given="\n".join(wanted).encode())
         return dict(_contents(output))
+
+    def _fetch(self, identities: bytes) -> None:
+        quiet = ("--quiet", "--no-tags", "--no-write-fetch-head")
+        try:
+            self._git("fetch", *quiet, "--filter=blob:none", "origin", "--stdin", given=identities)
+        except UnnamedObjectError:
+            self._git("fetch", *quiet, "--refetch", "--no-filter", "origin", "+refs/*:refs/*")
 
 
 def _contents(output: bytes) -> Iterator[tuple[str, bytes]]:

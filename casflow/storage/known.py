@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 GROUP = "casflow.storage"
 CLASSES = {
-    "Docker": "casflow.storage.docker:Docker",
     "Azure": "casflow.storage.azure:Azure",
     "GCS": "casflow.storage.gcs:GCS",
+    "Docker": "casflow.storage.docker:Docker",
     "Local": "casflow.storage.local:Local",
     "S3": "casflow.storage.s3:S3",
     "GitHub": "casflow.storage.github:GitHub",

@@ -84,9 +84,9 @@ class Local(BlobStorage):
         Returns:
             The path of its reference.
         """
-        super().add_flow(flow)
+        name = self.hold(flow)
         self.store(flow, tuple(self.labels), None)
-        return self.flows[flow.name]
+        return self.flows[name]
 
     @property
     def default_labels(self) -> list[str]:

@@ -49,6 +49,7 @@ def interleaved(
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
                 seconds = subjects[name]()
+                gc.collect()  # what one leaves behind shall not be another's, nor new memory
                 if number >= 0:
                     taken[name].append(seconds)
     return taken

@@ -154,7 +154,7 @@ def test_a_reference_of_an_unknown_format_is_refused(home):
     (reference,) = home.references()
     reference.write_text(reference.read_text().replace('"format": 1', '"format": 2'))
     check(home, 4, "unknown format 2", "register", "-p", home.script())
-    check(home, 4, "unknown format 2", "verify")
+    check(home, 4, "1 thing is wrong", "verify")
 
 
 def test_a_damaged_blob_is_never_run(home):

@@ -41,19 +41,21 @@ def reference() -> str:
 def _section(words: tuple[str, ...], command: click.Command) -> str:
     context = click.Context(command, info_name=" ".join(words))
     usage = " ".join([*words, *command.collect_usage_pieces(context)])
-    summary = " ".join((command.help or "").split())
+    summary = _escaped(command.help or "")
     rows = [
         f"| `{shown}` | {_escaped(text)} |"
         for parameter in command.get_params(context)
-        if (record := parameter.get_help_record(context)) and "--help" not in record[0]
-        for shown, text in [record]
+        if isinstance(parameter, click.Option) and "--help" not in parameter.opts
+        for shown, text in [parameter.get_help_record(context) or ("", "")]
     ]
     table = ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
     return "\n".join([f"### {' '.join(words)}\n", f"    {usage}\n", f"{summary}\n", *table])
 
 
 def _escaped(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").replace("[", "\\[").split())
+    for mark in "|[<":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
 
 
 def written() -> str:

@@ -112,7 +112,7 @@ class LateKept(WatchedContent):
 
 VARIANTS = {
     "references listed first": {"collector": ReferencesFirst},
-    "a grace shorter than the deadline": {"limits": Limits(grace=30, exclusive=True, trash=0)},
+    "a grace shorter than the deadline": {"limits": Limits(grace=0, exclusive=True, trash=0)},
     "no deadline": {"deadline": math.inf},
     "markers dropped early": {"collector": MarkersDroppedEarly},
     "late references kept": {"content": LateKept},

@@ -13,6 +13,8 @@ from tests.hosts.server import Answer, Host, Request
 class GitHost(Host):
     """Serves the repository as `org/repo.git`; the token is `user:password`."""
 
+    newest_protocol = True  # else the first one, in which a commit that no ref names is refused
+
     def refuse(self, request: Request) -> Answer | None:
         """Ask for basic credentials, as the hosts do."""
         if self.token is None:
@@ -48,7 +50,7 @@ class GitHost(Host):
                 "QUERY_STRING": parts.query,
                 "CONTENT_TYPE": request.headers.get("Content-Type", ""),
                 "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+                "GIT_PROTOCOL": request.headers.get("Git-Protocol", "") * self.newest_protocol,
             },
         )
         return _parse(done.stdout)

@@ -101,7 +101,9 @@ def _call(command: list[str], factors: Factors, folder: Path) -> None:
         **({} if factors.warm else {"PYTHONDONTWRITEBYTECODE": "1"}),
     }
     cwd = _cwd(factors, folder)
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

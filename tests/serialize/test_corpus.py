@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -12,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from casflow.serialize import deserialize, dumps
-
 sys.path.insert(0, str(Path(__file__).parent))
-from matrix import CORPUS, FILES, ROOT, run_matrix, unstable  # noqa: E402
+from matrix import CORPUS, FILES, ROOT, run_matrix, unstable
 
 LEAST = 120  # definitions
 PYTHONS = ("3.12", "3.13")
 
-# Objects of which cloudpickle itself brings back less than it was given.
+# Objects that come back a little different, by their own or numpy's pickling.
 NOT_AGAIN = {
-    "counter": "closures get cells of their own",
-    "mutual_closures": "closures get cells of their own",
-    "generic_alias": "a class that refers to itself through an alias",
-    "set_of_twins": "",
+    "array_view",  # a view comes back as an array of its own
+    "masked",  # the fill value is worked out when it is first needed
 }
 
 
@@ -52,8 +47,10 @@ def test_every_definition_has_one_digest(matrix):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", PYTHONS)
-def test_other_pythons_are_as_stable(version, tmp_path):
+def test_other_pythons_are_as_stable(version, tmp_path, request):
     """The whole corpus on a further interpreter, in an environment of its own."""
+    if "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("takes minutes; run it with -m slow")
     python = interpreter(version, tmp_path)
     assert unstable(run_matrix(tmp_path / "matrix", python)) == {}
 
@@ -67,7 +64,7 @@ def interpreter(version, folder):
         ["uv", "pip", "install", "-q", "--python", str(environment), *requirements],
     )
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = f"no environment for Python {version}: {done.stderr.strip()[-200:]}"
             if os.environ.get("CASFLOW_REQUIRE_SERVICES") == "1":
@@ -87,7 +84,7 @@ def stored(tmp_path_factory):
     for name in FILES:
         command = [sys.executable, str(folder / f"{name}.py"), str(scratch / "out"), str(blobs)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     shutil.rmtree(folder)
     return blobs
@@ -113,7 +110,7 @@ print(json.dumps(wrong))
 def test_blobs_load_with_plain_pickle_and_behave_the_same(stored):
     """A process without casflow, script or helper modules: every probe gives what it gave."""
     command = [sys.executable, "-I", "-c", PROBE, str(stored)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {}
 
@@ -137,6 +134,6 @@ print(json.dumps(wrong))
 def test_what_was_loaded_gives_the_same_bytes_again(stored):
     """dumps(loads(blob)) == blob, in a fresh process, but for what cloudpickle cannot restore."""
     command = [sys.executable, "-c", AGAIN, str(stored), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) <= set(NOT_AGAIN)
+    assert set(json.loads(done.stdout)) <= NOT_AGAIN

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError, IntegrityError, LoadError
+from casflow.errors import ConfigError, IntegrityError, LoadError, NotFoundError
 from casflow.flow import Flow
 from casflow.storage import Git
 from tests.hosts.repository import Link, Submodule
@@ -165,6 +165,25 @@ def test_a_commit_that_no_branch_reaches_is_still_found(repository, serve):
     host = serve("git")
     storage = Git(PATH, repo=f"{host.url}/org/repo.git", commit=lost)
     assert open_flow(storage).flow.mark == "lost"
+
+
+def test_a_server_that_cannot_filter_is_used_as_it_is(repository, serve):
+    repository.git("config", "uploadpack.allowFilter", "false")
+    repository.commit(neighbours(1))
+    opened = open_flow(Git(PATH, repo=f"{serve('git').url}/org/repo.git"))
+    assert opened.flow.mark == ["helper 1", "inner 1", "data 1"]
+
+
+def test_an_old_server_gives_an_older_commit_by_its_history(repository, serve):
+    first = repository.commit({PATH: script("first")})
+    repository.commit({PATH: script("second")})
+    host = serve("git")
+    host.newest_protocol = False
+    address = f"{host.url}/org/repo.git"
+    assert open_flow(Git(PATH, repo=address)).flow.mark == "second"
+    assert open_flow(Git(PATH, repo=address, commit=first)).flow.mark == "first"
+    with pytest.raises(NotFoundError):
+        open_flow(Git(PATH, repo=address, commit="12" * 20))
 
 
 def test_nothing_is_left_of_a_fetch(repository, at_home):

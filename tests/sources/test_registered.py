@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from casflow import config
+from casflow.agents.execute import execute
 from casflow.flow import Flow
 from casflow.registration import register
 from casflow.registry import Registry
@@ -42,3 +43,23 @@ def test_a_registration_asks_the_host_no_more_than_a_cold_run(open_world):
     world.commit("one")
     register(Flow("my-flow", world.storage()))
     assert len(world.host.log) == 2
+
+
+def test_a_run_follows_a_moving_branch_and_keeps_the_commit(open_world):
+    world = open_world("github")
+    world.commit("one")
+    register(Flow("my-flow", world.storage()))
+    second = world.commit("two")
+    outcome = {}
+    execute(versions_of("my-flow"), {}, outcome)
+    assert (outcome["commit"], outcome["cache"]) == (second, "miss")
+
+
+def test_a_run_of_a_pinned_flow_keeps_its_commit(open_world):
+    world = open_world("github")
+    first = world.commit("one")
+    register(Flow("my-flow", world.storage(pin=True)))
+    world.commit("two")
+    outcome = {}
+    execute(versions_of("my-flow"), {}, outcome)
+    assert (outcome["commit"], outcome["cache"]) == (first, "hit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from casflow import results, storage
@@ -49,8 +50,12 @@ class Cloud:
 
     # ---- behind casflow's back -------------------------------------------------------------
 
+    @cached_property
+    def _fs(self):
+        return self.server.filesystem()
+
     def objects(self, containing=""):
-        found = self.server.filesystem().find(self.bucket)
+        found = self._fs.find(self.bucket)
         return sorted(path.partition("/")[2] for path in found if containing in path)
 
     def blobs(self):
@@ -60,7 +65,7 @@ class Cloud:
         return [key for key in self.objects() if not key.startswith(".casflow/")]
 
     def read(self, key):
-        return self.server.filesystem().cat_file(f"{self.bucket}/{key}")
+        return self._fs.cat_file(f"{self.bucket}/{key}")
 
     def write(self, key, data):
-        self.server.filesystem().pipe_file(f"{self.bucket}/{key}", data)
+        self._fs.pipe_file(f"{self.bucket}/{key}", data)

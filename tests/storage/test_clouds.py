@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 
 import pytest
 
 from casflow import Flow, Parameter, task
-from casflow.errors import ConfigError, ConflictError, MissingSecretError, NotFoundError
+from casflow.errors import (
+    ConfigError,
+    ConflictError,
+    IntegrityError,
+    MissingSecretError,
+    NotFoundError,
+)
 from casflow.storage import GCS, S3, Azure, load
 
 pytestmark = pytest.mark.service
@@ -99,6 +106,20 @@ def test_a_fixed_key_is_a_mutable_name_of_the_same_blobs(cloud):
     assert outcome(read.get_flow("double")) == [21, 63]
     again = double(cloud.storage("flows/mine", **options), factor=3)
     assert again.register().uploaded_bytes == 0
+
+
+def test_a_script_that_the_user_put_under_a_key_is_read_from_there(cloud, home):
+    cloud.write("scripts/mine.py", script(home, cloud).read_bytes())
+    flow = double(cloud.storage("scripts/mine.py", stored_as_script=True))
+    registration = flow.register()
+    assert (registration.location, registration.uploaded_bytes) == ("scripts/mine.py", 0)
+    read = load(json.loads(json.dumps(flow.storage.serialize())))
+    assert outcome(read.get_flow("double")) == [21, 42]
+    cloud.write("scripts/mine.py", b"changed = True")
+    assert outcome(read.get_flow("double")) == [21, 42]
+    shutil.rmtree(home.path / "cache")
+    with pytest.raises(IntegrityError, match=r"mine\.py"):
+        load(flow.storage.serialize()).get_flow("double")
 
 
 def test_azure_overwrites_a_fixed_name_only_on_request(azure_server, home):

@@ -38,7 +38,7 @@ def written(home, cloud):
 
 def shown(storage, flow):
     """Return every form in which a storage leaves the process."""
-    forms = [pickle.dumps(storage), cloudpickle.dumps(flow), pickle.dumps(storage.result)]
+    forms = [cloudpickle.dumps(storage), cloudpickle.dumps(flow), pickle.dumps(storage.result)]
     return b"\n".join([*forms, repr(storage).encode(), json.dumps(storage.serialize()).encode()])
 
 

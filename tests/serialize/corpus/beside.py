@@ -1,5 +1,7 @@
 """A module that lies beside the scripts and is not installed."""
 
+# ruff: noqa: N818
+
 import json
 from functools import lru_cache
 

@@ -1,5 +1,7 @@
 """The list of cases of one corpus file, and the report of what they become."""
 
+# ruff: noqa: B007
+
 import json
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Classes, instances, enums, dataclasses and type variables."""
 
+# ruff: noqa: RUF012, RUF023, UP042, PYI024, N818, N801, PLC3002, B024
+
 import abc
 import collections
 import dataclasses
@@ -149,7 +151,7 @@ add("abstract", Abstract, "sorted(x.__abstractmethods__)")
 add("concrete", Concrete, "x().one()")
 
 
-class Registry(abc.ABC):  # noqa: B024
+class Registry(abc.ABC):
     pass
 
 

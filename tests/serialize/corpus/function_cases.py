@@ -1,5 +1,7 @@
 """Functions."""
 
+# ruff: noqa: ICN001, RUF013, PTH118, C416, B905, B006
+
 import asyncio
 import collections.abc
 import concurrent.futures

@@ -1,5 +1,7 @@
 """Plain values, library objects and modules beside the script."""
 
+# ruff: noqa: ICN001, FURB167, UP006, UP045, UP007, RUF007
+
 import array
 import collections
 import datetime

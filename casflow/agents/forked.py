@@ -1,0 +1,190 @@
+"""Runs that are forked from a fork server, as their agent sees them.
+
+Owns the agent's end of the socket to the fork server. Invariant: a run that was forked ends like
+one that was started plainly; when the fork server is gone, so are its runs, by their leashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from casflow.agents import leash
+from casflow.agents.processes import RunProcess
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from casflow.registry import Run
+
+_PATIENCE = 20.0  # seconds that a fork server may take to start, and to fork
+_LARGEST = 1 << 16  # bytes of a message
+
+
+def can_fork() -> bool:
+    """Whether this system has what a fork server needs."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+class Nursery:
+    """A fork server, started at once and used when it is ready.
+
+    Raises:
+        OSError: It could not be started.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "casflow.agents.forkserver", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        self._connection = ours
+        self._codes: dict[int, int] = {}
+        self._started: list[int] = []
+        self._ready = False
+        self.is_open = True
+
+    def is_ready(self, timeout: float = 0) -> bool:
+        """Tell whether it has loaded what it loads; wait so many seconds for it."""
+        with suppress(TimeoutError):
+            if self.is_open and not self._ready:
+                self._receive(timeout)
+        return self.is_open and self._ready
+
+    def start(self, run: int, descriptor: int) -> int:
+        """Fork a run that reads its order from a descriptor; return the child's id.
+
+        Raises:
+            OSError: The fork server is gone, or takes too long.
+        """
+        message = json.dumps({"start": run}).encode()
+        try:
+            socket.send_fds(self._connection, [message], [descriptor])
+            deadline = time.monotonic() + _PATIENCE
+            while not self._started:
+                self._receive(deadline - time.monotonic())
+                if not self.is_open:
+                    raise ConnectionResetError("the fork server is gone")
+        except OSError:
+            self._give_up()
+            raise
+        return self._started.pop()
+
+    def load(self, modules: list[str]) -> None:
+        """Let modules be loaded before the next runs, those that leave no trace."""
+        if modules:
+            self._send({"load": modules})
+
+    def signal(self, child: int, number: int) -> None:
+        """Send a signal to the process group of a child."""
+        self._send({"signal": [child, number]})
+
+    def find_code(self, child: int) -> int | None:
+        """Return how a child ended, once; None while it runs, or when nobody can say."""
+        with suppress(TimeoutError):
+            while self.is_open and child not in self._codes:
+                self._receive(0)
+        return self._codes.pop(child, None)
+
+    def close(self) -> None:
+        """End the fork server."""
+        self._give_up()
+        self._process.wait()
+
+    def _give_up(self) -> None:
+        self.is_open = False
+        self._connection.close()
+        self._process.kill()  # it holds nothing that would have to be brought to an end
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._connection.settimeout(_PATIENCE)
+            self._connection.send(json.dumps(message).encode())
+        except OSError:
+            self._give_up()
+
+    def _receive(self, timeout: float) -> None:
+        """Take in one message.
+
+        Raises:
+            TimeoutError: None came.
+        """
+        self._connection.settimeout(max(timeout, 0))
+        try:
+            data = self._connection.recv(_LARGEST)
+        except BlockingIOError:
+            raise TimeoutError("the fork server does not answer") from None
+        except TimeoutError:
+            raise
+        except OSError:
+            data = b""
+        if not data:
+            self._give_up()
+            return
+        message = json.loads(data)
+        if "ready" in message:
+            self._ready = True
+        elif "started" in message:
+            self._started.append(message["started"])
+        else:
+            self._codes[message["ended"]] = message["code"]
+
+
+class ForkedRun(RunProcess):
+    """A run that was forked, in a group of its own.
+
+    Args:
+        run: The run as it was claimed.
+        order: What it is told.
+        nursery: Where it is forked.
+
+    Raises:
+        OSError: It could not be forked.
+    """
+
+    def __init__(self, run: Run, order: leash.Order, nursery: Nursery) -> None:
+        self.prepare(run)
+        self._nursery = nursery
+        self._code: int | None = None
+        theirs, ours = os.pipe()
+        self._leash: IO[bytes] = os.fdopen(ours, "wb")
+        try:
+            leash.give(order, self._leash)
+            self._child = nursery.start(run.id, theirs)
+        except BaseException:
+            self._leash.close()
+            raise
+        finally:
+            os.close(theirs)
+
+    @property
+    def pid(self) -> int:
+        """Id of the process and of its group."""
+        return self._child
+
+    def exit_code(self) -> int | None:
+        """Return how it ended, negative for a signal; None while it runs."""
+        if self._code is not None:
+            return self._code
+        self.kill_when_due()
+        self._code = self._nursery.find_code(self._child)
+        if self._code is None and not self._nursery.is_open:
+            self.was_stopped = True  # not its fault: another agent, or this one, runs it again
+            self._code = -signal.SIGKILL
+        if self._code is not None:
+            self._leash.close()  # which ends what may be left of the group
+        return self._code
+
+    def _signal(self, number: int) -> None:
+        self._nursery.signal(self._child, number)

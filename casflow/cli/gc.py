@@ -1,0 +1,217 @@
+"""`casflow gc`: collect what nobody needs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow import cache, config
+from casflow.cli.output import json_option, note, show_json, show_table, size
+from casflow.cli.stores import known
+from casflow.gc import Collector, Limits, Policy, history, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from casflow.blobs.base import BlobStore
+    from casflow.cli.stores import Known
+    from casflow.gc import Amount, Report
+
+
+@click.command()
+@click.argument("stores", nargs=-1, metavar="[STORE]...")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--keep-last", type=click.IntRange(0), metavar="N", help="Keep the newest N.")
+@click.option("--keep-within", metavar="TIME", help="Keep all this near to the newest: 30d.")
+@click.option("--keep-daily", type=click.IntRange(0), metavar="N", help="One of each of N days.")
+@click.option("--keep-weekly", type=click.IntRange(0), metavar="N", help="One of each of N weeks.")
+@click.option("--keep-monthly", type=click.IntRange(0), metavar="N", help="The same by months.")
+@click.option("--keep-label", multiple=True, metavar="LABEL", help="Keep all with this label.")
+@click.option("--keep-pinned", is_flag=True, help="Keep what is pinned; always so.")
+@click.option("--all-flows", is_flag=True, help="Thin out flows that this registry does not know.")
+@click.option("--trash", default="7d", metavar="TIME", help="Time in the trash.  [default: 7d]")
+@click.option("--grace", metavar="TIME", help="From marking a blob to deleting it.  [default: 24h]")
+@click.option("--exclusive", is_flag=True, help="Nothing else writes: delete without grace.")
+@click.option("--allow-empty", is_flag=True, help="Also collect a store without any reference.")
+@click.option("--history", "show_history", is_flag=True, help="Show the last runs instead.")
+@click.option("--cache", "local_cache", is_flag=True, help="Prune this machine's cache instead.")
+@json_option
+def gc(
+    stores: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    show_history: bool,
+    local_cache: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Collect what nobody needs: condemn, wait a day, delete.
+
+    STORE is a folder, s3://bucket, gs://bucket or az://container; without one, all stores that the
+    registry's versions name. Old references expire by the --keep options, or by the setting
+    `retention`; without either none does. On a terminal the plan is shown and confirmed; elsewhere
+    it is only shown unless --yes is given.
+    """
+    may_write = not dry_run
+    if local_cache:
+        _prune(yes=may_write and yes, ask=may_write and _is_terminal(as_json), as_json=as_json)
+        return
+    found = known()
+    chosen = found.choose(stores)
+    if show_history:
+        _show_history(chosen, as_json=as_json)
+        return
+    ask = may_write and _is_terminal(as_json)
+    reports = [
+        _collect(_maker(each, found, options), yes=may_write and yes, ask=ask) for each in chosen
+    ]
+    hosted = [] if stores else sorted(found.hosted)
+    if as_json:
+        forms = [each.to_dict() for each in reports]
+        show_json({"stores": forms, "managed_by_host": hosted})
+        return
+    for report in reports:
+        _show(report)
+    for name in hosted:
+        click.echo(f"{name}: managed by the host; nothing there is ours to delete")
+    if not (dry_run or yes or ask):
+        note("nothing was changed: give --yes to do it")
+
+
+def _is_terminal(as_json: bool) -> bool:
+    return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+# ---- what to do -------------------------------------------------------------------------------
+
+
+def _maker(store: BlobStore, found: Known, options: dict[str, Any]) -> Callable[[Any], Collector]:
+    """Return what makes a collector with a progress to tell."""
+    exclusive = options["exclusive"]
+    grace = options["grace"] or ("0h" if exclusive else "24h")
+    limits = Limits(
+        grace=parse_duration(grace).total_seconds(),
+        trash=parse_duration(options["trash"]).total_seconds(),
+        exclusive=exclusive,
+        allow_empty=options["allow_empty"],
+    )
+    policy = _policy(options)
+    claims = found.claims(store, all_flows=options["all_flows"])
+    if policy and claims.flows is not None and not claims.flows:
+        note(f"{store.url}: no flow of this registry, so none expires without --all-flows")
+    return lambda progress: Collector(
+        store, policy=policy, limits=limits, claims=claims, progress=progress
+    )
+
+
+def _policy(options: dict[str, Any]) -> Policy:
+    """Return the policy of the command line, or that of the settings."""
+    within = options["keep_within"]
+    counts = {name: options[f"keep_{name}"] or 0 for name in ("last", "daily", "weekly", "monthly")}
+    policy = Policy(
+        within=None if within is None else parse_duration(within),
+        labels=frozenset(options["keep_label"]),
+        **counts,
+    )
+    return policy or Policy.parse(config.load().retention)
+
+
+def _collect(make: Callable[[Any], Collector], *, yes: bool, ask: bool) -> Report:
+    with _progress() as told:
+        report = make(told).run() if yes else make(told).preview()
+    if not ask or yes:
+        return report
+    _show(report)
+    if not (_changes(report) and click.confirm("Do it?", err=True)):
+        return report
+    with _progress() as told:
+        return make(told).run()
+
+
+def _changes(report: Report) -> bool:
+    amounts = (report.condemned.blobs, report.deleted.blobs, report.forgotten)
+    return any(amounts) or bool(report.expired or report.purged)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far a run is, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("survey", total=None)
+
+        def told(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total or None)
+
+        yield told
+
+
+def _prune(*, yes: bool, ask: bool, as_json: bool) -> None:
+    """Let this machine's cache shrink to nine tenths of its limit."""
+    kept = cache.default()
+    used, allowed = kept.size(), kept.limit * 9 // 10
+    over = max(used - allowed, 0)
+    if over and ask and not yes:
+        yes = click.confirm(f"Remove {size(over)} from the cache?", err=True)
+    removed = kept.prune(allowed) if yes else []
+    freed = sum(each.size for each in removed)
+    if as_json:
+        show_json({"bytes": used, "limit": kept.limit, "over": over, "freed_bytes": freed})
+    else:
+        click.echo(f"cache: {size(used)} of {size(kept.limit)}; removed {size(freed)}")
+
+
+# ---- what to show -----------------------------------------------------------------------------
+
+
+def _show(report: Report) -> None:
+    would = "would be " if report.dry_run else ""
+    click.echo(
+        f"{report.store}: {report.references} references, "
+        f"{report.stored.blobs} blobs ({size(report.stored.bytes)})"
+    )
+    if report.expired:
+        rows = [(flow, len(keys), report.kept[flow]) for flow, keys in report.expired.items()]
+        show_table(["flow", f"{would}moved to the trash", "kept"], rows)
+    _line(f"{would}purged from the trash", len(report.purged), "references, their time is over")
+    _blobs(f"{would}condemned", report.condemned, "nothing names them")
+    _blobs(f"{would}deleted", report.deleted, "condemned a grace ago and still not named")
+    waiting = f"the first may go after {report.until}"
+    _blobs("then waiting" if report.dry_run else "waiting", report.waiting, waiting)
+    if not _changes(report) and not report.waiting.blobs:
+        click.echo("  nothing to collect")
+
+
+def _line(what: str, count: int, why: str) -> None:
+    if count:
+        click.echo(f"  {what}: {count} {why}")
+
+
+def _blobs(what: str, amount: Amount, why: str) -> None:
+    if amount.blobs:
+        click.echo(f"  {what}: {amount.blobs} blobs, {size(amount.bytes)}; {why}")
+
+
+def _show_history(stores: list[BlobStore], *, as_json: bool) -> None:
+    runs = {store.url: history(store) for store in stores}
+    if as_json:
+        show_json(runs)
+        return
+    columns = ("started", "references", "expired", "condemned", "deleted", "bytes freed")
+    for url, reports in runs.items():
+        click.echo(url)
+        show_table(columns, [_row(each) for each in reports])
+
+
+def _row(report: dict[str, Any]) -> tuple[object, ...]:
+    expired = sum(map(len, report["expired"].values()))
+    deleted = report["deleted"]
+    counts = (report["references"], expired, report["condemned"]["blobs"], deleted["blobs"])
+    return (report["started"], *counts, size(deleted["bytes"]))

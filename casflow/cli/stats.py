@@ -1,0 +1,71 @@
+"""`casflow stats`: how much is stored, and how much of it twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from casflow import cache
+from casflow.cli.output import json_option, show_fields, show_json, size, working
+from casflow.cli.stores import known
+from casflow.gc import stats as stats_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casflow.gc import Stats
+
+_WIDTH = 40  # characters of the longest bar
+_MONTHS = 12
+
+
+@click.command()
+@click.argument("stores", nargs=-1, metavar="[STORE]...")
+@json_option
+def stats(stores: tuple[str, ...], as_json: bool) -> None:
+    """Count flows, references, blobs, and what is stored once instead of many times.
+
+    STORE is a folder, s3://bucket, gs://bucket or az://container; without one, all stores that
+    the registry's versions name.
+    """
+    counted = []
+    for store in known().choose(stores):
+        with working(f"counting {store.url}"):
+            counted.append(stats_of(store))
+    kept = cache.default()
+    used = kept.size()
+    if as_json:
+        forms = [each.to_dict() for each in counted]
+        show_json({"stores": forms, "cache": {"bytes": used, "limit": kept.limit}})
+        return
+    for each in counted:
+        _show(each)
+    click.echo(f"cache: {size(used)} of {size(kept.limit)}")
+
+
+def _show(counted: Stats) -> None:
+    click.echo(counted.store)
+    show_fields(
+        {
+            "  flows": counted.flows,
+            "  references": counted.references,
+            "  pins": counted.pins,
+            "  in the trash": counted.trashed,
+            "  logical": size(counted.logical),
+            "  stored": f"{size(counted.stored.bytes)} in {counted.stored.blobs} blobs",
+            "  dedup factor": f"{counted.dedup:.1f}",
+            "  garbage": f"{size(counted.garbage.bytes)} in {counted.garbage.blobs} blobs",
+            "  condemned": counted.condemned,
+        }
+    )
+    _plot(counted.growth)
+
+
+def _plot(growth: Mapping[str, int]) -> None:
+    """Draw what each month has added."""
+    last = dict(list(growth.items())[-_MONTHS:])
+    most = max(last.values(), default=0)
+    for month, count in last.items():
+        bar = "█" * max(1, round(_WIDTH * count / most)) if count else ""
+        click.echo(f"  {month}  {bar} {size(count)}")

@@ -1,0 +1,102 @@
+"""`casflow top`: what goes on, as it changes; and the page that `casflow agent status` shows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from casflow import config
+from casflow.cli.output import size
+from casflow.registry import Registry
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from casflow.registry import Overview
+
+_COLUMNS = ("agent", "name", "host", "pid", "labels", "runs", "silent for")
+
+
+@click.command()
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Seconds."
+)
+def top(interval: float) -> None:
+    """Watch agents, runs and hits as they change, until interrupted; once without a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    with Registry(config.load().registry) as registry:
+        if not console.is_terminal:
+            page(registry.overview())
+            return
+        with (
+            suppress(KeyboardInterrupt),
+            registry.watch() as watch,
+            Live(_drawn(registry.overview()), console=console, screen=True) as live,
+        ):
+            while True:
+                watch.wait(interval)
+                live.update(_drawn(registry.overview()), refresh=True)
+
+
+def form(overview: Overview) -> dict[str, Any]:
+    """Return an overview for programs."""
+    return {
+        "moment": overview.moment.isoformat(),
+        "agents": [
+            {
+                "agent": each.id,
+                "name": each.name,
+                "host": each.host,
+                "pid": each.pid,
+                "labels": list(each.labels),
+                "runs": overview.held.get(each.id, 0),
+                "silent_seconds": (overview.moment - each.heartbeat).total_seconds(),
+            }
+            for each in overview.agents
+        ],
+        "runs": {state.value: count for state, count in overview.runs.items()},
+        "limits": dict(overview.limits),
+        "hits": overview.hits,
+        "misses": overview.misses,
+        "hit_rate": overview.hit_rate,
+        "saved_bytes": overview.saved,
+        "downloaded_bytes": overview.downloaded,
+    }
+
+
+def page(overview: Overview) -> None:
+    """Print an overview for people."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    console.print(_drawn(overview))
+
+
+def _drawn(overview: Overview) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+
+    table = Table(*_COLUMNS, box=SIMPLE_HEAD, pad_edge=False)
+    for each in form(overview)["agents"]:
+        labels, silent = ", ".join(each.pop("labels")), each.pop("silent_seconds")
+        cells = {**each, "labels": labels, "silent for": f"{silent:.0f} s"}
+        table.add_row(*(str(cells[column]) for column in _COLUMNS))
+    return Group(*_lines(overview), table if overview.agents else "no agent is working")
+
+
+def _lines(overview: Overview) -> list[str]:
+    states = [f"{state.value.lower()} {count}" for state, count in overview.runs.items()]
+    lines = [f"runs      {', '.join(states)}"]
+    if overview.hit_rate is not None:
+        kept = f"{size(overview.saved)} saved, {size(overview.downloaded)} downloaded"
+        lines.append(f"cache     {overview.hit_rate:.0%} of the latest runs hit, {kept}")
+    if overview.limits:
+        limits = [f"{label} {runs}" for label, runs in sorted(overview.limits.items())]
+        lines.append(f"limits    {', '.join(limits)}")
+    return lines

@@ -1,0 +1,208 @@
+"""A dry run of `casflow gc` against the bare listing of the same keys, DVC's and restic's.
+
+Three fifths of the blobs are garbage, and half of the references expire. Run it as
+`uv run python -m tests.benchmarks.bench_gc`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casflow.blobs import layout
+from casflow.blobs.local import LocalBlobStore
+from casflow.digests import digest_of
+from casflow.gc import Collector, Policy
+from casflow.reference import PICKLE, BlobName, Reference
+from casflow.storage.urls import open_url
+from tests.benchmarks import peers
+from tests.benchmarks.measure import Table, interleaved, medians, options, ratio, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from casflow.blobs.base import BlobStore
+
+COLUMNS = (
+    "store",
+    "blobs",
+    "references",
+    "bare listing",
+    "casflow gc",
+    "DVC gc",
+    "restic prune",
+    "gc / listing",
+    "peak memory",
+)
+NOTE = """\
+All of them dry runs on a warm page cache. Bare listing: every key of the store with size and time.
+casflow gc lists, reads every reference, applies a retention policy and checks that nothing is
+missing; DVC is handed its roots in memory, reads none and asks for no sizes; restic's time includes
+some 0.7 s of key derivation, and it keeps these blobs in a few packs. Peak memory is that of a
+process which does nothing else."""
+FLOWS = 500
+POLICY = Policy(last=20)
+
+
+def objects(blobs: int, references: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the keys and bytes of a store: two of five blobs are named by a reference."""
+    yield layout.FORMAT, b'{"format": 1}\n'
+    named = []
+    for number in range(blobs):
+        data = b"blob %d" % number
+        named.append(BlobName(digest_of(data), 0, len(data)))
+        yield layout.blob(named[-1].digest, 0), data
+    for number in range(references):
+        made = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+        flow = f"flow {number % FLOWS}"
+        pair = named[2 * number % blobs], named[(2 * number + 1) % blobs]
+        reference = Reference(
+            flow, pair[0], PICKLE, made.isoformat(), (), {"source_map": pair[1]}, {"python": "3.11"}
+        )
+        yield layout.reference(flow, made), reference.to_bytes()
+
+
+def fill_folder(root: Path, blobs: int, references: int) -> None:
+    """Write a store without waiting for the disk at every object."""
+    for key, data in objects(blobs, references):
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def list_all(store: BlobStore) -> int:
+    """Return how many keys a store has."""
+    return sum(1 for _ in store.list())
+
+
+def preview(store: BlobStore) -> Any:
+    """Do all that a run does before its first write."""
+    return Collector(store, policy=POLICY).preview()
+
+
+def peak_memory(url: str) -> str:
+    """Return what a process that previews a store needs at most."""
+    code = (
+        "import resource, sys; from tests.benchmarks.bench_gc import *;"
+        "preview(open_url(sys.argv[1]));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, url], capture_output=True, text=True, check=True
+    )
+    return f"{int(done.stdout) / 1024:.0f} MiB"
+
+
+# ---- peers ------------------------------------------------------------------------------------
+
+
+def dvc(stack: ExitStack, folder: Path, blobs: int) -> Callable[[], float] | None:
+    """Return DVC's dry run over as many objects, or None when it cannot be had."""
+    try:
+        python = peers.environment("dvc-data", ("dvc-data",), ("3.11", "3.12", "3.13"))
+    except peers.NotToBeHadError as error:
+        print(f"DVC: {error}", file=sys.stderr)
+        return None
+    script = Path(__file__).with_name("dvc_peer.py")
+    peer = stack.enter_context(peers.Peer(python, script, {}))
+    peer.ask("fill", str(folder), blobs)
+    return lambda: float(peer.ask("gc", str(folder), blobs * 2 // 5))
+
+
+def restic(folder: Path, blobs: int) -> Callable[[], float] | None:
+    """Return restic's dry run over a repository of as many blobs, or None without restic."""
+    if shutil.which("restic") is None:
+        print("restic: not installed", file=sys.stderr)
+        return None
+    files = folder / "files"
+    for number in range(blobs):
+        path = files / f"{number % 256:02x}" / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"blob %d" % number)
+    run = _restic(folder)
+    run("init")
+    run("backup", str(files))
+    shutil.rmtree(files)
+    return timed(lambda: run("prune", "--dry-run"))
+
+
+def _restic(folder: Path) -> Callable[..., None]:
+    environment = {**os.environ, "RESTIC_PASSWORD": "benchmark", "RESTIC_REPOSITORY": f"{folder}/r"}
+    environment["RESTIC_CACHE_DIR"] = f"{folder}/cache"
+
+    def run(*arguments: str) -> None:
+        subprocess.run(
+            ["restic", "-q", *arguments], env=environment, check=True, capture_output=True
+        )
+
+    return run
+
+
+# ---- tables -----------------------------------------------------------------------------------
+
+
+def measure_folder(table: Table, folder: Path, blobs: int, references: int, rounds: int) -> None:
+    """Add the row of a folder, with the peers."""
+    store = LocalBlobStore(folder / "store")
+    fill_folder(store.root, blobs, references)
+    with ExitStack() as stack:
+        subjects = {
+            "listing": timed(lambda: list_all(store)),
+            "gc": timed(lambda: preview(store)),
+            "DVC": dvc(stack, folder / "dvc", blobs),
+            "restic": restic(folder / "restic", blobs),
+        }
+        there = {name: subject for name, subject in subjects.items() if subject is not None}
+        taken = medians(interleaved(there, rounds=rounds))
+    _add(table, "folder", blobs, references, taken, peak_memory(store.url))
+
+
+def measure_s3(table: Table, blobs: int, references: int, rounds: int) -> None:
+    """Add the row of a bucket on a server of this machine."""
+    from tests.services.s3 import S3, MotoServer
+
+    with MotoServer() as server:
+        endpoint = S3(server.url)
+        os.environ.update(endpoint.environ)
+        store = open_url(f"s3://{endpoint.bucket()}")
+        for key, data in objects(blobs, references):
+            store.put(key, data)
+        subjects = {
+            "listing": timed(lambda: list_all(store)),
+            "gc": timed(lambda: preview(store)),
+        }
+        taken = medians(interleaved(subjects, rounds=rounds))
+        _add(table, "S3 (moto)", blobs, references, taken, peak_memory(store.url))
+
+
+def _add(
+    table: Table, name: str, blobs: int, references: int, taken: dict[str, float], peak: str
+) -> None:
+    shown = {key: f"{seconds:.2f} s" for key, seconds in taken.items()}
+    times = [shown.get(key) for key in ("listing", "gc", "DVC", "restic")]
+    share = ratio(taken["gc"], taken["listing"])
+    table.add(name, blobs, references, *times, share, peak)
+
+
+def main() -> None:
+    """Measure and report."""
+    quick = options(__doc__.partition("\n")[0]).quick
+    table = Table("gc", "Collecting garbage", COLUMNS, [NOTE])
+    with tempfile.TemporaryDirectory() as folder:
+        if quick:
+            measure_folder(table, Path(folder), 2_000, 400, 1)
+        else:
+            measure_folder(table, Path(folder), 100_000, 20_000, 3)
+    measure_s3(table, *((200, 40, 1) if quick else (2_000, 400, 2)))
+    table.report()
+
+
+if __name__ == "__main__":
+    main()

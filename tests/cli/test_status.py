@@ -1,0 +1,73 @@
+"""What `casflow agent status`, `casflow top` and the metrics say of what goes on."""
+
+from __future__ import annotations
+
+from urllib.request import urlopen
+
+import pytest
+
+from casflow import config
+from casflow.errors import ConfigError
+from casflow.integrations.metrics import serve
+from casflow.registry import Registry, RunState
+
+
+@pytest.fixture
+def registry(home):
+    """A registry with an agent, a run that was cold, one that was warm, one of each other kind."""
+    home.casflow("register", "-p", home.script())
+    with Registry(config.load().registry) as registry:
+        version = registry.get_version(None, "Plain")
+        runs = [registry.create_run(version) for _ in range(5)]
+        agent = registry.add_agent(name="first", host="here", pid=1, labels=version.labels)
+        cold, warm, *_ = registry.claim(agent, limit=4)
+        outcome = {"cache": "miss", "downloaded_bytes": 700}
+        registry.finish(cold, RunState.SUCCESS, outcome=outcome)
+        registry.finish(warm, RunState.SUCCESS, outcome={"cache": "hit", "downloaded_bytes": 0})
+        registry.cancel(runs[3])
+        registry.limit_label("gpu", 2)
+        yield registry
+
+
+def test_status_counts_agents_runs_and_hits(home, registry):
+    said = home.json("agent", "status")
+    counts = {"Scheduled": 1, "Running": 1, "Success": 2, "Failed": 0, "Cancelled": 1}
+    assert said["runs"] == counts
+    assert [(each["name"], each["runs"]) for each in said["agents"]] == [("first", 1)]
+    assert (said["hits"], said["misses"], said["hit_rate"]) == (1, 1, 0.5)
+    size = registry.get_version(None, "Plain").reference["size"]
+    assert (said["saved_bytes"], said["downloaded_bytes"]) == (size, 700)
+    assert said["limits"] == {"gpu": 2}
+
+
+@pytest.mark.parametrize("command", [("agent", "status"), ("top",)])
+def test_people_see_the_same(home, registry, command):
+    out, _ = home.casflow(*command)
+    assert "scheduled 1, running 1, success 2, failed 0, cancelled 1" in out
+    assert "50% of the latest runs hit" in out
+    assert "gpu 2" in out
+    assert "first" in out
+
+
+def test_status_of_nothing(home):
+    out, _ = home.casflow("agent", "status")
+    assert "no agent is working" in out
+    assert home.json("agent", "status")["hit_rate"] is None
+
+
+def test_a_limit_is_set_and_taken_away_by_command(home):
+    home.casflow("agent", "limit", "gpu", "3")
+    assert home.json("agent", "status")["limits"] == {"gpu": 3}
+    home.casflow("agent", "limit", "gpu")
+    assert home.json("agent", "status")["limits"] == {}
+
+
+def test_prometheus_reads_the_same_numbers(registry):
+    pytest.importorskip("prometheus_client")
+    with serve(registry, 0) as port:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        with pytest.raises(ConfigError, match=f"port {port}"), serve(registry, port):
+            pass
+    assert {'casflow_runs{state="success"} 2.0', "casflow_agents 1.0"} <= set(lines)
+    assert 'casflow_latest_bytes{bytes="downloaded"} 700.0' in lines
