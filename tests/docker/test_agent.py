@@ -153,7 +153,7 @@ def test_an_image_that_is_nowhere_fails_the_run_and_says_so(home, storage, docke
     run = ask(home, "Gone")
     run_once(home, docker_engine)
     assert show(home, run)["state"] == "Failed"
-    assert "the registry does not have it" in show(home, run)["message"]
+    assert "does not have it" in show(home, run)["message"]
 
 
 def test_a_flow_without_an_image_runs_in_the_agents(home, casflow_base, docker_engine):

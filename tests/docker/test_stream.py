@@ -34,7 +34,12 @@ def test_lines_of_every_kind_are_shown_and_unknown_ones_passed_over():
     [{"error": "bad\n"}, {"errorDetail": {"message": "bad"}}, {"error": "bad", "errorDetail": {}}],
 )
 def test_a_line_that_names_an_error_is_told(line):
-    lines = [{"stream": "Step 1/2 : RUN x"}, {"stream": "why\n"}, {"stream": " ---> a1\n"}, line]
+    lines = [
+        {"stream": "Step 1/2 : RUN x"},
+        {"stream": "\x1b[91mwhy\n\x1b[0m"},
+        {"stream": " ---> a1\n"},
+        line,
+    ]
     assert follow(lines, lambda _: None) == {"said": "why", "error": "bad"}
 
 

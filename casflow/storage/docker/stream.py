@@ -28,6 +28,7 @@ _REFUSED = re.compile(
 )
 _ABSENT = re.compile(r"not found|manifest unknown|does not exist|no such image", re.IGNORECASE)
 _OF_ENGINE = re.compile(r"Step \d| *--->|Removing intermediate")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _FULL = re.compile(r"no space left|disk quota exceeded", re.IGNORECASE)
 
 
@@ -59,7 +60,7 @@ def _error_in(line: Mapping[str, Any]) -> str:
 
 def _text_of(line: Mapping[str, Any]) -> str:
     if "stream" in line:
-        return str(line["stream"]).rstrip()
+        return _COLOUR.sub("", str(line["stream"])).rstrip()
     if "status" in line:
         parts = (line.get("id"), line["status"], line.get("progress"))
         return " ".join(str(part) for part in parts if part)
