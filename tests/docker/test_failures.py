@@ -63,7 +63,7 @@ def tags(host, name):
 def names(engine):
     """Return the names of images, without the steps that an engine keeps for its next build."""
     found = engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-    return [each for each in found if "<none>" not in each]
+    return sorted(each for each in found if "<none>" not in each)
 
 
 def unnamed(engine):

@@ -221,7 +221,7 @@ def test_a_build_that_breaks_at_any_request_leaves_nothing_that_resolves(
             break
     assert 5 < number < 39
     proxy.reset()
-    assert result(restored(flow).get_flow("Docker Flow")) == number + 40
+    assert result(restored(flow).get_flow("Docker Flow")) == number + 2
 
 
 def test_scripts_and_several_flows_are_read_by_name(home, storage, tmp_path):

@@ -66,3 +66,9 @@ def test_a_failed_build_is_a_value_error_but_for_a_full_disk():
     assert "failed to build" in str(build_error("exit code: 1", "a"))
     assert type(build_error("no space left on device", "a")) is UnavailableError
     assert issubclass(ConfigError, ValueError)
+
+
+def test_a_full_disk_is_told_whatever_a_step_says_after_it():
+    lines = [{"stream": "dd: No space left on device"}, {"stream": "15+0 records out"}]
+    said = follow(lines, lambda _: None)["said"]
+    assert type(build_error(f"exit code: 1: {said}", "a")) is UnavailableError

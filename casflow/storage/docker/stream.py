@@ -48,9 +48,16 @@ def follow(lines: Iterable[Any], show: Callable[[str], None]) -> dict[str, Any]:
         text = _text_of(line)
         if text:
             show(text)
-        if text and "stream" in line and not _OF_ENGINE.match(text):
-            told["said"] = text.strip().splitlines()[-1]
+        if "stream" in line:
+            told["said"] = _last_words(text, told["said"])
     return told
+
+
+def _last_words(text: str, before: str) -> str:
+    """Return the last line that a step wrote, or the one that says more than what follows it."""
+    if not text.strip() or _OF_ENGINE.match(text) or _FULL.search(before):
+        return before
+    return text.strip().splitlines()[-1]
 
 
 def _error_in(line: Mapping[str, Any]) -> str:
