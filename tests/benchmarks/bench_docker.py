@@ -79,7 +79,7 @@ def pull(engine: DockerEngine, image: str, path: str) -> None:
     """Pull the image, and copy the flow out of a container that is never started."""
     engine.docker("pull", image)
     container = engine.docker("create", image, "true").stdout.strip()
-    engine.docker("cp", f"{container}:{path}", "-")
+    engine.docker("cp", f"{container}:{path}", str(Path(os.environ["CASFLOW_HOME"], "copied")))
     engine.docker("rm", container)
 
 
