@@ -12,6 +12,7 @@ import pytest
 from casflow import Flow, register, task
 from casflow.storage import Docker
 from casflow.storage.docker.names import ImageName
+from tests.docker import revival
 from tests.docker.flows import make
 
 pytestmark = [
@@ -235,9 +236,8 @@ def test_a_run_whose_engine_restarts_runs_again(home, storage, docker_engine, ho
     with agent(home, docker_engine, "--network", "none", "--once") as process:
         wait_for(lambda: containers(docker_engine))
         if how == "kill":
-            docker_engine.kill()
-            time.sleep(1)
-            docker_engine.start()
+            revival.kill(docker_engine)
+            revival.revive(docker_engine)
         else:
             docker_engine.restart()
         said = process.communicate(timeout=120)[1]

@@ -41,6 +41,7 @@ def test_a_line_that_names_an_error_is_told(line):
 @pytest.mark.parametrize(
     ("reason", "kind"),
     [
+        ("error parsing HTTP 403 response body: invalid character", AccessError),
         ("unauthorized: authentication required", AccessError),
         ("denied: requested access to the resource is denied", AccessError),
         ("manifest for a:b not found: manifest unknown", NotFoundError),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _REFUSED = re.compile(
-    r"unauthorized|denied|authentication required|no basic auth|forbidden", re.IGNORECASE
+    r"unauthorized|denied|authentication required|no basic auth|forbidden|HTTP 40[13]",
+    re.IGNORECASE,
 )
 _ABSENT = re.compile(r"not found|manifest unknown|does not exist|no such image", re.IGNORECASE)
 _OF_ENGINE = re.compile(r"Step \d| *--->|Removing intermediate")
