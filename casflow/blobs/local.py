@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
@@ -43,9 +44,9 @@ class LocalBlobStore(BlobStore):
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
-        path = self._path(key)
-        with os_errors(path):
-            return path.read_bytes()
+        path = f"{self.root}/{check_key(key)}"
+        with os_errors(path), FileIO(path) as file:
+            return file.readall()
 
     def copy_to(self, key: str, target: BinaryIO) -> None:
         """Write an object's bytes to a file, in pieces."""

@@ -199,7 +199,7 @@ def main() -> None:
         if quick:
             measure_folder(table, Path(folder), 2_000, 400, 1)
         else:
-            measure_folder(table, Path(folder), 100_000, 20_000, 3)
+            measure_folder(table, Path(folder), 100_000, 20_000, 2)
     measure_s3(table, *((200, 40, 1) if quick else (2_000, 400, 2)))
     table.report()
 
