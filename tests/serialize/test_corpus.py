@@ -14,6 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from matrix import CORPUS, FILES, ROOT, run_matrix, unstable
 
+pytestmark = pytest.mark.xdist_group("corpus")  # one matrix serves all of these tests
+
 LEAST = 120  # definitions
 PYTHONS = ("3.12", "3.13")
 
