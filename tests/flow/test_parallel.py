@@ -170,6 +170,6 @@ def test_a_flow_runs_on_dask():
     with Flow("x") as flow:
         one = task(lambda: 1, name="one")()
         two = task(lambda x: x + 1, name="two")(one)
-    options = {"processes": False, "n_workers": 1, "dashboard_address": None}
+    options = {"processes": False, "n_workers": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.Client(**options) as client, client.get_executor() as executor:
         assert flow.run(executor=executor).result[two].result == 2
