@@ -57,7 +57,8 @@ def _last_words(text: str, before: str) -> str:
     """Return the last line that a step wrote, or the one that says more than what follows it."""
     if not text.strip() or _OF_ENGINE.match(text) or _FULL.search(before):
         return before
-    return text.strip().splitlines()[-1]
+    lines = text.strip().splitlines()
+    return next(filter(_FULL.search, lines), lines[-1])
 
 
 def _error_in(line: Mapping[str, Any]) -> str:
