@@ -30,7 +30,7 @@ def test_every_link_leads_somewhere(page):
 
 
 def test_every_page_is_in_the_navigation():
-    navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:\n")[2]
+    navigation = (ROOT / ".mkdocs.yml").read_text().partition("nav:\n")[2]
     listed = [line.split()[-1] for line in navigation.splitlines() if line.endswith(".md")]
     assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md"))
 
