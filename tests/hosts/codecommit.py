@@ -31,6 +31,10 @@ class CodeCommitHost(Host):
         """Return an error of the protocol."""
         return Answer.json({"__type": kind, "message": message}, 400)
 
+    def slow_down(self) -> None:
+        """Answer that there are too many requests, until `recover`."""
+        self.trouble = self.error("ThrottlingException", "Rate exceeded")
+
     def absent(self, what: str) -> Answer:
         """Return the error of an action that there is not."""
         return self.error("UnknownOperationException", what)

@@ -2,7 +2,7 @@
 
 A host is a table of routes over a real bare repository. The base keeps the log of requests, checks
 the credential, answers conditional requests with 304, and can be told to fail, to limit, to stop
-and to come back on the same port.
+and to come back on the same port, between two requests of one client too.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Host:
         self.token = token
         self.log: list[Request] = []
         self.next: deque[Answer] = deque()  # answers to give before any real one
+        self.trouble: Answer | None = None  # what every request gets, while it is set
+        self.then: deque[Callable[[], object]] = deque()  # what follows each of the next answers
         self.change: Callable[[bytes], bytes] = bytes  # what happens to content on its way
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -110,10 +112,24 @@ class Host:
             self._server.server_close()
             self._server = None
 
+    def fail(self) -> None:
+        """Answer that the host has failed, until `recover`."""
+        self.trouble = Answer(503)
+
+    def slow_down(self) -> None:
+        """Answer that the caller must wait for an hour, until `recover`."""
+        self.trouble = Answer.json({"message": "slow down"}, 429, Retry_After="3600")
+
+    def recover(self) -> None:
+        """Be up and without trouble again."""
+        self.trouble = None
+        if self._server is None:
+            self.start()
+
     def answer(self, request: Request) -> Answer:
         """Answer a request and log it."""
         with self._lock:
-            planned = self.next.popleft() if self.next else None
+            planned = self.next.popleft() if self.next else self.trouble
         answer = planned or self._allowed(request)
         if request.method == "GET" and answer.status == 200:
             answer = self._conditional(request, answer)
@@ -123,6 +139,9 @@ class Host:
                     request.method, request.target, request.headers, request.body, answer.status
                 )
             )
+            follows = self.then.popleft() if self.then else None
+        if follows is not None:
+            follows()
         return answer
 
     def _allowed(self, request: Request) -> Answer:

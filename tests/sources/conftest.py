@@ -17,6 +17,7 @@ from tests.hosts.content import ContentHost
 from tests.hosts.githttp import GitHost
 from tests.hosts.github import GitHubHost
 from tests.hosts.gitlab import GitLabHost
+from tests.hosts.gitlocal import GitLocalHost
 from tests.hosts.repository import Repository
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ HOSTS: dict[str, type[Host]] = {
     "bitbucket-cloud": BitbucketCloudHost,
     "codecommit": CodeCommitHost,
     "git": GitHost,
+    "git-local": GitLocalHost,
 }
 PATH = "flows/my_flow.py"
 
@@ -99,7 +101,8 @@ def make(kind: str, url: str, ref: str | None, path: str, **options: Any) -> Sto
     named = {} if ref is None else {"branch_name": ref}
     if ref is not None and len(ref) == 40:
         named = {"commit": ref}
-    return Git(path, repo=f"{url}/org/repo.git", **named, **options)
+    repo = f"{url}/org/repo.git" if kind == "git" else url
+    return Git(path, repo=repo, **named, **options)
 
 
 @pytest.fixture

@@ -1,7 +1,12 @@
-"""Whatever happens to a repository and its host, a run tells the truth about what it ran."""
+"""Whatever happens to a repository and its host, a run tells the truth about what it ran.
+
+One machine of states runs unchanged against every kind of host. What happens between two requests
+of one run (a branch that moves or goes, an outage, a limit) is armed before it.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tempfile
@@ -10,15 +15,24 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from casflow.cache import Cache
 from casflow.errors import CasflowError, NotFoundError, UnavailableError
-from tests.hosts.github import GitHubHost
+from casflow.flow import Flow
 from tests.hosts.repository import Repository
-from tests.sources.conftest import PATH, make, script
+from tests.sources.conftest import HOSTS, PATH, make, restored, script
 
-BRANCHES = ("trunk", "work")
+REFS = st.sampled_from(["trunk", "work", None])
+TROUBLES = st.sampled_from(["stop", "fail", "slow_down"])
+POLICIES = st.sampled_from(["fail", "cached"])
+ARMED = st.integers(1, 4)  # answers of the host before something happens
 
 
 class Lines(logging.Handler):
@@ -33,19 +47,20 @@ class Lines(logging.Handler):
 
 
 class Sources(RuleBasedStateMachine):
-    """Commits, moves, deletions and outages, and runs of a floating and of a pinned flow."""
+    """Commits, moves, deletions and troubles, and runs of floating and of pinned flows."""
 
-    kind = "github"
-    host_class = GitHubHost
+    kind = ""
 
     @initialize()
     def begin(self):
         self.folder = Path(tempfile.mkdtemp())
         self.repository = Repository(self.folder / "repository")
-        self.host = self.host_class(self.repository).start()
-        self.contents = {}
-        self.up = True
-        self.count = 0
+        self.host = HOSTS[self.kind](self.repository).start()
+        self.contents = {}  # commit -> mark of its flow
+        self.known = {}  # ref -> the last commit that a run of this computer got for it
+        self.computer = self.folder / "first"
+        self.registered = []
+        self.troubled = False
         self.log = Lines()
         logging.getLogger("casflow").addHandler(self.log)
         logging.getLogger("casflow").setLevel(logging.INFO)
@@ -58,92 +73,172 @@ class Sources(RuleBasedStateMachine):
         self.host.stop()
         shutil.rmtree(self.folder)
 
-    @rule(branch=st.sampled_from(BRANCHES))
-    def commit(self, branch):
-        self.count += 1
-        commit = self.repository.commit({PATH: script(self.count)}, branch)
-        self.contents[commit] = self.count
+    # ---- what happens ----------------------------------------------------------------------
 
-    @rule(branch=st.sampled_from(BRANCHES), data=st.data())
+    @rule(branch=st.sampled_from(["trunk", "work"]))
+    def commit(self, branch):
+        mark = len(self.contents)
+        self.contents[self.repository.commit({PATH: script(mark)}, branch)] = mark
+
+    def a_commit(self, data):
+        return data.draw(st.sampled_from(sorted(self.contents, key=self.contents.get)))
+
+    @rule(branch=st.sampled_from(["trunk", "work"]), data=st.data())
     def move(self, branch, data):
-        self.repository.branch(branch, data.draw(st.sampled_from(sorted(self.contents))))
+        self.repository.branch(branch, self.a_commit(data))
 
     @rule()
     def delete(self):
         self.repository.delete("work")
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def stop(self):
-        self.host.stop()
-        self.up = False
+    @precondition(lambda self: not self.troubled)
+    @rule(trouble=TROUBLES)
+    def get_into_trouble(self, trouble):
+        getattr(self.host, trouble)()
+        self.troubled = True
 
-    @precondition(lambda self: not self.up)
+    @precondition(lambda self: self.troubled)
     @rule()
-    def start(self):
-        self.host.start()
-        self.up = True
+    def recover(self):
+        self.host.recover()
+        self.troubled = False
 
-    @rule(branch=st.sampled_from(BRANCHES), policy=st.sampled_from(["fail", "cached"]))
-    def run_floating(self, branch, policy):
-        tip = self.repository.resolve(f"refs/heads/{branch}")
-        storage = make(self.kind, self.host.url, branch, PATH, on_unreachable=policy)
-        found = self.run(storage)
+    @rule()
+    def change_computer(self):
+        self.computer = Path(tempfile.mkdtemp(dir=self.folder))
+        self.known = {}
+
+    # ---- what happens in the middle of the next run ----------------------------------------
+
+    def arm(self, answers, event):
+        self.host.then.clear()
+        self.host.then.extend([lambda: None] * (answers - 1) + [event])
+
+    @rule(answers=ARMED, branch=st.sampled_from(["trunk", "work"]), data=st.data())
+    def move_soon(self, answers, branch, data):
+        commit = self.a_commit(data)
+        self.arm(answers, lambda: self.repository.branch(branch, commit))
+
+    @rule(answers=ARMED)
+    def delete_soon(self, answers):
+        self.arm(answers, lambda: self.repository.delete("work"))
+
+    @rule(answers=ARMED, trouble=TROUBLES)
+    def get_into_trouble_soon(self, answers, trouble):
+        self.arm(answers, lambda: self.get_into_trouble(trouble))
+
+    # ---- runs ------------------------------------------------------------------------------
+
+    @rule(ref=REFS, policy=POLICIES)
+    def run_floating(self, ref, policy):
+        storage = make(self.kind, self.host.url, ref, PATH, on_unreachable=policy)
+        storage.flows["my-flow"] = PATH
+        found, tips, troubled = self.run(storage, ref)
         if isinstance(found, CasflowError):
-            missing = NotFoundError if self.up and tip is None else UnavailableError
-            assert isinstance(found, missing)
+            self.check_error(found, troubled, absent=None in tips)
             return
-        warned = any(f"commit {found} is run, which {branch} named" in each for each in self.lines)
-        assert warned == (not self.up)
-        if self.up:
-            assert found == tip
-        else:
+        warned = any(f"commit {found} is run, which" in each for each in self.log.lines)
+        assert warned or found in tips
+        if warned:
             assert policy == "cached"
+            assert troubled
+            assert found == self.known[ref]
+        self.known[ref] = found
 
     @rule(data=st.data())
-    def run_pinned(self, data):
-        commit = data.draw(st.sampled_from(sorted(self.contents)))
-        found = self.run(make(self.kind, self.host.url, commit, PATH))
+    def run_commit(self, data):
+        commit = self.a_commit(data)
+        storage = make(self.kind, self.host.url, commit, PATH)
+        storage.flows["my-flow"] = PATH
+        found, _, troubled = self.run(storage, commit)
         if isinstance(found, CasflowError):
-            assert isinstance(found, UnavailableError)
-            assert not self.up
+            self.check_error(found, troubled, absent=False)
         else:
             assert found == commit
 
-    def run(self, storage):
-        """Run a flow; return the commit that the log names, after a look at what was run."""
-        storage._cache = Cache(self.folder / "cache", 10**8)
-        storage.flows["my-flow"] = PATH
+    @rule(ref=REFS)
+    def register(self, ref):
+        storage = make(self.kind, self.host.url, ref, PATH, pin=True)
+        storage.add_flow(Flow("my-flow"))
+        storage._cache = self.cache()
+        tips = {self.tip(ref)}
+        troubled = self.troubled
+        try:
+            storage.build()
+        except CasflowError as error:
+            absent = None in tips | {self.tip(ref)}
+            self.check_error(error, troubled or self.troubled, absent=absent)
+            return
+        commit = storage.references["my-flow"].environment["commit"]
+        assert commit in tips | {self.tip(ref)}
+        self.registered.append((json.dumps(storage.serialize()), commit))
+        self.known[ref] = commit
+
+    @precondition(lambda self: self.registered)
+    @rule(data=st.data())
+    def run_registered(self, data):
+        form, commit = data.draw(st.sampled_from(self.registered))
+        found, _, troubled = self.run(restored(json.loads(form)), commit)
+        if isinstance(found, CasflowError):
+            self.check_error(found, troubled, absent=False)
+        else:
+            assert found == commit
+
+    def run(self, storage, ref):
+        """Run a flow.
+
+        Returns:
+            The commit that the log names, after a look at what was run, or the error; what the ref
+            named meanwhile; whether there was trouble.
+        """
+        storage._cache = self.cache()
         self.log.lines.clear()
+        tips, troubled = {self.tip(ref)}, self.troubled
+        found = self.outcome(storage)
+        self.host.then.clear()
+        return found, tips | {self.tip(ref)}, troubled or self.troubled
+
+    def outcome(self, storage):
         try:
             opened = storage.open_flow("my-flow")
         except CasflowError as error:
             return error
-        self.lines = list(self.log.lines)
-        named = [each.rsplit(" ", 1)[1] for each in self.lines if "is read from" in each]
+        named = [each.rsplit(" ", 1)[1] for each in self.log.lines if "is read from" in each]
         assert named == [opened.reference.environment["commit"]]
         assert opened.flow.mark == self.contents[named[0]]
         return named[0]
 
+    def cache(self):
+        return Cache(self.computer, 10**8)
+
+    def tip(self, ref):
+        return self.repository.resolve(ref or "HEAD")
+
+    def check_error(self, error, troubled, *, absent):
+        # A path that leads nowhere is all that there is to an outage of a local repository.
+        outage = NotFoundError if self.kind == "git-local" else UnavailableError
+        allowed = (outage,) * troubled + (NotFoundError,) * absent
+        assert isinstance(error, allowed), f"{error!r} with {troubled=} and {absent=}"
+
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
+    import botocore.retryhandler
     from urllib3.util import Retry
 
     monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+    monkeypatch.setattr(botocore.retryhandler, "delay_exponential", lambda *_, **__: 0)
 
 
-def test_a_run_tells_the_truth():
-    checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    from hypothesis.stateful import run_state_machine_as_test
-
+@pytest.mark.parametrize("kind", sorted(HOSTS))
+def test_a_run_tells_the_truth(kind):
     run_state_machine_as_test(
-        Sources,
+        type("SourcesOfOneKind", (Sources,), {"kind": kind}),
         settings=settings(
             max_examples=25,
-            stateful_step_count=20,
+            stateful_step_count=12,
             deadline=None,
             derandomize=True,
-            suppress_health_check=checks,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         ),
     )
