@@ -16,7 +16,7 @@ from casflow.flow.bundle import pack
 from casflow.reference import BUNDLE
 from casflow.secrets import Secret, find
 from casflow.storage.checks import check_commit, check_script, is_commit, not_a_file
-from casflow.storage.gitremote import GitRemote
+from casflow.storage.gitremote import NO_FILES, SMALL_FILES, GitRemote
 from casflow.storage.source import Content, Head, SourceStorage
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from casflow.storage.gitremote import Snapshot, TreeEntry
 
 logger = logging.getLogger(__name__)
+
+_MANY = 2000  # entries of a tree; the small files of more are not fetched for those of one folder
 
 
 class Git(SourceStorage):
@@ -147,12 +149,18 @@ class Git(SourceStorage):
 
     def read(self, commit: str) -> Content:
         """Fetch the script and the files in and below its folder."""
-        workplace = self.cache.root / "git"
-        with self.remote().checked_out(commit, workplace, self.clone_depth) as snapshot:
+        workplace, narrow = self.cache.root / "git", self._filter()
+        with self.remote().checked_out(commit, workplace, self.clone_depth, narrow) as snapshot:
             return self._bundle(snapshot)
+
+    def _filter(self) -> str:
+        """Small files come with the commit, in one fetch, unless there are known to be many."""
+        return SMALL_FILES if self.cache.find_alias(self._alias("many files")) is None else NO_FILES
 
     def _bundle(self, snapshot: Snapshot) -> Content:
         tree = snapshot.tree()
+        if len(tree) > _MANY:
+            self.cache.set_alias(self._alias("many files"), str(len(tree)))
         where = f"{self.address}:{self.path}"
         _check_file(tree, str(self.path), where)
         folder, script = posixpath.split(str(self.path))

@@ -36,14 +36,23 @@ if TYPE_CHECKING:
 
 _SLOWEST = 900.0  # seconds that one call of git may take
 _LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
+NO_FILES = "blob:none"
+SMALL_FILES = "blob:limit=64k"
+_QUIET = ("--quiet", "--no-tags")
 _KEPT = ("GIT_SSH", "GIT_SSL", "GIT_PROXY", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC")
+_STRANGER = re.compile(r"host key verification failed")
 _REFUSED = re.compile(
     r"authentication failed|could not read username|permission denied|error: 40[13]"
-    r"|dubious ownership|access denied|host key verification failed"
+    r"|dubious ownership|access denied"
 )
 _ABSENT = re.compile(
     r"not found|does not exist|does not appear to be a git repository|not our ref"
     r"|couldn't find remote ref|no such file|not a tree object|not a valid object"
+)
+_MEANINGS: tuple[tuple[re.Pattern[str], type[CasflowError], str, str], ...] = (
+    (_STRANGER, AccessError, "the host is not trusted", "check its key, and add it to known_hosts"),
+    (_REFUSED, AccessError, "git was refused", "check the credential and what it may read"),
+    (_ABSENT, NotFoundError, "not found", "check the names of the repository and the ref"),
 )
 
 
@@ -101,13 +110,14 @@ class GitRemote:
         return found.get(f"{ref}^{{}}") or found.get(ref)
 
     @contextlib.contextmanager
-    def checked_out(self, commit: str, parent: Path, depth: int) -> Iterator[Snapshot]:
+    def checked_out(self, commit: str, parent: Path, depth: int, narrow: str) -> Iterator[Snapshot]:
         """Fetch a commit with its trees into a folder that is removed afterwards.
 
         Args:
             commit: Its full id.
             parent: Where the folder is made.
             depth: How many commits are fetched.
+            narrow: Git's filter of what is fetched with them.
         """
         _drop_left_overs(parent)
         with os_errors(parent):
@@ -115,17 +125,19 @@ class GitRemote:
             folder = Path(tempfile.mkdtemp(dir=parent))
         try:
             self._git("init", "--quiet", "--bare", str(folder))
-            self._fetch(commit, folder, depth)
+            self._fetch(commit, folder, depth, narrow)
             yield Snapshot(self, folder, commit)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _fetch(self, commit: str, folder: Path, depth: int) -> None:
-        narrow = ("--quiet", "--no-tags", "--filter=blob:none")
+    def _fetch(self, commit: str, folder: Path, depth: int, narrow: str) -> None:
+        less = (f"--filter={narrow}", f"--depth={depth}")
         try:
-            self._git("fetch", *narrow, f"--depth={depth}", "origin", commit, folder=folder)
-        except UnnamedObjectError:
-            self._git("fetch", *narrow, "origin", "+refs/*:refs/*", folder=folder)
+            self._git("fetch", *_QUIET, *less, "origin", commit, folder=folder)
+        except UnnamedObjectError:  # the whole history, so no file of it
+            self._git(
+                "fetch", *_QUIET, f"--filter={NO_FILES}", "origin", "+refs/*:refs/*", folder=folder
+            )
 
     def _git(self, *arguments: str, folder: Path | None = None, given: bytes = b"") -> bytes:
         place = () if folder is None else (f"--git-dir={folder}",)
@@ -137,6 +149,7 @@ class GitRemote:
                 check=False,
                 timeout=_SLOWEST,
                 env=self._environment(),
+                start_new_session=True,  # without a terminal, nothing can ask on it
                 cwd=folder or Path(tempfile.gettempdir()),
             )
         except FileNotFoundError as error:
@@ -153,6 +166,7 @@ class GitRemote:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+            "SSH_ASKPASS_REQUIRE": "never",
             "LC_ALL": "C",
             "GIT_CONFIG_COUNT": str(len(self._settings)),
         }
@@ -162,17 +176,15 @@ class GitRemote:
         return {**values, **own, "LC_ALL": "C"}
 
     def _error(self, said: str) -> CasflowError:
-        lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))]
-        text = (lines or said.splitlines() or ["git failed without a word"])[0]
-        low = said.lower()
-        if "unadvertised object" in low:
+        lines = said.splitlines() or ["git failed without a word"]
+        telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:"))]
+        text = (telling or lines)[0]
+        if "unadvertised object" in said.lower():
             return UnnamedObjectError(f"git failed ({text})", where=self._where)
-        if _REFUSED.search(low):
-            hint = "check the credential and what it may read"
-            return AccessError(f"git was refused ({text})", where=self._where, hint=hint)
-        if _ABSENT.search(low):
-            hint = "check the names of the repository and the ref"
-            return NotFoundError(f"not found ({text})", where=self._where, hint=hint)
+        for pattern, kind, what, hint in _MEANINGS:
+            for line in lines:
+                if pattern.search(line.lower()):
+                    return kind(f"{what} ({line})", where=self._where, hint=hint)
         hint = "check the network and try again"
         return UnavailableError(f"git failed ({text})", where=self._where, hint=hint)
 
@@ -213,9 +225,11 @@ class Snapshot:
         return dict(_contents(output))
 
     def _fetch(self, identities: bytes) -> None:
-        quiet = ("--quiet", "--no-tags", "--no-write-fetch-head")
+        quiet = (*_QUIET, "--no-write-fetch-head")
         try:
-            self._git("fetch", *quiet, "--filter=blob:none", "origin", "--stdin", given=identities)
+            self._git(
+                "fetch", *quiet, f"--filter={NO_FILES}", "origin", "--stdin", given=identities
+            )
         except UnnamedObjectError:
             self._git("fetch", *quiet, "--refetch", "--no-filter", "origin", "+refs/*:refs/*")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 from urllib.parse import urlsplit
 
@@ -22,6 +23,11 @@ class GitHost(Host):
         if request.headers.get("Authorization") == f"Basic {_basic(self.token)}":
             return None
         return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="git"'})
+
+    @property
+    def asked(self) -> list[str]:
+        """The commands of git's protocol."""
+        return re.findall(r"command=(ls-refs|fetch)", "".join(str(each.body) for each in self.log))
 
     def absent(self, what: str) -> Answer:
         """Return 404."""

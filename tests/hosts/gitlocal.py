@@ -14,7 +14,7 @@ from tests.hosts.server import Answer, Host, Request
 if TYPE_CHECKING:
     from tests.hosts.repository import Repository
 
-_ASKING = {"ls-remote", "fetch"}
+_ASKING = {"ls-remote": "ls-refs", "fetch": "fetch"}  # as the protocol names them
 
 
 class GitLocalHost(Host):
@@ -52,10 +52,14 @@ class GitLocalHost(Host):
 
     def _seen(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         done = self._run(command, **options)
-        if verbs := _ASKING.intersection(command):
-            body = f"command={verbs.pop()}".encode()
-            self.answer(Request("GET", " ".join(command), {}, body, done.returncode))
+        for verb in _ASKING.keys() & set(command):
+            self.answer(Request("GET", _ASKING[verb], {}, b"", done.returncode))
         return done
+
+    @property
+    def asked(self) -> list[str]:
+        """The commands of git's protocol."""
+        return [each.target for each in self.log]
 
     def refuse(self, request: Request) -> Answer | None:
         """Refuse nobody."""

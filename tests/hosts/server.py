@@ -93,6 +93,15 @@ class Host:
         """The status of every answer so far."""
         return [each.status for each in self.log]
 
+    @property
+    def asked(self) -> list[str]:
+        """What clients asked for so far, in the host's own words."""
+        return [f"{each.method} {each.path}" for each in self.log]
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+
     def forget(self) -> None:
         """Empty the log of requests."""
         self.log.clear()

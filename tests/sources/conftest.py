@@ -18,6 +18,7 @@ from tests.hosts.githttp import GitHost
 from tests.hosts.github import GitHubHost
 from tests.hosts.gitlab import GitLabHost
 from tests.hosts.gitlocal import GitLocalHost
+from tests.hosts.gitssh import GitSshHost
 from tests.hosts.repository import Repository
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ HOSTS: dict[str, type[Host]] = {
     "codecommit": CodeCommitHost,
     "git": GitHost,
     "git-local": GitLocalHost,
+    "git-ssh": GitSshHost,
 }
+GITS = ("git", "git-local", "git-ssh")
 PATH = "flows/my_flow.py"
 
 
@@ -101,7 +104,7 @@ def make(kind: str, url: str, ref: str | None, path: str, **options: Any) -> Sto
     named = {} if ref is None else {"branch_name": ref}
     if ref is not None and len(ref) == 40:
         named = {"commit": ref}
-    repo = f"{url}/org/repo.git" if kind == "git" else url
+    repo = url if kind == "git-local" else f"{url}/org/repo.git"
     return Git(path, repo=repo, **named, **options)
 
 
@@ -122,7 +125,7 @@ def serve(repository: Repository) -> Iterator[Callable[..., Host]]:
 
     yield start
     for host in started:
-        host.stop()
+        host.close()
 
 
 @pytest.fixture(autouse=True)

@@ -152,6 +152,31 @@ def test_only_what_is_needed_is_fetched(repository, serve):
     assert sum(sizes) < 10_000
 
 
+def test_of_many_files_only_those_beside_the_script_are_fetched(repository, serve, monkeypatch):
+    monkeypatch.setattr("casflow.storage.git._MANY", 10)
+    host = serve("git")
+
+    def fetches(**files):
+        repository.commit({PATH: script("one"), **files})
+        host.forget()
+        open_flow(Git(PATH, repo=f"{host.url}/org/repo.git"))
+        return host.asked.count("fetch")
+
+    assert fetches() == 1
+    many = {f"unrelated/{number}": str(number) for number in range(20)}
+    assert fetches(**many) == 1  # it is only then known that there are many
+    assert fetches(more="files") == 2
+
+
+def test_a_large_file_beside_the_script_is_fetched_too(repository, serve):
+    large = "x = 1\n" * 20_000
+    repository.commit({PATH: script("one"), "flows/large.py": large})
+    host = serve("git")
+    opened = open_flow(Git(PATH, repo=f"{host.url}/org/repo.git"))
+    assert opened.reference.blob.size > len(large)
+    assert host.asked.count("fetch") == 2
+
+
 def test_an_older_commit_is_run_when_it_is_asked_for(repository, at_home):
     first = repository.commit({PATH: script("first")})
     repository.commit({PATH: script("second")})

@@ -7,7 +7,7 @@ import pytest
 from casflow.errors import AccessError, ConfigError, IntegrityError, NotFoundError
 from tests.hosts.repository import Link, Submodule
 from tests.hosts.server import Answer
-from tests.sources.conftest import PATH, make, script
+from tests.sources.conftest import GITS, PATH, make, script
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 ODD = {
@@ -61,7 +61,7 @@ def test_a_missing_commit(world):
 def test_a_missing_repository(world):
     world.commit("one")
     storage = world.storage()
-    storage.repo = "org/other" if world.kind != "git" else storage.repo.replace("repo.", "other.")
+    storage.repo = f"{storage.repo}-other" if world.kind in GITS else "org/other"
     storage.flows["my-flow"] = PATH
     with pytest.raises(NotFoundError) as caught:
         storage.get_flow("my-flow")
@@ -164,7 +164,7 @@ def test_codecommit_says_that_a_file_is_too_large(open_world):
 
 
 def test_a_blob_id_that_does_not_fit_is_an_integrity_error(world):
-    if world.kind.startswith("bitbucket") or world.kind == "git":
+    if world.kind.startswith("bitbucket") or world.kind in GITS:
         pytest.skip("the host gives no blob id, or git checks it")
     world.commit("one")
     world.host.change = lambda data: data + b"#"

@@ -32,7 +32,7 @@ from tests.sources.conftest import HOSTS, PATH, make, restored, script
 REFS = st.sampled_from(["trunk", "work", None])
 TROUBLES = st.sampled_from(["stop", "fail", "slow_down"])
 POLICIES = st.sampled_from(["fail", "cached"])
-ARMED = st.integers(1, 4)  # answers of the host before something happens
+MEANWHILE = st.sampled_from(["push", None, "delete", "stop", "fail", "slow_down"])
 
 
 class Lines(logging.Handler):
@@ -70,7 +70,7 @@ class Sources(RuleBasedStateMachine):
     def teardown(self):
         logging.getLogger("casflow").removeHandler(self.log)
         logging.getLogger("casflow").setLevel(logging.NOTSET)
-        self.host.stop()
+        self.host.close()
         shutil.rmtree(self.folder)
 
     # ---- what happens ----------------------------------------------------------------------
@@ -91,13 +91,11 @@ class Sources(RuleBasedStateMachine):
     def delete(self):
         self.repository.delete("work")
 
-    @precondition(lambda self: not self.troubled)
     @rule(trouble=TROUBLES)
     def get_into_trouble(self, trouble):
         getattr(self.host, trouble)()
         self.troubled = True
 
-    @precondition(lambda self: self.troubled)
     @rule()
     def recover(self):
         self.host.recover()
@@ -108,31 +106,30 @@ class Sources(RuleBasedStateMachine):
         self.computer = Path(tempfile.mkdtemp(dir=self.folder))
         self.known = {}
 
-    # ---- what happens in the middle of the next run ----------------------------------------
+    def arm(self, ref, data):
+        """Let something happen to a ref or its host between two answers of the next run."""
+        event = data.draw(MEANWHILE, "meanwhile")
+        answers = data.draw(st.integers(1, 4 if self.kind == "git" else 1), "answers before")
+        branch = ref or "trunk"
+        if event == "push":
+            self.commit("spare")
+            tip = self.repository.resolve("spare")
+            self.then(answers, lambda: self.repository.branch(branch, tip))
+        elif event == "delete":
+            self.then(answers, lambda: self.repository.delete(branch))
+        elif event is not None:
+            self.then(answers, lambda: self.get_into_trouble(event))
 
-    def arm(self, answers, event):
-        self.host.then.clear()
+    def then(self, answers, event):
         self.host.then.extend([lambda: None] * (answers - 1) + [event])
-
-    @rule(answers=ARMED, branch=st.sampled_from(["trunk", "work"]), data=st.data())
-    def move_soon(self, answers, branch, data):
-        commit = self.a_commit(data)
-        self.arm(answers, lambda: self.repository.branch(branch, commit))
-
-    @rule(answers=ARMED)
-    def delete_soon(self, answers):
-        self.arm(answers, lambda: self.repository.delete("work"))
-
-    @rule(answers=ARMED, trouble=TROUBLES)
-    def get_into_trouble_soon(self, answers, trouble):
-        self.arm(answers, lambda: self.get_into_trouble(trouble))
 
     # ---- runs ------------------------------------------------------------------------------
 
-    @rule(ref=REFS, policy=POLICIES)
-    def run_floating(self, ref, policy):
+    @rule(ref=REFS, policy=POLICIES, data=st.data())
+    def run_floating(self, ref, policy, data):
         storage = make(self.kind, self.host.url, ref, PATH, on_unreachable=policy)
         storage.flows["my-flow"] = PATH
+        self.arm(ref, data)
         found, tips, troubled = self.run(storage, ref)
         if isinstance(found, CasflowError):
             self.check_error(found, troubled, absent=None in tips)
@@ -156,23 +153,18 @@ class Sources(RuleBasedStateMachine):
         else:
             assert found == commit
 
-    @rule(ref=REFS)
-    def register(self, ref):
+    @rule(ref=REFS, data=st.data())
+    def register(self, ref, data):
         storage = make(self.kind, self.host.url, ref, PATH, pin=True)
         storage.add_flow(Flow("my-flow"))
-        storage._cache = self.cache()
-        tips = {self.tip(ref)}
-        troubled = self.troubled
-        try:
-            storage.build()
-        except CasflowError as error:
-            absent = None in tips | {self.tip(ref)}
-            self.check_error(error, troubled or self.troubled, absent=absent)
-            return
-        commit = storage.references["my-flow"].environment["commit"]
-        assert commit in tips | {self.tip(ref)}
-        self.registered.append((json.dumps(storage.serialize()), commit))
-        self.known[ref] = commit
+        self.arm(ref, data)
+        found, tips, troubled = self.run(storage, ref, registering=True)
+        if isinstance(found, CasflowError):
+            self.check_error(found, troubled, absent=None in tips)
+        else:
+            assert found in tips
+            self.registered.append((json.dumps(storage.serialize()), found))
+            self.known[ref] = found
 
     @precondition(lambda self: self.registered)
     @rule(data=st.data())
@@ -184,8 +176,8 @@ class Sources(RuleBasedStateMachine):
         else:
             assert found == commit
 
-    def run(self, storage, ref):
-        """Run a flow.
+    def run(self, storage, ref, *, registering=False):
+        """Run a flow, or register it and then run it.
 
         Returns:
             The commit that the log names, after a look at what was run, or the error; what the ref
@@ -194,12 +186,14 @@ class Sources(RuleBasedStateMachine):
         storage._cache = self.cache()
         self.log.lines.clear()
         tips, troubled = {self.tip(ref)}, self.troubled
-        found = self.outcome(storage)
+        found = self.outcome(storage, registering)
         self.host.then.clear()
         return found, tips | {self.tip(ref)}, troubled or self.troubled
 
-    def outcome(self, storage):
+    def outcome(self, storage, registering):
         try:
+            if registering:
+                storage.build()
             opened = storage.open_flow("my-flow")
         except CasflowError as error:
             return error
