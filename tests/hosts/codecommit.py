@@ -31,6 +31,11 @@ class CodeCommitHost(Host):
         """Return an error of the protocol."""
         return Answer.json({"__type": kind, "message": message}, 400)
 
+    @property
+    def asked(self) -> list[str]:
+        """The actions that were asked for."""
+        return [each.headers["X-Amz-Target"].removeprefix(PREFIX) for each in self.log]
+
     def slow_down(self) -> None:
         """Answer that there are too many requests, until `recover`."""
         self.trouble = self.error("ThrottlingException", "Rate exceeded")

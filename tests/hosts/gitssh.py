@@ -33,6 +33,7 @@ UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
+MaxStartups 100
 AcceptEnv GIT_PROTOCOL
 ForceCommand {folder}/command
 """

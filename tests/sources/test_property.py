@@ -30,7 +30,6 @@ from tests.hosts.repository import Repository
 from tests.sources.conftest import HOSTS, PATH, make, restored, script
 
 REFS = st.sampled_from(["trunk", "work", None])
-TROUBLES = st.sampled_from(["stop", "fail", "slow_down"])
 POLICIES = st.sampled_from(["fail", "cached"])
 MEANWHILE = st.sampled_from(["push", None, "delete", "stop", "fail", "slow_down"])
 
@@ -75,7 +74,6 @@ class Sources(RuleBasedStateMachine):
 
     # ---- what happens ----------------------------------------------------------------------
 
-    @rule(branch=st.sampled_from(["trunk", "work"]))
     def commit(self, branch):
         mark = len(self.contents)
         self.contents[self.repository.commit({PATH: script(mark)}, branch)] = mark
@@ -83,23 +81,27 @@ class Sources(RuleBasedStateMachine):
     def a_commit(self, data):
         return data.draw(st.sampled_from(sorted(self.contents, key=self.contents.get)))
 
-    @rule(branch=st.sampled_from(["trunk", "work"]), data=st.data())
-    def move(self, branch, data):
-        self.repository.branch(branch, self.a_commit(data))
+    @rule(ref=REFS, data=st.data())
+    def change(self, ref, data):
+        branch = ref or "trunk"
+        change = data.draw(st.sampled_from(["commit", "move", "delete"]))
+        if change == "commit":
+            self.commit(branch)
+        elif change == "move":
+            self.repository.branch(branch, self.a_commit(data))
+        else:
+            self.repository.delete(branch)
 
-    @rule()
-    def delete(self):
-        self.repository.delete("work")
+    @rule(trouble=st.sampled_from([None, "stop", "fail", "slow_down"]))
+    def change_weather(self, trouble):
+        self.host.recover()
+        self.troubled = False
+        if trouble is not None:
+            self.get_into_trouble(trouble)
 
-    @rule(trouble=TROUBLES)
     def get_into_trouble(self, trouble):
         getattr(self.host, trouble)()
         self.troubled = True
-
-    @rule()
-    def recover(self):
-        self.host.recover()
-        self.troubled = False
 
     @rule()
     def change_computer(self):
@@ -230,7 +232,7 @@ def test_a_run_tells_the_truth(kind):
         type("SourcesOfOneKind", (Sources,), {"kind": kind}),
         settings=settings(
             max_examples=25,
-            stateful_step_count=12,
+            stateful_step_count=20,
             deadline=None,
             derandomize=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
