@@ -31,7 +31,7 @@ from tests.sources.conftest import HOSTS, PATH, make, restored, script
 
 REFS = st.sampled_from(["trunk", "work", None])
 POLICIES = st.sampled_from(["fail", "cached"])
-MEANWHILE = st.sampled_from(["push", None, "delete", "stop", "fail", "slow_down"])
+EVENTS = st.sampled_from([None, "push", "push", "delete", "stop", "fail", "slow_down"])
 
 
 class Lines(logging.Handler):
@@ -92,13 +92,6 @@ class Sources(RuleBasedStateMachine):
         else:
             self.repository.delete(branch)
 
-    @rule(trouble=st.sampled_from([None, "stop", "fail", "slow_down"]))
-    def change_weather(self, trouble):
-        self.host.recover()
-        self.troubled = False
-        if trouble is not None:
-            self.get_into_trouble(trouble)
-
     def get_into_trouble(self, trouble):
         getattr(self.host, trouble)()
         self.troubled = True
@@ -109,21 +102,25 @@ class Sources(RuleBasedStateMachine):
         self.known = {}
 
     def arm(self, ref, data):
-        """Let something happen to a ref or its host between two answers of the next run."""
-        event = data.draw(MEANWHILE, "meanwhile")
-        answers = data.draw(st.integers(1, 4 if self.kind == "git" else 1), "answers before")
-        branch = ref or "trunk"
+        """Let something happen to a ref or its host before the next run, or amid its requests."""
+        event = data.draw(EVENTS, "event")
+        if event is None:
+            return
+        happen = self.event(event, ref or "trunk")
+        answers = data.draw(st.integers(0, 4 if self.kind == "git" else 1), "answers before")
+        if answers:
+            self.host.then.extend([lambda: None] * (answers - 1) + [happen])
+        else:
+            happen()
+
+    def event(self, event, branch):
         if event == "push":
             self.commit("spare")
             tip = self.repository.resolve("spare")
-            self.then(answers, lambda: self.repository.branch(branch, tip))
-        elif event == "delete":
-            self.then(answers, lambda: self.repository.delete(branch))
-        elif event is not None:
-            self.then(answers, lambda: self.get_into_trouble(event))
-
-    def then(self, answers, event):
-        self.host.then.extend([lambda: None] * (answers - 1) + [event])
+            return lambda: self.repository.branch(branch, tip)
+        if event == "delete":
+            return lambda: self.repository.delete(branch)
+        return lambda: self.get_into_trouble(event)
 
     # ---- runs ------------------------------------------------------------------------------
 
@@ -144,22 +141,13 @@ class Sources(RuleBasedStateMachine):
             assert found == self.known[ref]
         self.known[ref] = found
 
-    @rule(data=st.data())
-    def run_commit(self, data):
-        commit = self.a_commit(data)
-        storage = make(self.kind, self.host.url, commit, PATH)
-        storage.flows["my-flow"] = PATH
-        found, _, troubled = self.run(storage, commit)
-        if isinstance(found, CasflowError):
-            self.check_error(found, troubled, absent=False)
-        else:
-            assert found == commit
-
     @rule(ref=REFS, data=st.data())
     def register(self, ref, data):
+        if data.draw(st.booleans(), "by commit"):
+            ref = self.a_commit(data)
         storage = make(self.kind, self.host.url, ref, PATH, pin=True)
         storage.add_flow(Flow("my-flow"))
-        self.arm(ref, data)
+        self.arm(None if ref in self.contents else ref, data)
         found, tips, troubled = self.run(storage, ref, registering=True)
         if isinstance(found, CasflowError):
             self.check_error(found, troubled, absent=None in tips)
@@ -170,8 +158,9 @@ class Sources(RuleBasedStateMachine):
 
     @precondition(lambda self: self.registered)
     @rule(data=st.data())
-    def run_registered(self, data):
+    def run_pinned(self, data):
         form, commit = data.draw(st.sampled_from(self.registered))
+        self.arm(None, data)
         found, _, troubled = self.run(restored(json.loads(form)), commit)
         if isinstance(found, CasflowError):
             self.check_error(found, troubled, absent=False)
@@ -189,8 +178,11 @@ class Sources(RuleBasedStateMachine):
         self.log.lines.clear()
         tips, troubled = {self.tip(ref)}, self.troubled
         found = self.outcome(storage, registering)
+        tips, troubled = tips | {self.tip(ref)}, troubled or self.troubled
         self.host.then.clear()
-        return found, tips | {self.tip(ref)}, troubled or self.troubled
+        self.host.recover()
+        self.troubled = False
+        return found, tips, troubled
 
     def outcome(self, storage, registering):
         try:
@@ -232,7 +224,7 @@ def test_a_run_tells_the_truth(kind):
         type("SourcesOfOneKind", (Sources,), {"kind": kind}),
         settings=settings(
             max_examples=25,
-            stateful_step_count=20,
+            stateful_step_count=15,
             deadline=None,
             derandomize=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
