@@ -10,6 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from casflow.errors import ConfigError, UnavailableError
+from casflow.storage.http import PATIENCE, is_bearable
 from tests.hosts.server import Answer
 
 
@@ -90,6 +91,20 @@ def test_a_short_wait_until_the_limit_resets_is_waited(limited):
     limits = {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": reset}
     limited.host.next.append(Answer.json({"message": "limit"}, 403, **limits))
     assert limited.run(form).flow.mark == "one"
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+@pytest.mark.parametrize(
+    ("headers", "bearable"),
+    [
+        ({"Retry-After": str(int(PATIENCE))}, True),
+        ({"Retry-After": str(int(PATIENCE) + 1)}, False),
+        ({"Retry-After": "-1"}, True),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, True),
+    ],
+)
+def test_a_wait_is_borne_up_to_a_bound(status, headers, bearable):
+    assert is_bearable(status, headers) == bearable
 
 
 @pytest.mark.parametrize("status", [403, 429])

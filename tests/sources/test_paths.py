@@ -155,6 +155,13 @@ def test_github_gives_files_over_its_inline_limit_by_their_blob(open_world):
     assert world.run(world.register()).flow.mark == "one"
 
 
+def test_a_large_script_comes_whole(world):
+    padding = "#" * 79 + "\n"
+    world.repository.commit({PATH: script("large") + padding * 25_000})
+    opened = world.run(world.register())
+    assert (opened.flow.mark, opened.reference.blob.size > 2_000_000) == ("large", True)
+
+
 def test_codecommit_says_that_a_file_is_too_large(open_world):
     world = open_world("codecommit")
     world.host.largest = 10
