@@ -13,7 +13,8 @@ from casflow.errors import ConfigError, NotFoundError
 from casflow.secrets import Secret, find
 from casflow.storage import http
 from casflow.storage.checks import check_commit, clean_url, not_a_file
-from casflow.storage.source import Content, Head, SourceStorage
+from casflow.storage.rest import RestStorage
+from casflow.storage.source import Content, Head
 
 if TYPE_CHECKING:
     from requests import Response
@@ -25,7 +26,7 @@ USERNAME = "BITBUCKET_CLOUD_USERNAME"
 PASSWORD = "BITBUCKET_CLOUD_APP_PASSWORD"  # noqa: S105
 
 
-class Bitbucket(SourceStorage):
+class Bitbucket(RestStorage):
     """A script in a repository of Bitbucket.
 
     Args:
@@ -83,32 +84,32 @@ class Bitbucket(SourceStorage):
 
     def look_up(self, etag: str | None) -> Head | None:
         """Ask for the newest commit of the ref."""
-        condition = {} if etag is None else {"If-None-Match": etag}
         try:
-            answer = self._get(self._commits(), f"@{self.ref or 'the default branch'}", **condition)
+            return super().look_up(etag)
         except NotFoundError:
             if self.workspace is None or self.ref is None or "/" not in self.ref:
                 raise
             return Head(self._search(self.ref))
-        if answer.status_code == 304:  # noqa: PLR2004
-            return None
-        first = (http.json_of(answer, where=self.address).get("values") or [{}])[0]
-        commit = check_commit(first.get("id") or first.get("hash"), where=self.address)
-        return Head(commit, answer.headers.get("ETag"))
 
-    def _commits(self) -> str:
+    def head_request(self) -> tuple[str, dict[str, str]]:
+        """Ask for a list of one commit."""
         if self.workspace is not None:
             ref = quote(self.ref or "HEAD", safe="")
-            return f"commits/{ref}?pagelen=1&fields=values.hash"
+            return f"commits/{ref}?pagelen=1&fields=values.hash", {}
         until = {} if self.ref is None else {"until": self.ref}
-        return f"commits?{urlencode({'limit': 1, **until})}"
+        return f"commits?{urlencode({'limit': 1, **until})}", {}
+
+    def commit_of(self, answer: Response) -> object:
+        """Take it from the list."""
+        first = (http.json_of(answer, where=self.address).get("values") or [{}])[0]
+        return first.get("id") or first.get("hash")
 
     def _search(self, ref: str) -> str:
         """Return the commit of a ref of Cloud, from all pages of refs."""
         asked = {"pagelen": 100, "q": f'name = "{ref}"'}
         rest = f"refs?{urlencode(asked)}"
         while rest:
-            form = http.json_of(self._get(rest, f"@{ref}"), where=self.address)
+            form = http.json_of(self.ask(rest, f"@{ref}"), where=self.address)
             for each in form.get("values", ()):
                 if each.get("name") == ref:
                     return check_commit(each["target"]["hash"], where=self.address)
@@ -121,29 +122,22 @@ class Bitbucket(SourceStorage):
         """Download the script; Bitbucket gives no blob id."""
         path = quote(str(self.path))
         rest = f"raw/{path}?at={commit}" if self.workspace is None else f"src/{commit}/{path}"
-        answer = self._get(rest, f":{self.path}")
+        answer = self.ask(rest, f":{self.path}")
         if "json" in answer.headers.get("Content-Type", ""):
             raise not_a_file("directory", f"{self.address}:{self.path}")
         return Content(answer.content)
 
-    def _get(self, rest: str, what: str, **headers: str) -> Response:
-        where = f"{self.address}{what}"
-        url, credential = f"{self.address}/{rest}", self._credential()
-        answer = http.send("GET", url, where=where, auth=credential, headers=headers)
-        return http.check(answer, where=where, hint=self._hint())
-
-    def _credential(self) -> http.Credential:
+    def credential(self) -> tuple[http.Credential, str]:
+        """Return that of the server's token, or of the user on Cloud."""
+        names = TOKEN if self.workspace is None else f"{USERNAME} and {PASSWORD}"
+        hint = f"check the names, and that {names} hold a credential that may read the repository"
         if self.workspace is None:
-            return http.bearer(self.token(self.access_token_secret, TOKEN))
+            return http.bearer(self.token(self.access_token_secret, TOKEN)), hint
         user = _read(self.cloud_username_secret, USERNAME)
         password = _read(self.cloud_app_password_secret, PASSWORD)
         if user is None or password is None:
-            return http.bearer(None)
-        return http.basic(user, password)
-
-    def _hint(self) -> str:
-        names = TOKEN if self.workspace is None else f"{USERNAME} and {PASSWORD}"
-        return f"check the names, and that {names} hold a credential that may read the repository"
+            return http.bearer(None), hint
+        return http.basic(user, password), hint
 
 
 def _read(named: str | None, default: str) -> str | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from casflow.storage import http
-from casflow.storage.checks import check_blob_id, check_commit, clean_url
-from casflow.storage.source import Content, Head, SourceStorage
+from casflow.storage.checks import check_blob_id, clean_url
+from casflow.storage.rest import RestStorage
+from casflow.storage.source import Content
 
 if TYPE_CHECKING:
     from requests import Response
@@ -17,7 +18,7 @@ HOST = "https://gitlab.com"
 SECRET = "GITLAB_ACCESS_TOKEN"  # noqa: S105 - a secret's name
 
 
-class GitLab(SourceStorage):
+class GitLab(RestStorage):
     """A script in a repository of GitLab.
 
     Args:
@@ -51,33 +52,23 @@ class GitLab(SourceStorage):
         """The API's address and the project."""
         return f"{self.host or HOST}/api/v4/projects/{quote(self.repo, safe='')}"
 
-    def look_up(self, etag: str | None) -> Head | None:
+    def head_request(self) -> tuple[str, dict[str, str]]:
         """Ask for the ref's commit."""
-        ref = self.ref or "HEAD"
-        condition = {} if etag is None else {"If-None-Match": etag}
-        answer = self._get(f"commits/{quote(ref, safe='')}", f"@{ref}", **condition)
-        if answer.status_code == 304:  # noqa: PLR2004
-            return None
-        form = http.json_of(answer, where=self.address)
-        return Head(check_commit(form.get("id"), where=self.address), answer.headers.get("ETag"))
+        return f"repository/commits/{quote(self.ref or 'HEAD', safe='')}", {}
+
+    def commit_of(self, answer: Response) -> object:
+        """Take it from its description."""
+        return http.json_of(answer, where=self.address).get("id")
 
     def read(self, commit: str) -> Content:
         """Download the script with its blob id, which is checked."""
         where = f"{self.address}:{self.path}"
-        answer = self._get(f"files/{quote(str(self.path), safe='')}?ref={commit}", f":{self.path}")
+        rest = f"repository/files/{quote(str(self.path), safe='')}?ref={commit}"
+        answer = self.ask(rest, f":{self.path}")
         form = http.json_of(answer, where=where)
         data = base64.b64decode(form["content"])
         return Content(check_blob_id(data, form["blob_id"], where=where))
 
-    def _get(self, rest: str, what: str, **headers: str) -> Response:
-        token = self.token(self.access_token_secret, SECRET)
-        where = f"{self.address}{what}"
-        address = f"{self.address}/repository/{rest}"
-        answer = http.send("GET", address, where=where, auth=http.bearer(token), headers=headers)
-        return http.check(answer, where=where, hint=self._hint(token))
-
-    def _hint(self, token: str | None) -> str:
-        if token is None:
-            return f"check the names; if the project is private, set the secret {SECRET}"
-        name = self.access_token_secret or SECRET
-        return f"check the names, and that the token in {name} may read the project"
+    def credential(self) -> tuple[http.Credential, str]:
+        """Return that of the access token."""
+        return self.token_credential(self.access_token_secret, SECRET, "project")

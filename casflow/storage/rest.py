@@ -1,0 +1,62 @@
+"""The storages that speak REST: one small request for a commit, on a condition where there is one.
+
+Owns how such a host is asked. Invariant: an ETag that the host gave goes back with the next
+question, and 304 means the commit of last time; a host that gives none is asked without condition.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from casflow.storage import http
+from casflow.storage.checks import check_commit
+from casflow.storage.source import Head, SourceStorage
+
+if TYPE_CHECKING:
+    from requests import Response
+
+_UNCHANGED = 304
+
+
+class RestStorage(SourceStorage):
+    """A script in a repository of a host with a REST API."""
+
+    @abstractmethod
+    def head_request(self) -> tuple[str, dict[str, str]]:
+        """Return the address below `address` that tells the ref's commit, and its headers."""
+
+    @abstractmethod
+    def commit_of(self, answer: Response) -> object:
+        """Return the commit's id that stands in the answer to that."""
+
+    @abstractmethod
+    def credential(self) -> tuple[http.Credential, str]:
+        """Return what a request is signed with, and what helps when the host refuses it."""
+
+    def look_up(self, etag: str | None) -> Head | None:
+        """Ask for the ref's commit; what is unchanged costs no quota."""
+        rest, headers = self.head_request()
+        condition = {} if etag is None else {"If-None-Match": etag}
+        answer = self.ask(rest, f"@{self.ref or 'the default branch'}", **headers, **condition)
+        if answer.status_code == _UNCHANGED:
+            return None
+        commit = check_commit(self.commit_of(answer), where=self.address)
+        return Head(commit, answer.headers.get("ETag"))
+
+    def ask(self, rest: str, what: str, **headers: str) -> Response:
+        """Return the answer to a question below `address`; messages name it by `what`."""
+        where = f"{self.address}{what}"
+        auth, hint = self.credential()
+        answer = http.send("GET", f"{self.address}/{rest}", where=where, auth=auth, headers=headers)
+        return http.check(answer, where=where, hint=hint)
+
+    def token_credential(
+        self, named: str | None, default: str, thing: str
+    ) -> tuple[http.Credential, str]:
+        """Return the credential of a token, if there is one, for something that may be private."""
+        token = self.token(named, default)
+        hint = f"check the names, and that the token in {named or default} may read the {thing}"
+        if token is None:
+            hint = f"check the names; if the {thing} is private, set the secret {default}"
+        return http.bearer(token), hint
