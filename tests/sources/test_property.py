@@ -27,7 +27,7 @@ from casflow.cache import Cache
 from casflow.errors import CasflowError, NotFoundError, UnavailableError
 from casflow.flow import Flow
 from tests.hosts.repository import Repository
-from tests.sources.conftest import HOSTS, PATH, make, restored, script
+from tests.sources.conftest import GITS, HOSTS, PATH, make, restored, script
 
 REFS = st.sampled_from(["trunk", "work", None])
 POLICIES = st.sampled_from(["fail", "cached"])
@@ -223,7 +223,7 @@ def test_a_run_tells_the_truth(kind):
     run_state_machine_as_test(
         type("SourcesOfOneKind", (Sources,), {"kind": kind}),
         settings=settings(
-            max_examples=25,
+            max_examples=10 if kind in GITS else 25,  # a call of git takes its time
             stateful_step_count=15,
             deadline=None,
             derandomize=True,
