@@ -40,6 +40,7 @@ HOSTS: dict[str, type[Host]] = {
     "git-ssh": GitSshHost,
 }
 GITS = ("git", "git-local", "git-ssh")
+REMOTE = sorted(HOSTS.keys() - {"git-local"})
 PATH = "flows/my_flow.py"
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sources.conftest import HOSTS
+from tests.sources.conftest import REMOTE
 
 # They are forked from one, so that they start together, not as fast as Python is loaded 30 times.
 PROGRAM = """
@@ -37,7 +37,7 @@ PROCESSES = 30
 
 
 # What asks a path of this machine can only be counted in the process that does it.
-@pytest.mark.parametrize("kind", sorted(HOSTS.keys() - {"git-local"}))
+@pytest.mark.parametrize("kind", REMOTE)
 def test_thirty_processes_download_once(open_world, kind):
     world = open_world(kind)
     commit = world.commit("one")

@@ -12,6 +12,10 @@ import pytest
 from casflow.errors import ConfigError, UnavailableError
 from casflow.storage.http import PATIENCE, is_bearable
 from tests.hosts.server import Answer
+from tests.sources.conftest import REMOTE
+
+# A path of this machine is there or not; it has no host that could be down.
+of_each_remote = pytest.mark.parametrize("world", REMOTE, indirect=True)
 
 
 @pytest.fixture
@@ -26,6 +30,7 @@ def test_a_pinned_flow_runs_while_the_host_is_down(world):
     assert world.run(form).flow.mark == "one"
 
 
+@of_each_remote
 def test_a_floating_flow_fails_by_default(world):
     world.commit("one")
     form = world.register()
@@ -36,6 +41,7 @@ def test_a_floating_flow_fails_by_default(world):
     assert caught.value.exit_code == 7
 
 
+@of_each_remote
 def test_a_floating_flow_may_run_its_last_commit_and_says_how_old_it_is(world, caplog, monkeypatch):
     commit = world.commit("one")
     form = world.register(on_unreachable="cached")
@@ -48,6 +54,7 @@ def test_a_floating_flow_may_run_its_last_commit_and_says_how_old_it_is(world, c
     assert re.search(rf"commit {commit} is run, which .* named 2 h ago", caplog.text)
 
 
+@of_each_remote
 def test_nothing_known_and_the_host_down_is_an_error_under_every_policy(world):
     world.commit("one")
     form = world.register(on_unreachable="cached")
