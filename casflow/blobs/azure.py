@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
+from casflow.blobs.progress import moved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 _HIDDEN_PARTS = ("AccountKey", "SharedAccessSignature")
 
@@ -64,9 +65,10 @@ class AzureBlobStore(FsspecBlobStore):
         self._upload(path, data, overwrite=True)
 
     def _upload(self, path: str, data: bytes | Path, **options: Any) -> None:
+        options |= {"max_concurrency": PARALLEL, "progress_hook": _telling()}
         with ExitStack() as stack:
             body = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
-            self._call(self._blob(path), "upload_blob", body, max_concurrency=PARALLEL, **options)
+            self._call(self._blob(path), "upload_blob", body, **options)
 
     def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
         root = self.fs.split_path(f"{self._root}/")[1]
@@ -74,6 +76,18 @@ class AzureBlobStore(FsspecBlobStore):
         while (page := self._call(_Pages(pages), "following")) is not None:
             for each in page:
                 yield ObjectInfo(each.name[len(root) :], each.size, seconds(each.last_modified))
+
+
+def _telling() -> Callable[[int, int | None], Awaitable[None]]:
+    """Return a hook that is told how many bytes have been sent so far, and tells how many more."""
+    before = 0
+
+    async def told(sent: int, _: int | None) -> None:
+        nonlocal before
+        moved(sent - before)
+        before = sent
+
+    return told
 
 
 class _Pages:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
 from casflow.blobs.failures import ContendedError, RangeError, translate
+from casflow.blobs.progress import moved, transfer
 from casflow.errors import (
     CasflowError,
     ConfigError,
@@ -31,6 +34,8 @@ from casflow.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
 PIECE = 8 * 2**20  # bytes of one request of a big transfer
 PARALLEL = 4  # requests of a big transfer that are under way at once
@@ -82,13 +87,11 @@ class FsspecBlobStore(BlobStore):
         info = self.find(key)
         if info is None:
             raise NotFoundError("the object went away", where=self.location(key))
-        for start in range(PIECE, info.size, PIECE * PARALLEL):
-            self._copy_pieces(
-                key,
-                range(start, min(start + PIECE * PARALLEL, info.size), PIECE),
-                info.size,
-                target,
-            )
+        with transfer(f"downloading from {self.url}", info.size):
+            moved(len(first))
+            for piece in self._further_pieces(key, info.size):
+                target.write(piece)
+                moved(len(piece))
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""
@@ -103,7 +106,7 @@ class FsspecBlobStore(BlobStore):
         path, mark = self._path(key), token_hex(16)
         for pause in (*_PAUSES, None):
             try:
-                with self._border(self.location(key)):
+                with self._border(self.location(key)), self._upload_of(data):
                     return self._write_new(path, data, mark)
             except (ConflictError, NotFoundError, UnavailableError) as error:
                 if self._is_marked(path, mark):
@@ -118,7 +121,7 @@ class FsspecBlobStore(BlobStore):
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all, over what may be there."""
         try:
-            with self._border(self.location(key)):
+            with self._border(self.location(key)), self._upload_of(data):
                 self._overwrite(self._path(key), data)
         except NotFoundError as error:
             raise self._rootless() from error
@@ -178,6 +181,9 @@ class FsspecBlobStore(BlobStore):
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
+    def _upload_of(self, data: bytes | Path) -> AbstractContextManager[None]:
+        return transfer(f"uploading to {self.url}", size_of(data))
+
     def _send(self, path: str, data: bytes | Path, **options: Any) -> None:
         if isinstance(data, Path):
             self.fs.put_file(str(data), path, **options)
@@ -192,15 +198,23 @@ class FsspecBlobStore(BlobStore):
             return b""
         return data
 
-    def _copy_pieces(self, key: str, starts: range, size: int, target: BinaryIO) -> None:
-        ends = [min(start + PIECE, size) for start in starts]
+    def _further_pieces(self, key: str, size: int) -> Iterator[bytes]:
+        """Yield all pieces but the first, in order; the next ones are on their way meanwhile."""
+        under_way: deque[Future[bytes]] = deque()
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            for start in range(PIECE, size, PIECE):
+                under_way.append(pool.submit(self._piece, key, start, min(start + PIECE, size)))
+                if len(under_way) > PARALLEL:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+
+    def _piece(self, key: str, start: int, end: int) -> bytes:
         with self._border(self.location(key)):
-            paths = [self._path(key)] * len(starts)
-            pieces = self.fs.cat_ranges(paths, list(starts), ends, on_error="raise")
-        for start, end, piece in zip(starts, ends, pieces, strict=True):
-            if len(piece) != end - start:
-                raise UnavailableError("the answer is cut short", where=self.location(key))
-            target.write(piece)
+            piece: bytes = self.fs.cat_file(self._path(key), start=start, end=end)
+        if len(piece) != end - start:
+            raise UnavailableError("the answer is cut short", where=self.location(key))
+        return piece
 
     def _is_marked(self, path: str, mark: str) -> bool:
         try:
@@ -259,6 +273,11 @@ def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
     names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
     moment = next((info[name] for name in names if info.get(name)), 0.0)
     return ObjectInfo(key, int(info["size"]), seconds(moment))
+
+
+def size_of(data: bytes | Path) -> int:
+    """Return the bytes of what is to be written."""
+    return data.stat().st_size if isinstance(data, Path) else len(data)
 
 
 def seconds(moment: Any) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PIECE, FsspecBlobStore, seconds
+from casflow.blobs.progress import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +96,14 @@ def open_filesystem(project: str | None) -> Any:
 
     # gcsfs logs each failure with its traceback, and without a handler that goes to stderr.
     logging.getLogger("gcsfs").addHandler(logging.NullHandler())
-    return GCSFileSystem(
+    filesystem = GCSFileSystem(
         project=project or "",
         token=_credential(),
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+    filesystem._call = telling(filesystem._call, "data")  # noqa: SLF001 - no hook of its own
+    return filesystem
 
 
 def _credential() -> Any:

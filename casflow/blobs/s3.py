@@ -10,16 +10,17 @@ from __future__ import annotations
 import errno
 import math
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
-from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
+from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds, size_of
+from casflow.blobs.progress import telling
 from casflow.errors import AccessError, CasflowError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 MOST_PARTS = 10_000  # of one upload; the service's limit
 _TRIES = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
@@ -111,9 +112,8 @@ def _refused(errors: Sequence[Mapping[str, Any]], url: str) -> CasflowError:
 
 
 def _parts(data: bytes | Path) -> dict[str, int]:
-    size = data.stat().st_size if isinstance(data, Path) else len(data)
     return {
-        "chunksize": max(PIECE, math.ceil(size / MOST_PARTS)),
+        "chunksize": max(PIECE, math.ceil(size_of(data) / MOST_PARTS)),
         "max_concurrency": PARALLEL,
     }
 
@@ -138,6 +138,7 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
         **session,
     )
     filesystem.retries = _TRIES
+    filesystem._call_s3 = telling(filesystem._call_s3, "Body")  # noqa: SLF001 - no hook of its own
     return filesystem
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from casflow.cli.output import transfers
 from casflow.errors import CasflowError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code: Any = casflow.main(arguments, prog_name="casflow", standalone_mode=False)
+        with transfers():
+            code: Any = casflow.main(arguments, prog_name="casflow", standalone_mode=False)
     except CasflowError as error:
         return _complain(str(error), error.exit_code)
     except click.ClickException as error:

@@ -7,13 +7,20 @@ is shown on a terminal only. Invariant: with `--json` standard output holds one 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import sys
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rich.status import Status
+
+    from casflow.blobs.progress import Watcher
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -70,11 +77,47 @@ def short(digest: str) -> str:
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that something takes its time, on a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield
         return
-    with console.status(what):
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as spinner, _shown(partial(_bar, spinner)):
         yield
+
+
+@contextmanager
+def transfers() -> Iterator[None]:
+    """Show how far each big upload and download has come, on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with _shown(partial(_bar, None)):
+        yield
+
+
+def _shown(bar: Watcher) -> AbstractContextManager[None]:
+    from casflow.blobs.progress import watched_by
+
+    return watched_by(bar)
+
+
+@contextmanager
+def _bar(spinner: Status | None, what: str, size: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of bytes in the place of the spinner."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+    )
+    with ExitStack() as afterwards:
+        if spinner is not None:
+            spinner.stop()
+            afterwards.callback(spinner.start)
+        console = Console(stderr=True)
+        bar = afterwards.enter_context(progress.Progress(*columns, console=console, transient=True))
+        yield partial(bar.advance, bar.add_task(what, total=size))
