@@ -50,6 +50,7 @@ def versions() -> dict[str, Any]:
     }
 
 
+@lru_cache
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from casflow.digests import digest_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -120,6 +122,7 @@ class Graph:
         self.unordered: list[Node] = []
         self._made: dict[Any, Node] = {}
         self._pure: set[Node] = set()
+        self._only: dict[bytes, Node | None] = {}
 
     def tuple(self, items: Iterable[Item]) -> Node:
         """Return the one tuple of these items."""
@@ -163,13 +166,19 @@ class Graph:
             self.calls.append(known)
         return known
 
-    def bulk(self, header: bytes, payload: Any, digest: str) -> Node:
-        """Return the one node of a large immutable payload."""
-        key = (BULK, header, digest)
-        node = self._made.get(key)
-        if node is None:
-            node = self._made[key] = Node(BULK, [header, payload])
-        return node
+    def bulk(self, header: bytes, payload: Any) -> Node:
+        """Return the one node of a large immutable payload, whose length the header holds.
+
+        The first of a length needs no digest, and seldom is there a second.
+        """
+        node = Node(BULK, [header, payload])
+        if header not in self._only:
+            self._only[header] = node
+            return node
+        if (first := self._only[header]) is not None:
+            self._made[BULK, header, digest_of(first.items[1])] = first
+            self._only[header] = None
+        return self._made.setdefault((BULK, header, digest_of(payload)), node)
 
     def is_pure(self, node: Node) -> bool:
         """Tell whether a call was made one with its equals."""

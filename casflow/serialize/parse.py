@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from casflow.digests import digest_of
 from casflow.serialize.graph import (
     ADDITEMS,
     APPENDS,
@@ -165,7 +164,7 @@ class Parser:
     def _payload(self, opcode: int, header: bytes, payload: memoryview) -> Node:
         if opcode == _BYTEARRAY8:
             return Node(BYTEARRAY, [header, payload])
-        return self._graph.bulk(header, payload, digest_of(payload))
+        return self._graph.bulk(header, payload)
 
     @_on(ord("("))
     def _mark(self, at: int) -> int:
