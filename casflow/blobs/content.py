@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs import layout
+from casflow.blobs.beside import both
 from casflow.blobs.draft import Committed, Draft, Source, named
 from casflow.digests import verify
 from casflow.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
@@ -87,8 +87,7 @@ class ContentStore:
         Raises:
             UnavailableError: The store kept failing, or every attempt outlasted the deadline.
         """
-        sources = draft.sources()
-        names = {role: named(source) for role, source in sources.items()}
+        names, sources = draft.names, draft.sources()
         for _ in range(_ATTEMPTS):
             started = self._clock()
             self._claim_format()
@@ -168,10 +167,10 @@ class ContentStore:
         return name, blob.size
 
     def _look(self, digest: str, incarnation: int) -> tuple[ObjectInfo | None, ObjectInfo | None]:
-        keys = (layout.marker(digest, incarnation), layout.blob(digest, incarnation))
-        with ThreadPoolExecutor(len(keys)) as pool:
-            marker, present = pool.map(self.store.find, keys)
-        return marker, present
+        return both(
+            lambda: self.store.find(layout.marker(digest, incarnation)),
+            lambda: self.store.find(layout.blob(digest, incarnation)),
+        )
 
     def _create(self, key: str, reference: Reference) -> bool:
         """Create a reference; tell whether it is ours."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Source = bytes | Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Draft:
     """What one registration wants to have stored.
 
@@ -56,10 +57,14 @@ class Draft:
         """Return all that is to be stored, by role; the flow's own bytes have the empty role."""
         return {"": self.data, **self.attachments}
 
+    @cached_property
+    def names(self) -> dict[str, BlobName]:
+        """The names that they have before a store gives them incarnations; computed once."""
+        return {role: named(source) for role, source in self.sources().items()}
+
     def preview(self) -> Reference:
         """Return the reference that this draft would have, to compare with one that exists."""
-        blobs = {role: named(source) for role, source in self.sources().items()}
-        return self.reference(datetime.min.replace(tzinfo=UTC), blobs)
+        return self.reference(datetime.min.replace(tzinfo=UTC), self.names)
 
 
 @dataclass(frozen=True, slots=True)

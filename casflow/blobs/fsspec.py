@@ -42,6 +42,7 @@ PARALLEL = 4  # requests of a big transfer that are under way at once
 MARK = "casflow_writer"  # name of the metadata that tells who created an object
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
 _one_creates = Lock()
+_one_opens = Lock()  # threads that begin together share a connection
 
 
 class FsspecBlobStore(BlobStore):
@@ -64,9 +65,10 @@ class FsspecBlobStore(BlobStore):
     def fs(self) -> Any:
         """The filesystem of this process; one opened before a fork is not used after it."""
         if self._process != os.getpid():
-            with self._border(self.url):
-                self._filesystem = self._open()
-            self._process = os.getpid()
+            with _one_opens, self._border(self.url):
+                if self._process != os.getpid():
+                    self._filesystem = self._open()
+                    self._process = os.getpid()
         return self._filesystem
 
     def __getstate__(self) -> dict[str, Any]:
@@ -243,6 +245,8 @@ def _forget_inherited() -> None:
     The thread of the inherited event loop did not survive the fork, so closing would wait for
     ever; and the loop's selector is shared, so that what a child removes is lost to its parent.
     """
+    # Another thread of the parent may have held it.
+    _one_opens._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
     for finalizer in list(vars(weakref.finalize)["_registry"]):
         alive = finalizer.peek()
         if alive is not None and getattr(alive[0], "async_impl", False):

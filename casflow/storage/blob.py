@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs import layout
+from casflow.blobs.beside import both
 from casflow.blobs.content import Committed, ContentStore, Draft
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.reference import Reference
@@ -111,11 +112,19 @@ class BlobStorage(Storage):
 
     def _find_same(self, draft: Draft, known: Reference | None) -> Committed | None:
         """Return the newest reference of a flow if it says what a draft says and is whole."""
-        latest = self._find_latest(draft.flow, known)
-        if latest is None or not latest.reference.same_content(draft.preview()):
+        preview = draft.preview()
+        if known is not None and known.same_content(preview):
+            blob = known.blob
+            latest, stands = both(
+                lambda: self._find_latest(draft.flow, known), lambda: self.content.has(blob)
+            )
+        else:
+            latest, stands = self._find_latest(draft.flow, known), None
+        if latest is None or not latest.reference.same_content(preview):
             return None
         # Its attachments stand as long as the reference does; one look at the flow is enough.
-        return latest if self.content.has(latest.reference.blob) else None
+        whole = self.content.has(latest.reference.blob) if stands is None else stands
+        return latest if whole else None
 
     def _find_latest(self, flow: str, known: Reference | None) -> Committed | None:
         if self.key is not None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from casflow.blobs.content import named
 from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
 from casflow.reference import Reference
@@ -55,8 +54,7 @@ class Plan:
         return {name: self._reference(draft) for name, draft in sorted(self.drafts.items())}
 
     def _reference(self, draft: Draft) -> Reference:
-        blobs = {role: named(source) for role, source in draft.sources().items()}
-        return draft.reference(self.moment, blobs)
+        return draft.reference(self.moment, draft.names)
 
     @cached_property
     def inputs(self) -> str:
