@@ -64,11 +64,10 @@ def test_a_flow_goes_down_and_comes_back(cloud):
 
 def test_a_script_goes_down_and_comes_back(cloud, home):
     file = script(home, cloud)
-    storage = cloud.storage(stored_as_script=True, local_script_path=str(file))
-    storage.add_flow(double())
-    storage.build()
+    flow = double(cloud.storage(stored_as_script=True, local_script_path=str(file)))
+    assert flow.register().location in cloud.references()
     file.unlink()
-    read = load(storage.serialize())
+    read = load(json.loads(json.dumps(flow.storage.serialize())))
     assert outcome(read.get_flow("double")) == [21, 42]
     (blob,) = cloud.blobs()
     assert b"return 2 * number" in cloud.read(blob)

@@ -75,5 +75,7 @@ def test_different_flows_are_stored_each(home, cloud):
     assert [status for status, _, _ in answers] == ["registered"] * WRITERS
     assert len({digest for _, _, digest in answers}) == WRITERS
     assert len(cloud.references()) == WRITERS
-    digests = {json.loads(cloud.read(key))["digest"] for key in cloud.references()}
-    assert digests == {digest for _, _, digest in answers}
+    references = [json.loads(cloud.read(key)) for key in cloud.references()]
+    assert {each["digest"] for each in references} == {digest for _, _, digest in answers}
+    attached = {part["digest"] for each in references for part in each["attachments"].values()}
+    assert len(cloud.blobs()) == WRITERS + len(attached)
