@@ -2,7 +2,8 @@
 
 Prefect 1.4.1's S3 storage uploads at each registration and downloads at each read; fsspec's
 `simplecache::` and a bare `get_object` read the bytes of the same object and unpickle them. The
-second table has big blobs against the same client's plain copy, without the 25 ms. Run it as
+last table has big blobs on S3, GCS and Azure against the same client's plain copy, without the
+25 ms; casflow hashes them on the way. Run it as
 `uv run python -m tests.benchmarks.bench_object_stores`.
 """
 
@@ -11,24 +12,33 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import resource
 import shutil
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from casflow import Flow, task
-from casflow.blobs.s3 import S3BlobStore
+from casflow import Flow, storage, task
+from casflow.blobs.fsspec import PARALLEL, PIECE
+from casflow.cache.files import Verifying
+from casflow.digests import digest_of_file
 from casflow.storage import S3, load
 from tests.benchmarks import peers
 from tests.benchmarks.measure import Table, interleaved, medians, milliseconds, options, ratio
 from tests.services import s3 as service
+from tests.services.azure import Azure, AzuriteServer
+from tests.services.gcs import GCS, FakeGcsServer
 from tests.services.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.services.objects import ObjectServer
 
 LATENCY = 0.025  # seconds
 SIZES = {"10 kB": 10_000, "1 MB": 1_000_000, "50 MB": 50_000_000}
@@ -36,6 +46,18 @@ PREFECT = (*peers.PREFECT, "boto3")
 NOTE = """\
 casflow registers with its registry and checks the store; Prefect is timed for its storage alone.
 Each read gets a fresh storage and ends with a loaded flow. All talk to the same server."""
+
+PIECES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "S3": ({"chunksize": PIECE, "max_concurrency": PARALLEL},) * 2,
+    "GCS": ({"chunksize": PIECE}, {"chunk_size": PIECE, "concurrency": PARALLEL}),
+    "Azure": ({"max_concurrency": PARALLEL}, {"max_concurrency": PARALLEL}),
+}
+"""How the bare client is told to put and to get in pieces as small as casflow's."""
+BIG_NOTE = f"""\
+Plain: the client's own copy, as it is by default, which may take hundreds of MiB of memory. In
+pieces: the same in requests as casflow's, of {PIECE >> 20} MiB and {PARALLEL} at once. The tests'
+S3 server reads the whole object for each range that it is asked for. casflow hashes all bytes, both
+ways. Memory: casflow's peak above what the connected client took before."""
 
 
 @contextmanager
@@ -86,7 +108,7 @@ def contestants(
 
     flow = payload_flow(size, bucket)
     digest = flow.register().digest.partition(":")[2]
-    form = flow.storage.serialize()
+    form, known = flow.storage.serialize(), dict(flow.storage.references)
     key = f".casflow/blobs/{digest[:2]}/{digest}-0"
     client = boto3.client("s3")
 
@@ -108,6 +130,7 @@ def contestants(
     warm()
     subjects: dict[str, Callable[[], float]] = {
         "register": lambda: seconds(flow.register),
+        "store": lambda: seconds(lambda: flow.storage.build(known=known)),
         "warm": lambda: seconds(warm),
         "simplecache": lambda: seconds(simplecache),
         "bare": lambda: seconds(bare),
@@ -125,7 +148,10 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
     again = Table(
         "s3_register",
         "Registering an unchanged flow on S3, 25 ms a request",
-        ("flow", "casflow", "Prefect 1.4.1", "Prefect / casflow"),
+        (
+            *("flow", "casflow", "its storage alone", "Prefect 1.4.1"),
+            *("Prefect / casflow", "Prefect / storage alone"),
+        ),
         [NOTE],
     )
     columns = ("flow", "warm", "cold", "Prefect 1.4.1", "simplecache, warm", "bare boto3")
@@ -144,8 +170,12 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
             subjects = contestants(size, bucket, peer, home / "simplecache")
             took = medians(interleaved(subjects, rounds=rounds))
             theirs, read = took.get("prefect register"), took.get("prefect get")
-            times = (took["register"], theirs)
-            again.add(name, *map(milliseconds, times), ratio(theirs, took["register"]))
+            ours = (took["register"], took["store"])
+            again.add(
+                name,
+                *map(milliseconds, (*ours, theirs)),
+                *(ratio(theirs, each) for each in ours),
+            )
             reads.add(
                 name,
                 *map(milliseconds, (took["warm"], took["cold"], read)),
@@ -167,57 +197,102 @@ def _peer(stack: ExitStack, home: Path, table: Table) -> peers.Peer | None:
         return None
 
 
-def big_blobs(rounds: int, server: service.S3, home: Path, size: int) -> Table:
-    """Measure a big blob up and down against the same client's plain copy."""
-    os.environ.update(server.environ)
-    bucket, source, copy = server.bucket(), home / "big", home / "copy"
-    block = os.urandom(2**20)
+def big_blobs(rounds: int, servers: Mapping[str, ObjectServer], home: Path, size: int) -> Table:
+    """Measure a big blob up and down against the same client's plain copy, store by store."""
+    table = Table(
+        "big_blobs",
+        f"A blob of {size >> 20} MiB, against the plain copy of the same client",
+        (
+            "store",
+            "way",
+            "casflow",
+            "plain",
+            "in pieces",
+            "plain / casflow",
+            "in pieces / casflow",
+            "memory",
+        ),
+        [BIG_NOTE],
+    )
+    source = home / "big"
     with source.open("wb") as file:
         for _ in range(size >> 20):
-            file.write(block)
-    store, fs = S3BlobStore(bucket), server.filesystem()
-
-    def up() -> None:
-        store.delete("ours")
-        store.create("ours", source)
-
-    up()
-    fs.put_file(str(source), f"{bucket}/theirs")
-
-    def down() -> None:
-        with copy.open("wb") as target:
-            store.copy_to("ours", target)
-
-    subjects = {
-        "up": lambda: seconds(up),
-        "bare up": lambda: seconds(lambda: fs.put_file(str(source), f"{bucket}/theirs")),
-        "down": lambda: seconds(down),
-        "bare down": lambda: seconds(lambda: fs.get_file(f"{bucket}/theirs", str(copy))),
-    }
-    took = medians(interleaved(subjects, rounds=rounds))
-    table = Table(
-        "s3_big_blobs",
-        f"A blob of {size >> 20} MiB on S3, against plain s3fs",
-        ("way", "casflow", "plain copy", "casflow's throughput / plain"),
-    )
-    for way in ("up", "down"):
-        pair = (took[way], took[f"bare {way}"])
-        table.add(way, *map(milliseconds, pair), ratio(pair[1], pair[0]))
+            file.write(os.urandom(2**20))
+    for kind, server in servers.items():
+        # A process of its own, since a peak of memory is a process's.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+            took, memory = apart.submit(big_blob, rounds, kind, server, source).result()
+        for way in ("up", "down"):
+            ours, *plain = (took[f"{who}{way}"] for who in ("", "plain ", "pieces "))
+            ratios = (ratio(each, ours) for each in plain)
+            shown = f"{memory[way] / 2**20:.0f} MiB"
+            table.add(kind, way, *map(milliseconds, (ours, *plain)), *ratios, shown)
     return table
 
 
+def big_blob(
+    rounds: int, kind: str, server: ObjectServer, source: Path
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Return medians of seconds, casflow's and plain, and casflow's peaks of memory in bytes."""
+    os.environ.update(server.environ)
+    bucket, copy = server.bucket(), source.with_name("copy")
+    store, fs = getattr(storage, kind)(bucket).open_store(), server.filesystem()
+
+    def up() -> None:
+        digest_of_file(source)  # its name, as a registration needs it
+        store.delete("ours")
+        store.create("ours", source)
+
+    def down() -> None:
+        with copy.open("wb") as target:
+            hashed = Verifying(target)
+            store.copy_to("ours", cast("BinaryIO", hashed))
+            hashed.check(digest, where="ours")
+
+    digest = digest_of_file(source)
+    store.create("small", b"x" * 2**20)
+    store.get("small")
+    start, memory = peak(), {}
+    for way, work in (("up", up), ("down", down)):
+        work()
+        memory[way] = peak() - start
+    subjects = {"up": lambda: seconds(up), "down": lambda: seconds(down)}
+    for who, (put, get) in {"plain": ({}, {}), "pieces": PIECES[kind]}.items():
+        subjects[f"{who} up"] = partial(put_seconds, fs, source, f"{bucket}/{who}", put)
+        subjects[f"{who} down"] = partial(get_seconds, fs, f"{bucket}/ours", copy, get)
+    return medians(interleaved(subjects, rounds=rounds, warm_up=0)), memory
+
+
+def put_seconds(fs: Any, source: Path, path: str, options: Mapping[str, int]) -> float:
+    """Return how long the bare client takes to put a file."""
+    return seconds(lambda: fs.put_file(str(source), path, **options))
+
+
+def get_seconds(fs: Any, path: str, copy: Path, options: Mapping[str, int]) -> float:
+    """Return how long the bare client takes to get a file."""
+    return seconds(lambda: fs.get_file(path, str(copy), **options))
+
+
+def peak() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
-    """Measure everything on one server, in a home of its own."""
-    quick = options("Flows and big blobs on S3.").quick
+    """Measure everything on one server of each kind, in a home of its own."""
+    quick = options("Flows and big blobs in object stores.").quick
     with (
         tempfile.TemporaryDirectory(prefix="casflow-benchmark-") as folder,
         service.MotoServer() as moto,
+        FakeGcsServer() as fake,
+        AzuriteServer() as azurite,
     ):
         os.environ["CASFLOW_HOME"] = folder
         server, home = service.S3(moto.url), Path(folder)
+        servers = {"S3": server, "GCS": GCS(fake.url), "Azure": Azure(azurite.url)}
+        big_blobs(1 if quick else 3, servers, home, 2**28 if quick else 2**30).report()
         for table in requests(3 if quick else 15, server, home):
             table.report()
-        big_blobs(1 if quick else 3, server, home, 2**28 if quick else 2**30).report()
 
 
 if __name__ == "__main__":
