@@ -54,9 +54,9 @@ class AzureBlobStore(FsspecBlobStore):
         found = self._call(self._blob(path), "get_blob_properties")
         return ObjectInfo(key, found.size, seconds(found.last_modified))
 
-    def _mark_of(self, path: str) -> str | None:
-        mark: str | None = self._call(self._blob(path), "get_blob_properties").metadata.get(MARK)
-        return mark
+    def _mark_of(self, path: str) -> tuple[str | None, int]:
+        found = self._call(self._blob(path), "get_blob_properties")
+        return found.metadata.get(MARK), found.size
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         self._upload(path, data, overwrite=False, metadata={MARK: mark})

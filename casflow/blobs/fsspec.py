@@ -111,7 +111,7 @@ class FsspecBlobStore(BlobStore):
                 with self._border(self.location(key)), self._upload_of(data):
                     return self._write_new(path, data, mark)
             except (ConflictError, NotFoundError, UnavailableError) as error:
-                if self._is_marked(path, mark):
+                if self._is_ours(path, mark, size_of(data)):
                     return None
                 if isinstance(error, NotFoundError):
                     raise self._rootless() from error
@@ -163,10 +163,10 @@ class FsspecBlobStore(BlobStore):
     def _overwrite(self, path: str, data: bytes) -> None:
         self._send(path, data)
 
-    def _mark_of(self, path: str) -> str | None:
-        """Return the mark of whoever created an object."""
+    def _mark_of(self, path: str) -> tuple[str | None, int]:
+        """Return the mark of whoever created an object, and its bytes."""
         del path
-        return None
+        return None, 0
 
     def _entries(self, prefix: str) -> Iterator[ObjectInfo]:
         folder = self._root + "/" + prefix.rpartition("/")[0]
@@ -218,10 +218,14 @@ class FsspecBlobStore(BlobStore):
             raise UnavailableError("the answer is cut short", where=self.location(key))
         return piece
 
-    def _is_marked(self, path: str, mark: str) -> bool:
+    def _is_ours(self, path: str, mark: str, size: int) -> bool:
+        """Tell whether an object is what we created; ours is removed if its size is wrong."""
         try:
             with self._border(path):
-                return self._mark_of(path) == mark
+                its_mark, its_size = self._mark_of(path)
+                if its_mark == mark and its_size != size:
+                    self.fs.rm_file(path)
+                return (its_mark, its_size) == (mark, size)
         except CasflowError:
             return False
 

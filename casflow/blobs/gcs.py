@@ -55,9 +55,9 @@ class GCSBlobStore(FsspecBlobStore):
         head = self._head(path)
         return ObjectInfo(key, int(head["size"]), seconds(head["updated"]))
 
-    def _mark_of(self, path: str) -> str | None:
-        mark: str | None = self._head(path).get("metadata", {}).get(MARK)
-        return mark
+    def _mark_of(self, path: str) -> tuple[str | None, int]:
+        head = self._head(path)
+        return head.get("metadata", {}).get(MARK), int(head["size"])
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         self._send(path, data, mode="create", chunksize=PIECE, metadata={MARK: mark})
@@ -99,6 +99,7 @@ def open_filesystem(project: str | None) -> Any:
     filesystem = GCSFileSystem(
         project=project or "",
         token=_credential(),
+        consistency="size",  # a piece whose answer was lost is sent again, and must count once
         use_listings_cache=False,
         skip_instance_cache=True,
     )

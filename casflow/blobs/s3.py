@@ -67,9 +67,9 @@ class S3BlobStore(FsspecBlobStore):
             raise
         return ObjectInfo(key, head["ContentLength"], seconds(head["LastModified"]))
 
-    def _mark_of(self, path: str) -> str | None:
-        mark: str | None = self._head(path).get("Metadata", {}).get(MARK)
-        return mark
+    def _mark_of(self, path: str) -> tuple[str | None, int]:
+        head = self._head(path)
+        return head.get("Metadata", {}).get(MARK), head["ContentLength"]
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         metadata = {**self._upload_options.get("Metadata", {}), MARK: mark}

@@ -193,6 +193,14 @@ def test_a_lost_answer_does_not_win_somebody_elses_object(proxied, store):
         store.create("theirs", b"same")
 
 
+def test_a_piece_that_is_sent_again_counts_once(proxied, store):
+    _, proxy = proxied
+    data = bytes(range(256)) * (2 * PIECE // 256) + b"!"
+    for n in range(2, 5):
+        done, _ = broken(proxy, n, "cut-after", lambda n=n: store.create(f"big/{n}", data))
+        assert [each.size for each in store.list(f"big/{n}")] == [len(data)] * done
+
+
 def test_writers_that_meet_try_again(proxied, store):
     _, proxy = proxied
     proxy.reset()
