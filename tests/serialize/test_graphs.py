@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from casflow.serialize import dumps, explain
@@ -178,3 +179,13 @@ def _digests(seed, samples):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("order", ["ab", "aab", "abab", "baab", "abba"])
+def test_equal_large_payloads_are_stored_once(order):
+    """Payloads of one length are told apart by what they hold, whichever comes first."""
+    size = 100_000
+    made = [bytes(bytearray(name.encode() * size)) for name in order]
+    data = dumps(made)
+    assert pickle.loads(data) == made
+    assert len(data) // size == len(set(order))
