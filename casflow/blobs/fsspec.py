@@ -205,9 +205,9 @@ class FsspecBlobStore(BlobStore):
         under_way: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(PARALLEL) as pool:
             for start in range(PIECE, size, PIECE):
-                under_way.append(pool.submit(self._piece, key, start, min(start + PIECE, size)))
-                if len(under_way) > PARALLEL:
+                if len(under_way) == PARALLEL - 1:  # the piece being written is in memory, too
                     yield under_way.popleft().result()
+                under_way.append(pool.submit(self._piece, key, start, min(start + PIECE, size)))
             while under_way:
                 yield under_way.popleft().result()
 
