@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
 from casflow.registry.failures import translated
-from casflow.registry.schema import SCHEMA, metadata, schema
+from casflow.registry.migrations import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0  # seconds that a writer waits for another
 _SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
-_LOCK = 0x63617366  # PostgreSQL's advisory lock that guards the creation of tables
 _PRAGMAS = ("synchronous = NORMAL", "foreign_keys = ON")
 _inherited: list[Engine] = []  # kept, since closing them would disturb the process they belong to
 
@@ -97,44 +96,11 @@ class Database:
         engine = _postgres(self.url) if self.path is None else _sqlite(self.path, self.url)
         try:
             with translated(self.where):
-                self._prepare(engine)
+                prepare(engine, self.where)
         except BaseException:
             engine.dispose()
             raise
         return engine
-
-    def _prepare(self, engine: Engine) -> None:
-        with engine.connect() as connection:
-            number = _schema_of(connection)
-        if number is None or number < SCHEMA:
-            number = _create_tables(engine)
-        if number > SCHEMA:
-            what = f"the registry has schema {number}, this casflow knows {SCHEMA}"
-            raise ConfigError(what, where=self.where, hint="use a newer casflow")
-
-
-def _schema_of(connection: Connection) -> int | None:
-    if not inspect(connection).has_table(schema.name):
-        return None
-    return connection.scalar(select(schema.c.number))
-
-
-def _create_tables(engine: Engine) -> int:
-    with engine.connect() as connection:
-        connection.execution_options(casflow_write=True)
-        with connection.begin():
-            if engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            number = _schema_of(connection)
-            if number is not None and number >= SCHEMA:  # another process was faster
-                return number
-            # Up to now every schema only adds tables to the one before it.
-            metadata.create_all(connection)
-            if number is None:
-                connection.execute(schema.insert().values(number=SCHEMA))
-            else:
-                connection.execute(schema.update().values(number=SCHEMA))
-            return SCHEMA
 
 
 def _file_of(url: str) -> Path | None:

@@ -32,7 +32,7 @@ from casflow.registry.records import RunState
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = 2
+SCHEMA = 3  # the last of migrations/versions/
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 
@@ -139,6 +139,7 @@ versions = Table(
     Column("created", Moment, nullable=False),
     UniqueConstraint("flow_id", "number"),
     Index("casflow_versions_by_digest", "flow_id", "digest", "number"),
+    Index("casflow_versions_by_content", "digest"),
 )
 
 # Runs share few sets of labels, so an agent compares the sets and the index finds the runs.
@@ -150,7 +151,7 @@ label_sets = Table(
     Column("labels", Labels, nullable=False),
 )
 
-label_limits = Table(  # since schema 2
+label_limits = Table(
     "casflow_label_limits",
     metadata,
     Column("id", Integer, primary_key=True),

@@ -35,6 +35,7 @@ _VERSIONS: Select[Any] = select(
 ).select_from(_JOINED)
 _MOST_NAMES = 5000  # that a "did you mean" looks at
 _NAMES_SHOWN = 5
+_BEHIND = "g"  # sorts behind every digit of a digest, in every collation
 
 
 class Versions:
@@ -157,7 +158,10 @@ class Versions:
             NotFoundError: There is none.
             ConflictError: Several digests start so.
         """
-        query = _VERSIONS.where(versions.c.digest.startswith(start, autoescape=True))
+        query = _VERSIONS.where(
+            versions.c.digest.startswith(start, autoescape=True),
+            versions.c.digest.between(start, f"{start}{_BEHIND}"),  # what an index can find
+        )
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MOST_NAMES))
             found = [_version(row) for row in rows]

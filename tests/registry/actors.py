@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOAD = ["sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
-_CONTEXT.set_forkserver_preload(["casflow.registry", *_PRELOAD, __name__])
+_CONTEXT.set_forkserver_preload(["casflow.registry", "alembic.command", *_PRELOAD, __name__])
 
 
 class Clock:

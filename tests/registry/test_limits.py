@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from casflow.errors import ConfigError
-from casflow.registry import SCHEMA, Agent, Registry, RunState
+from casflow.registry import Agent, Registry, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from casflow.registry import Version
 
@@ -78,21 +76,3 @@ def test_agents_that_claim_at_once_stay_within_a_limit(
     with ThreadPoolExecutor(8) as pool:
         taken: list[Any] = [run for runs in pool.map(registry.claim, agents) for run in runs]
     assert len(taken) == 3
-
-
-def test_a_registry_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
-    file = tmp_path / "registry.db"
-    url = f"sqlite:///{file}"
-    with Registry(url) as registry:
-        registry.add_agent(name="old", host="h", pid=1, labels=[])
-    with sqlite3.connect(file) as old:
-        old.execute("DROP TABLE casflow_label_limits")
-        old.execute("UPDATE casflow_schema SET number = 1")
-    old.close()
-    with Registry(url) as registry:
-        assert [each.name for each in registry.agents()] == ["old"]
-        registry.limit_label("gpu", 1)
-        assert registry.label_limits() == {"gpu": 1}
-    with sqlite3.connect(file) as new:
-        assert new.execute("SELECT number FROM casflow_schema").fetchall() == [(SCHEMA,)]
-    new.close()
