@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0  # seconds that a writer waits for another
 _SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
+_SECRET_OPTIONS = ("password", "sslpassword")
+_PATIENT = {  # a server that vanished without a word is given up after that, not after hours
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 _PRAGMAS = ("synchronous = NORMAL", "foreign_keys = ON")
 _inherited: list[Engine] = []  # kept, since closing them would disturb the process they belong to
 
@@ -44,7 +52,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = _file_of(url)
         self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
-        self.where = str(self.path or self.url.render_as_string(hide_password=True))
+        self.where = str(self.path or _shown(self.url))
         self._engine: Engine | None = None
         self._pid = 0
         self._opening = threading.Lock()
@@ -131,6 +139,12 @@ def _server_of(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
+def _shown(url: URL) -> str:
+    """Return a URL for people: without a password, also where libpq takes it as an option."""
+    hidden = {name: "***" for name in _SECRET_OPTIONS if name in url.query}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
 def _sqlite(path: Path, url: URL) -> Engine:
     _make_folder(path.parent)
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE})
@@ -180,7 +194,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgres(url: URL) -> Engine:
+    options = {name: value for name, value in _PATIENT.items() if name not in url.query}
     try:
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
     except ImportError as error:
         raise MissingExtraError("psycopg", "postgres") from error

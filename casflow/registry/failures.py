@@ -41,6 +41,8 @@ _POSTGRES: dict[str, tuple[type[CasflowError], str, str]] = {
     "3D": (ConfigError, "the registry's database does not exist", "create it, or correct the URL"),
     "42": (IntegrityError, "the registry's tables are not as they should be", _RESTORE),
     "XX": (IntegrityError, "the registry is damaged", "restore it from a backup"),
+    "trust": (AccessError, "the registry's server is not trusted", "check sslrootcert and host"),
+    "option": (ConfigError, "the registry's URL has an option that cannot be", "correct the URL"),
 }
 _SAID: dict[str, str] = {  # before a connection stands there is no code, only text
     "authentication failed": "28",
@@ -48,6 +50,13 @@ _SAID: dict[str, str] = {  # before a connection stands there is no code, only t
     "no pg_hba.conf entry": "28",
     'role "': "28",
     'database "': "3D",
+    "certificate verify failed": "trust",
+    "does not match host name": "trust",
+    "server does not support SSL": "trust",
+    "certificate file": "option",
+    "invalid sslmode value": "option",
+    "invalid connection option": "option",
+    "invalid integer value": "option",
 }
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from tests.services.presence import missing
 from tests.services.process import Server
@@ -38,6 +39,8 @@ class PostgresServer(Server):
     name = "postgres"
     leaves_traces = True
     stop_signal = signal.SIGINT  # "fast": does not wait for clients to go
+    settings = ("fsync=off", "max_connections=200")
+    authentication = ("--auth=trust",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,14 +59,16 @@ class PostgresServer(Server):
         assert binaries is not None
         if not self.data.exists():
             self._make_cluster(binaries)
-        settings = ["fsync=off", f"unix_socket_directories={self.folder}", "max_connections=200"]
+        settings = [*self.settings, f"unix_socket_directories={self.folder}"]
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-D", str(self.data)]
         return [str(binaries / "postgres"), *address, *(f"-c{each}" for each in settings)]
 
     def _make_cluster(self, binaries: Path) -> None:
-        how = ["--auth=trust", "--username=test", "--encoding=UTF8", "--no-sync"]
+        how = [*self.authentication, "--username=test", "--encoding=UTF8", "--no-sync"]
         command = [str(binaries / "initdb"), "-D", str(self.data), *how]
-        subprocess.run(command, check=True, capture_output=True, **self._identity())
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=self.folder, **self._identity()
+        )
 
     def ready(self) -> bool:
         """Tell whether the server takes queries, which is later than that it listens."""
@@ -88,3 +93,37 @@ class PostgresServer(Server):
         with psycopg.connect(self.dsn_of("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return name
+
+
+class SecurePostgresServer(PostgresServer):
+    """A server that speaks TLS under a certificate of its own, and wants a password."""
+
+    settings = (*PostgresServer.settings, "ssl=on", "ssl_cert_file=../tls", "ssl_key_file=../key")
+    authentication = ("--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile=password")
+    password = "s3cr3t/word"
+
+    def __init__(self) -> None:
+        super().__init__()
+        (self.folder / "password").write_text(self.password)
+        make_certificate(self.certificate, self.folder / "key")
+        for name in ("password", "tls", "key"):
+            shutil.chown(self.folder / name, self.user) if self.user else None
+
+    @property
+    def certificate(self) -> Path:
+        """The server's certificate, which is its own authority."""
+        return self.folder / "tls"
+
+    def url_of(self, database: str, *, password: str = password, **options: object) -> str:
+        """Return SQLAlchemy's URL of a database, with libpq's options."""
+        host = f"test:{quote(password, safe='')}@127.0.0.1:{self.port}"
+        return f"postgresql+psycopg://{host}/{database}?{urlencode(options)}"
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """Write a certificate for 127.0.0.1 that signs itself, and its key."""
+    name = ["-subj", "/CN=casflow test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key)]
+    command = ["openssl", "req", "-x509", *kind, "-out", str(certificate), *name]
+    subprocess.run(command, check=True, capture_output=True)
+    key.chmod(0o600)
