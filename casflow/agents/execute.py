@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from casflow import secrets
 from casflow.agents import leash
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from casflow.registry import Run, Version
     from casflow.storage.base import Opened
 
+Answer = TypeVar("Answer")
 log = logging.getLogger("casflow.agents")
 
-_PATIENCE = 120.0  # seconds that the end of a run waits for a registry that is away
+_PATIENCE = 120.0  # seconds that a run, and its end, waits for a registry that is away
 _NAP = 0.5  # seconds
 
 
@@ -60,7 +61,7 @@ def _log_to_stderr(run_id: int) -> None:
 
 
 def _carry_out(registry: Registry, order: leash.Order) -> int:
-    run = registry.get_run(order.run)
+    run = _patiently(lambda: registry.get_run(order.run))
     if run.state != RunState.RUNNING or run.attempt != order.attempt:
         return 0  # cancelled or taken from the agent in the meantime
     outcome: dict[str, Any] = {}
@@ -79,7 +80,7 @@ def _carry_out(registry: Registry, order: leash.Order) -> int:
 
 
 def _execute(registry: Registry, run: Run, outcome: dict[str, Any]) -> tuple[RunState, str]:
-    version = registry.get_version(run.project, run.flow, run.version)
+    version = _patiently(lambda: registry.get_version(run.project, run.flow, run.version))
     state = execute(version, run.parameters, outcome)
     if state is not None and state.is_successful():
         return RunState.SUCCESS, state.message
@@ -132,18 +133,16 @@ def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"
 
 
-def _patiently(act: Callable[[], object]) -> None:
-    """Do something at the registry, again and again while that is away."""
+def _patiently(act: Callable[[], Answer]) -> Answer:
+    """Do something at the registry, again and again while that is away; return its answer."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            act()
+            return act()
         except UnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_NAP)
-        else:
-            return
 
 
 if __name__ == "__main__":
