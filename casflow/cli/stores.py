@@ -104,6 +104,10 @@ def known() -> Known:
 
 def _wanted(registry: Registry) -> Iterator[Version]:
     """Yield the versions that waiting and running runs name."""
-    for state in (RunState.SCHEDULED, RunState.RUNNING):
-        for run in registry.runs(state=state, limit=None):
-            yield registry.get_version(run.project, run.flow, run.version)
+    named = {
+        (run.project, run.flow, run.version)
+        for state in (RunState.SCHEDULED, RunState.RUNNING)
+        for run in registry.runs(state=state, limit=None)
+    }
+    for project, flow, version in named:
+        yield registry.get_version(project, flow, version)

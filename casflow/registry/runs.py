@@ -136,7 +136,10 @@ class Runs:
         with self._db.write() as connection:
             now = self._now()
             slots = hold_slots(connection, agent.labels)
-            waiting = _waiting(connection, agent, slots, now).limit(limit)
+            served = _served(connection, agent, slots)
+            if not served:
+                return []
+            waiting = _waiting(served, now).limit(limit)
             ids = [row.id for row in connection.execute(waiting) if slots.take(row.labels)]
             taken = {
                 "state": RunState.RUNNING,
@@ -247,10 +250,14 @@ def _get(connection: Connection, run_id: int, *, lock: bool = False) -> Run:
     return _run(row)
 
 
-def _waiting(connection: Connection, agent: Agent, slots: Slots, now: datetime) -> Select[Any]:
+def _served(connection: Connection, agent: Agent, slots: Slots) -> list[int]:
+    """Return the sets of labels that an agent may take runs of."""
     carried = frozenset(agent.labels)
     sets = connection.execute(select(label_sets.c.id, label_sets.c.labels))
-    served = [each for each, labels in sets if carried.issuperset(labels) and slots.admits(labels)]
+    return [each for each, labels in sets if carried.issuperset(labels) and slots.admits(labels)]
+
+
+def _waiting(served: Sequence[int], now: datetime) -> Select[Any]:
     return (
         select(runs.c.id, label_sets.c.labels)
         .join_from(runs, label_sets, runs.c.label_set_id == label_sets.c.id)

@@ -30,9 +30,14 @@ _JOINED = versions.join(flows, versions.c.flow_id == flows.c.id).join(
     projects, flows.c.project_id == projects.c.id
 )
 _OWN = [each for each in versions.c if each.name != "flow_id"]
-_VERSIONS: Select[Any] = select(
-    *_OWN, projects.c.name.label("project"), flows.c.name.label("flow")
-).select_from(_JOINED)
+_COLUMNS: Select[Any] = select(*_OWN, projects.c.name.label("project"), flows.c.name.label("flow"))
+_VERSIONS = _COLUMNS.select_from(_JOINED)
+# Outer, since SQLite would else read all versions to find the few that are the latest.
+_LATEST = _COLUMNS.select_from(
+    flows.join(projects, flows.c.project_id == projects.c.id).outerjoin(
+        versions, (versions.c.flow_id == flows.c.id) & (versions.c.number == flows.c.latest)
+    )
+)
 _MOST_NAMES = 5000  # that a "did you mean" looks at
 _NAMES_SHOWN = 5
 _BEHIND = "g"  # sorts behind every digit of a digest, in every collation
@@ -199,7 +204,7 @@ class Versions:
 
     def flows(self, project: str | None = None) -> list[Version]:
         """Return the latest version of every flow, of all projects when None, sorted by name."""
-        query = _VERSIONS.where(versions.c.number == flows.c.latest)
+        query = _LATEST
         if project is not None:
             query = query.where(projects.c.key == key_of(check_project(project)))
         with self._db.read() as connection:
