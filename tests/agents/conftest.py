@@ -46,7 +46,7 @@ with Registry(options.pop("url")) as registry:
     LocalAgent(registry, **options).start()
 print("stopped cleanly")
 """
-PATIENCE = 60  # seconds
+PATIENCE = 180  # seconds
 
 
 class House:
