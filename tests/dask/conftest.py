@@ -34,13 +34,17 @@ class Scheduler(Server):
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [sys.executable, "-m", "distributed.cli.dask_scheduler", *address, "--no-dashboard"]
 
-    def add_worker(self) -> subprocess.Popen[bytes]:
+    @property
+    def pids(self) -> set[int]:
+        return {worker.pid for worker in self.workers}
+
+    def add_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory"]
         command = [sys.executable, "-m", "distributed.cli.dask_worker", self.address, *options]
         with self.log.open("ab") as log:
             worker = subprocess.Popen(
                 [*command, str(self.folder / f"worker-{len(self.workers)}")],
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **environment},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,

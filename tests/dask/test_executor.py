@@ -8,42 +8,13 @@ import sys
 
 import pytest
 
-from casflow import Flow, Parameter, register, task
+from casflow import Flow, register, task
 from casflow.errors import UnavailableError
 from casflow.integrations.dask import DaskExecutor, connect, find_address
-from casflow.storage import Local, load
+from casflow.storage import Local
+from tests.dask.flows import fan, outcome, read_again
 
 pytestmark = pytest.mark.service
-
-
-def fan(name, factor, width=20):
-    """Return a flow of many tasks that say what they ran in."""
-
-    @task
-    def times(number, start):
-        import os
-
-        return (start + number) * factor, os.getpid()
-
-    @task
-    def total(values):
-        return sum(value for value, _ in values), {pid for _, pid in values}
-
-    with Flow(name) as flow:
-        start = Parameter("start", default=0)
-        total([times(number, start) for number in range(width)])
-    flow.storage = Local()
-    return flow
-
-
-def outcome(flow, executor, **parameters):
-    state = flow.run(parameters=parameters, executor=executor)
-    assert state.is_successful(), state.result
-    return state.result[flow.tasks[-1]].result
-
-
-def read_again(flow):
-    return load(flow.storage.serialize()).get_flow(flow.name)
 
 
 @pytest.fixture
@@ -79,14 +50,16 @@ def test_a_stored_flow_travels_as_digest_and_arguments(executor, node, travelled
     assert len(list(node.glob(f"cache/blobs/??/{digest[7:]}"))) == 1
 
 
-def test_a_flow_registered_again_runs_its_new_code_in_the_same_workers(executor):
+def test_a_flow_registered_again_runs_its_new_code_in_the_same_workers(executor, cluster):
     flow = fan("Changing", 2)
     register(flow)
-    before, _ = outcome(flow, executor)
+    before, pids = outcome(flow, executor)
     flow = fan("Changing", 3)
     register(flow)
-    after, _ = outcome(read_again(flow), executor)
+    after, later = outcome(read_again(flow), executor)
     assert (before, after) == (190 * 2, 190 * 3)
+    assert pids | later <= cluster.pids
+    assert pids & later
 
 
 def test_a_flow_that_is_no_longer_what_is_stored_travels_as_it_is(executor, travelled):
