@@ -1,13 +1,14 @@
 """All benchmarks, one after another: `uv run python -m tests.benchmarks [--docs] [NAME...]`.
 
 Each `bench_<name>.py` runs as a process of its own, prints its tables and keeps them as JSON. With
-`--docs` the tables that are kept are written to `docs/benchmarks.md`, below its first heading of
-the second level.
+`--docs` the tables that are kept are written into docs: to `benchmarks.md` below its heading
+"Tables", as JSON to `benchmarks/tables.json`, and their charts beside that.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.benchmarks.measure import RESULTS, Table
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
+CHARTS = PAGE.with_suffix("")
 HEADING = "## Tables"
 
 
@@ -33,13 +35,23 @@ def run(names: list[str], *, quick: bool) -> int:
 
 
 def write_page() -> None:
-    """Write the tables that are kept to the page."""
+    """Write the tables that are kept to the page, as JSON, and as charts."""
+    from tests.benchmarks.plots import draw
+
+    CHARTS.mkdir(exist_ok=True)
     before, heading, _ = PAGE.read_text(encoding="utf-8").partition(HEADING)
-    parts = [before + heading]
+    parts, forms = [before + heading], []
     for path in sorted(RESULTS.glob("*.json")):
         table, about = Table.read(path)
-        parts.append(f"{table.to_markdown()}\nMeasured on {about['date']}: {about['machine']}.")
+        forms.append(json.loads(path.read_text(encoding="utf-8")))
+        parts.append(table.to_markdown())
+        if table.chart is not None:
+            draw(table, CHARTS / f"{table.name}.png")
+            parts.append(f"![{table.title}](benchmarks/{table.name}.png)")
+        parts.append(f"Measured on {about['date']}: {about['machine']}, load {about['load']}.")
     PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    text = json.dumps(forms, indent=1, ensure_ascii=False)
+    (CHARTS / "tables.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -47,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="such as `warm`; all when left out")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks")
     arguments = parser.parse_args()
     failed = run(arguments.names, quick=arguments.quick)
     if arguments.docs:

@@ -74,6 +74,25 @@ def quiet() -> Iterator[None]:
 
 
 @dataclass
+class Chart:
+    """What of a table is drawn.
+
+    Args:
+        kind: `lines` or `bars`.
+        x: What the places on the x axis are.
+        y: What the heights are, and their unit; the axis is logarithmic.
+        places: Names of the places.
+        series: Heights by name, one a place; None for "not to be had".
+    """
+
+    kind: str
+    x: str
+    y: str
+    places: list[str]
+    series: dict[str, list[float | None]]
+
+
+@dataclass
 class Table:
     """Rows of one measurement.
 
@@ -82,6 +101,7 @@ class Table:
         title: What was measured.
         columns: Names of the columns.
         notes: Sentences below the table.
+        chart: What is drawn beside it.
     """
 
     name: str
@@ -89,6 +109,7 @@ class Table:
     columns: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    chart: Chart | None = None
 
     def add(self, *cells: Any) -> None:
         """Add a row: one cell a column; text, a number, or None for "not to be had"."""
@@ -111,16 +132,18 @@ class Table:
         """Print the table, and keep it as JSON."""
         RESULTS.mkdir(exist_ok=True)
         form = {**asdict(self), "machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        form["load"] = f"{os.getloadavg()[2]:.1f}"
         text = json.dumps(form, indent=2, ensure_ascii=False)
         (RESULTS / f"{self.name}.json").write_text(f"{text}\n", encoding="utf-8")
         print(self.to_markdown(), flush=True)
 
     @classmethod
     def read(cls, path: Path) -> tuple[Table, dict[str, str]]:
-        """Return a table that was kept, and the machine and the date that it is true of."""
+        """Return a table that was kept, and the machine, date and load that it is true of."""
         form = json.loads(path.read_text(encoding="utf-8"))
-        about = {key: form.pop(key) for key in ("machine", "date")}
+        about = {key: form.pop(key) for key in ("machine", "date", "load")}
         form["columns"] = tuple(form["columns"])
+        form["chart"] = None if form["chart"] is None else Chart(**form["chart"])
         return cls(**form), about
 
 

@@ -104,11 +104,14 @@ class Peer:
         python: Its interpreter.
         script: What it runs: reads a JSON list a line, answers with a JSON value a line.
         environment: Further environment variables.
+        arguments: What the script is handed.
     """
 
-    def __init__(self, python: Path, script: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, python: Path, script: Path, environment: dict[str, str], *arguments: str
+    ) -> None:
         self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(script)],
+            [str(python), "-W", "ignore", str(script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

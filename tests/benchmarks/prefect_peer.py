@@ -13,7 +13,7 @@ from prefect import Flow, task
 from prefect.storage import Local
 
 
-def store(folder, size):
+def payload_flow(size):
     payload = random.Random(size).randbytes(size)
 
     @task
@@ -22,8 +22,19 @@ def store(folder, size):
 
     with Flow(f"Payload {size}") as flow:
         give()
+    return flow
+
+
+def store(folder, size):
+    return Local(directory=folder).add_flow(payload_flow(size))
+
+
+def add(folder, size):
+    flow = payload_flow(size)
     storage = Local(directory=folder)
-    return storage.add_flow(flow)
+    started = time.perf_counter()
+    storage.add_flow(flow)
+    return time.perf_counter() - started
 
 
 def get(folder, name, location):
@@ -34,7 +45,7 @@ def get(folder, name, location):
     return time.perf_counter() - started
 
 
-VERBS = {"store": store, "get": get}
+VERBS = {"store": store, "add": add, "get": get}
 
 for line in sys.stdin:
     verb, *arguments = json.loads(line)
