@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from urllib.request import urlopen
 
 import pytest
@@ -10,6 +18,9 @@ from casflow import config
 from casflow.errors import ConfigError
 from casflow.integrations.metrics import serve
 from casflow.registry import Registry, RunState
+from tests.services.process import free_port
+
+PATIENCE = 60  # seconds
 
 
 @pytest.fixture
@@ -71,3 +82,45 @@ def test_prometheus_reads_the_same_numbers(registry):
             pass
     assert {'casflow_runs{state="success"} 2.0', "casflow_agents 1.0"} <= set(lines)
     assert 'casflow_latest_bytes{bytes="downloaded"} 700.0' in lines
+
+
+def shown(screen, text):
+    """Tell whether a terminal shows a text before patience is over."""
+    seen, deadline = b"", time.monotonic() + PATIENCE
+    while text.encode() not in seen and time.monotonic() < deadline:
+        if select.select([screen], [], [], 0.1)[0]:
+            seen += os.read(screen, 1 << 16)
+    return text.encode() in seen
+
+
+def test_top_follows_what_goes_on_until_it_is_interrupted(home, registry):
+    screen, terminal = pty.openpty()
+    environment = {**home.environment, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
+    command = [sys.executable, "-m", "casflow", "top", "--interval", "60"]
+    with subprocess.Popen(
+        command, env=environment, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE
+    ) as top:
+        assert shown(screen, "success 2")
+        (running,) = registry.runs(state=RunState.RUNNING)
+        registry.finish(running, RunState.SUCCESS)
+        assert shown(screen, "success 3")
+        top.send_signal(signal.SIGINT)
+        assert top.stderr.read() == b""
+        assert top.wait(PATIENCE) == 0
+    os.close(screen)
+    os.close(terminal)
+
+
+def test_an_agent_serves_metrics_when_it_is_asked_to(home):
+    pytest.importorskip("prometheus_client")
+    address = f"http://127.0.0.1:{(port := free_port())}/metrics"
+    deadline = time.monotonic() + PATIENCE
+    with home.start("agent", "start", "--metrics", port) as agent:
+        said = ""
+        while "casflow_agents 1.0" not in said.splitlines():
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+            with suppress(OSError), urlopen(address, timeout=10) as answer:
+                said = answer.read().decode()
+        agent.terminate()
+        assert agent.wait(PATIENCE) == 0
