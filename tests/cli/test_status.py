@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from casflow.integrations.metrics import serve
 from casflow.registry import Registry, RunState
 from tests.services.process import free_port
 
+COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
 PATIENCE = 60  # seconds
 
 
@@ -85,30 +87,34 @@ def test_prometheus_reads_the_same_numbers(registry):
 
 
 def shown(screen, text):
-    """Tell whether a terminal shows a text before patience is over."""
+    """Tell whether a terminal shows a text, in whatever colours, before patience is over."""
     seen, deadline = b"", time.monotonic() + PATIENCE
-    while text.encode() not in seen and time.monotonic() < deadline:
+    while text.encode() not in COLOURS.sub(b"", seen) and time.monotonic() < deadline:
         if select.select([screen], [], [], 0.1)[0]:
             seen += os.read(screen, 1 << 16)
-    return text.encode() in seen
+    return text.encode() in COLOURS.sub(b"", seen)
 
 
 def test_top_follows_what_goes_on_until_it_is_interrupted(home, registry):
     screen, terminal = pty.openpty()
     environment = {**home.environment, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     command = [sys.executable, "-m", "casflow", "top", "--interval", "60"]
-    with subprocess.Popen(
+    top = subprocess.Popen(
         command, env=environment, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE
-    ) as top:
+    )
+    try:
         assert shown(screen, "success 2")
         (running,) = registry.runs(state=RunState.RUNNING)
         registry.finish(running, RunState.SUCCESS)
         assert shown(screen, "success 3")
         top.send_signal(signal.SIGINT)
-        assert top.stderr.read() == b""
         assert top.wait(PATIENCE) == 0
-    os.close(screen)
-    os.close(terminal)
+        assert top.stderr.read() == b""
+    finally:
+        top.kill()
+        top.communicate()
+        os.close(screen)
+        os.close(terminal)
 
 
 def test_an_agent_serves_metrics_when_it_is_asked_to(home):
