@@ -173,8 +173,7 @@ def _store(
     latest: Mapping[str, Version | None],
 ) -> None:
     for flow in flows:
-        if name_of(flow) not in storage:
-            storage.hold(flow)
+        storage.take(flow)
     if request.build:
         known = {} if request.force else _known(latest)
         storage.build(labels=request.labels, known=known)

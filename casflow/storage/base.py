@@ -184,6 +184,15 @@ class Storage(ABC):
         self._flows[name] = flow
         return name
 
+    def take(self, flow: Flow) -> None:
+        """Hold a flow that is registered; it takes the place of one that was made before it."""
+        name = name_of(flow)
+        if self._flows.get(name, flow) is not flow:
+            for each in (self.flows, self.references, self._flows):
+                each.pop(name, None)
+        if name not in self:
+            self.hold(flow)
+
     def build(
         self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
     ) -> Self:

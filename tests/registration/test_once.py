@@ -152,3 +152,15 @@ def test_a_blob_that_was_lost_is_stored_again(home):
     assert again.uploaded_bytes > 0
     assert again.digest == first.digest
     home.casflow("verify")
+
+
+def test_a_flow_that_was_made_anew_takes_its_place_in_a_storage_that_is_shared(home):
+    """As in a notebook whose storage stands in another cell."""
+    storage, flows = Local(), [make(1), make(2), make(2)]
+    for flow in flows:
+        flow.storage = storage
+    done = [flow.register() for flow in flows]
+    assert [(each.version, each.is_new) for each in done] == [(1, True), (2, True), (2, False)]
+    assert done[0].digest != done[1].digest == done[2].digest
+    read = storage.get_flow("Flow")
+    assert read.run().result[read.tasks[0]].result == 2
