@@ -5,24 +5,11 @@ many bytes of payload and returns its location; `get` returns the seconds that `
 """
 
 import json
-import random
 import sys
 import time
 
-from prefect import Flow, task
 from prefect.storage import Local
-
-
-def payload_flow(size):
-    payload = random.Random(size).randbytes(size)
-
-    @task
-    def give():
-        return len(payload)
-
-    with Flow(f"Payload {size}") as flow:
-        give()
-    return flow
+from prefect_flows import payload_flow
 
 
 def store(folder, size):

@@ -6,26 +6,13 @@ return seconds.
 """
 
 import json
-import random
 import sys
 import time
 
-from prefect import Flow, task
 from prefect.storage import S3
+from prefect_flows import payload_flow
 
 FLOWS = {}
-
-
-def payload_flow(size):
-    payload = random.Random(size).randbytes(size)
-
-    @task
-    def give():
-        return len(payload)
-
-    with Flow(f"Payload {size}") as flow:
-        give()
-    return flow
 
 
 def register(bucket, size):
