@@ -60,6 +60,7 @@ def test_no_run_is_lost_while_the_registry_s_server_is_restarted(
     folder, code = _noting(house)
     runs = [house.ask(code) for _ in range(24)]
     agents = [house.start(**{**OPTIONS, "lost_after": 60, "poll": 0.2}) for _ in range(2)]
+    house.until(lambda: len(house.registry.agents()) == 2)
     for end in (postgres_server.stop, postgres_server.kill):
         before = len(list(folder.iterdir()))
         house.until(lambda: len(list(folder.iterdir())) > before)  # noqa: B023 - used at once
@@ -71,7 +72,7 @@ def test_no_run_is_lost_while_the_registry_s_server_is_restarted(
     assert sum(run.losses for run in ended) == 0
     again = sum(run.attempt - 1 for run in ended)
     assert len(runs) <= len(list(folder.iterdir())) <= len(runs) + again
-    assert [agent.poll() for agent in agents] == [None, None]
+    assert [agent.poll() for agent in agents] == [None, None], house.logs()
 
 
 def _noting(house: House) -> tuple[Path, str]:
