@@ -26,6 +26,8 @@ def draw(table: Table, path: Path) -> None:
     axes = figure.subplots()
     {"lines": _lines, "bars": _bars}[chart.kind](axes, chart)
     axes.set(title=table.title, xlabel=chart.x, ylabel=chart.y, yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=DOTS, metadata={"Software": None})
