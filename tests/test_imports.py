@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-HEAVY = {"s3fs", "gcsfs", "adlfs", "docker", "requests", "sqlalchemy", "diskcache", "rich"}
+HEAVY = {
+    "s3fs",
+    "gcsfs",
+    "adlfs",
+    "docker",
+    "requests",
+    "sqlalchemy",
+    "alembic",
+    "diskcache",
+    "rich",
+}
 
 
 def imported(code):
