@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import traceback
 import warnings
 from itertools import count
@@ -158,12 +159,31 @@ def kill_everywhere(case, when, open_store, every=1):
         if not _killed(lambda n=number, s=store: case.act(_faulty(case, s, n, when))):
             assert number > 1
             return number // every
-        assert verify(store, share=1).findings == ()
-        case.act(store)
-        case.check(store)
-        assert verify(store, share=1).findings == ()
-        _all_garbage_goes(store)
+        _hold(case, store)
     return 0
+
+
+def kill_sometime(case, open_store, times, chance):
+    """Kill a case so many times at random moments, each time on a new store."""
+    store = open_store()
+    case.prepare(store)
+    began = time.perf_counter()
+    assert not _killed(lambda: case.act(store))
+    took, kills = time.perf_counter() - began, 0
+    while kills < times:
+        store = open_store()
+        case.prepare(store)
+        kills += _killed(lambda s=store: case.act(s), took * chance.random())
+        _hold(case, store)
+
+
+def _hold(case, store):
+    """Check that a store is whole, that what was killed can be done again, and garbage goes."""
+    assert verify(store, share=1).findings == ()
+    case.act(store)
+    case.check(store)
+    assert verify(store, share=1).findings == ()
+    _all_garbage_goes(store)
 
 
 def _faulty(case, store, number, when):
@@ -179,7 +199,8 @@ def _all_garbage_goes(store):
     assert done.orphaned.blobs == 0
 
 
-def _killed(action):
+def _killed(action, after=None):
+    """Do something in a child, which kills itself or is killed after some seconds; tell which."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is meant
         child = os.fork()
@@ -192,6 +213,9 @@ def _killed(action):
             traceback.print_exc()
         finally:
             os._exit(code)
+    if after is not None:
+        time.sleep(after)
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     assert killed or os.waitstatus_to_exitcode(status) == 0

@@ -1,67 +1,80 @@
-"""kill -9 at every operation of the store, before and after its effect: nothing is ever lost."""
+"""kill -9 at every operation of the store and at random moments: nothing is ever lost.
+
+`GC_LONG=1` kills at each operation on every server, and more often in between; `--junitxml` with
+`-o junit_family=xunit1` then tells how many processes were killed.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 from itertools import count
 
 import pytest
 
 from casflow.blobs.local import LocalBlobStore
-from tests.gc.killing import CASES, LONG, kill_everywhere
+from tests.gc.killing import CASES, LONG, kill_everywhere, kill_sometime
 
 EVERY = 1 if LONG else 12  # of the operations on a server, in the normal run
+TIMES = 36 if LONG else 2  # random moments
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-both = pytest.mark.parametrize("when", ["before", "after"])
+SERVERS = ("s3", "gcs", "azure")
+server = [pytest.mark.service, pytest.mark.slow]
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """Return what opens new stores in folders; a killed process needs no fsync."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     numbers = count()
     return lambda: LocalBlobStore(tmp_path / str(next(numbers)))
 
 
-@cases
-@both
-def test_killed_on_a_folder(folders, case, when):
-    assert kill_everywhere(case(), when, folders) > 1
-
-
-@pytest.mark.service
-@pytest.mark.slow
-@cases
-@both
-def test_killed_on_s3(s3_server, monkeypatch, case, when):
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """Return what opens new buckets."""
     from casflow.blobs.s3 import S3BlobStore
 
     for name, value in s3_server.environ.items():
         monkeypatch.setenv(name, value)
-    kill_everywhere(case(), when, lambda: S3BlobStore(s3_server.bucket()), EVERY)
+    return lambda: S3BlobStore(s3_server.bucket())
 
 
-@pytest.mark.service
-@pytest.mark.slow
-@cases
-@both
-def test_killed_on_gcs(gcs_server, monkeypatch, case, when):
+@pytest.fixture
+def gcs(gcs_server, monkeypatch):
+    """Return what opens new buckets."""
     from casflow.blobs.gcs import GCSBlobStore
 
     for name, value in gcs_server.environ.items():
         monkeypatch.setenv(name, value)
-    kill_everywhere(case(), when, lambda: GCSBlobStore(gcs_server.bucket()), EVERY)
+    return lambda: GCSBlobStore(gcs_server.bucket())
 
 
-@pytest.mark.service
-@pytest.mark.slow
-@cases
-@both
-def test_killed_on_azure(azure_server, case, when):
+@pytest.fixture
+def azure(azure_server):
+    """Return what opens new containers."""
     from casflow.blobs.azure import AzureBlobStore
 
-    def opened():
-        return AzureBlobStore(azure_server.bucket(), azure_server.connection_string)
+    return lambda: AzureBlobStore(azure_server.bucket(), azure_server.connection_string)
 
-    kill_everywhere(case(), when, opened, EVERY)
+
+@pytest.fixture(params=["folder", *(pytest.param(each, marks=server) for each in SERVERS)])
+def opened(request):
+    """Return what opens new stores of each kind, and at which operations to kill."""
+    every = 1 if request.param == "folder" else EVERY
+    return request.getfixturevalue(request.param), every
+
+
+@cases
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_an_operation(opened, case, when, record_property):
+    kills = kill_everywhere(case(), when, *opened)
+    record_property("kills", kills)
+    assert kills > 0
+
+
+@cases
+def test_killed_at_a_random_moment(opened, case, record_property):
+    kill_sometime(case(), opened[0], TIMES, random.Random(1))
+    record_property("kills", TIMES)
