@@ -52,7 +52,7 @@ def check_name(name: object) -> str:
     if len(name) > LONGEST_NAME:
         what = f"the flow's name has {len(name)} characters"
         raise ConfigError(what, where=f"{name[:20]}…", hint=f"use at most {LONGEST_NAME}")
-    if any(ord(character) < 32 for character in name):  # noqa: PLR2004 - first printable
+    if min(name) < " ":
         raise ConfigError("the flow's name holds a control character", where=repr(name[:40]))
     try:
         name.encode()
@@ -76,7 +76,10 @@ class BlobName:
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> BlobName:
         """Read the JSON form."""
-        return cls(parse(form["digest"]), int(form["incarnation"]), int(form["size"]))
+        blob = cls(parse(form["digest"]), int(form["incarnation"]), int(form["size"]))
+        if min(blob.incarnation, blob.size) < 0:
+            raise ValueError(f"a negative number in {blob}")
+        return blob
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ class AzureBlobStore(FsspecBlobStore):
         pages = self._container().list_blobs(name_starts_with=root + prefix).by_page()
         while (page := self._call(_Pages(pages), "following")) is not None:
             for each in page:
-                yield ObjectInfo(each.name[len(root) :], each.size, seconds(each.last_modified))
+                key, moment = each.name[len(root) :], seconds(each.last_modified)
+                yield ObjectInfo(key, each.size, moment, each.etag or "")
 
 
 def _telling() -> Callable[[int, int | None], Awaitable[None]]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from casflow.errors import ConfigError
 
@@ -22,19 +21,20 @@ if TYPE_CHECKING:
 _UNCLEAN = re.compile(r"[\x00-\x1f\\]|(?:^|/)\.{0,2}(?:/|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """One object of a store.
 
     Attributes:
         key: Its key.
         size: Its bytes.
         modified: Seconds since the epoch by the store's own clock.
+        version: Another one after each writing of other bytes; empty where the store tells none.
     """
 
     key: str
     size: int
     modified: float
+    version: str | int = ""
 
 
 def check_key(key: str) -> str:

@@ -78,9 +78,8 @@ class GCSBlobStore(FsspecBlobStore):
         while True:
             page = self._page(prefix, pageToken=token)
             for each in page.get("items", ()):
-                yield ObjectInfo(
-                    each["name"][len(root) :], int(each["size"]), seconds(each["updated"])
-                )
+                key, moment = each["name"][len(root) :], seconds(each["updated"])
+                yield ObjectInfo(key, int(each["size"]), moment, each.get("generation", ""))
             if (token := page.get("nextPageToken")) is None:
                 return
 

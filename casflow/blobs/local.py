@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEMPORARY = ".casflow/tmp"
+_UNLISTED = f"{TEMPORARY}/"
 
 
 class LocalBlobStore(BlobStore):
@@ -96,27 +97,26 @@ class LocalBlobStore(BlobStore):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, in the order of their keys."""
-        folder = prefix.rpartition("/")[0]
+        folder, slash, start = prefix.rpartition("/")
         if folder:
             check_key(folder)
-        for info in self._walk(self.root / folder, f"{folder}/" if folder else "", prefix):
-            if info.key.startswith(prefix):
-                yield info
+        return self._walk(folder + slash, start)
 
-    def _walk(self, folder: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+    def _walk(self, base: str, start: str = "") -> Iterator[ObjectInfo]:
+        """Yield what lies in a folder and below, where names in it begin with `start`."""
+        folder = f"{self.root}/{base}"
         with os_errors(folder):
             try:
-                entries = sorted(os.scandir(folder), key=_order)
+                names = _names(folder, start)
             except (FileNotFoundError, NotADirectoryError):
                 return
-        for entry in entries:
-            key = base + entry.name
-            if not (key.startswith(prefix) or prefix.startswith(f"{key}/")) or key == TEMPORARY:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(folder / entry.name, f"{key}/", prefix)
-            elif (info := _info(entry, key)) is not None:
-                yield info
+        for name, entry in names:
+            key = base + name
+            if not name.endswith("/"):
+                if (info := _info(entry, key)) is not None:
+                    yield info
+            elif key != _UNLISTED:
+                yield from self._walk(key)
 
     @contextmanager
     def _written(self, path: Path, data: bytes | Path) -> Iterator[Path]:
@@ -143,9 +143,14 @@ def _fill(file: BinaryIO, data: bytes | Path) -> None:
         shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _order(entry: os.DirEntry[str]) -> str:
-    """Sort a folder where its keys stand among the others: `a-b` comes before `a/b`."""
-    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+def _names(folder: str, start: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """Return a folder's entries in the order of keys: `a-b` comes before what is below `a/`."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
+            for entry in entries
+            if entry.name.startswith(start)
+        )
 
 
 def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
@@ -160,7 +165,9 @@ def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
 
 def _described(key: str, stat: os.stat_result) -> ObjectInfo:
     # A file gets its content before its name, by a link that changes the later of the two times.
-    return ObjectInfo(key, stat.st_size, max(stat.st_mtime, stat.st_ctime))
+    changed = stat.st_ctime
+    modified = max(stat.st_mtime, changed)
+    return ObjectInfo(key, stat.st_size, modified, stat.st_ino << 64 | stat.st_ctime_ns)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -98,7 +98,8 @@ class S3BlobStore(FsspecBlobStore):
             page = self.fs.call_s3("list_objects_v2", **request)
             for each in page.get("Contents", ()):
                 key = each["Key"][len(root) :]
-                yield ObjectInfo(key, each["Size"], seconds(each["LastModified"]))
+                moment, tag = seconds(each["LastModified"]), each.get("ETag", "")
+                yield ObjectInfo(key, each["Size"], moment, tag)
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

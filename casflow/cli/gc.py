@@ -104,7 +104,12 @@ def _maker(store: BlobStore, found: Known, options: dict[str, Any]) -> Callable[
     if policy and claims.flows is not None and not claims.flows:
         note(f"{store.url}: no flow of this registry, so none expires without --all-flows")
     return lambda progress: Collector(
-        store, policy=policy, limits=limits, claims=claims, progress=progress
+        store,
+        policy=policy,
+        limits=limits,
+        claims=claims,
+        progress=progress,
+        cache=cache.default(),
     )
 
 

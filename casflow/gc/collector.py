@@ -18,6 +18,7 @@ from casflow.blobs import layout
 from casflow.blobs.content import ContentStore, boottime, utcnow
 from casflow.errors import ConfigError, ConflictError, NotFoundError, UnavailableError
 from casflow.gc.limits import DAY, SKEW, Claims, Limits
+from casflow.gc.memory import SETTLED
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.plan import Plan, Planner
 from casflow.gc.reports import Report
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from casflow.blobs.base import BlobStore
+    from casflow.cache import Cache
     from casflow.gc.table import Entry
 
     Progress = Callable[[str, int, int], None]
@@ -58,6 +60,7 @@ class Collector:
         now: The present moment by this machine's clock.
         threads: Requests under way at once; what the store says when left out.
         progress: Is told the stage, how much of it is done, and how much there is.
+        cache: Where a run leaves what references say, so that the next need not read them again.
     """
 
     def __init__(
@@ -71,9 +74,10 @@ class Collector:
         now: Callable[[], datetime] = utcnow,
         threads: int | None = None,
         progress: Progress = silent,
+        cache: Cache | None = None,
     ) -> None:
         self.store = store
-        self.survey = Survey(store, threads)
+        self.survey = Survey(store, threads, cache=cache)
         self.limits = limits or Limits()
         self._policy = policy or Policy()
         self._claims = claims or Claims()
@@ -106,7 +110,9 @@ class Collector:
             return self.preview()
         self._started = self._clock()
         run = f"{stamp(self._now())}-{token_hex(4)}"
-        plan = self._plan(self._begin(run))
+        now = self._begin(run)
+        self.survey.settled = now - SETTLED
+        plan = self._plan(now)
         self._carry_out(plan)
         leftovers = self.store.drop_leftovers(DAY)
         report = Report.of(plan, self.store.url, run=run, leftovers=leftovers)

@@ -14,16 +14,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.errors import ConfigError, IntegrityError
+from casflow.gc.memory import Root
 from casflow.gc.retention import Candidate, Policy, expired
-from casflow.gc.survey import key_of, name_of
-from casflow.gc.table import SHARDS, Table
+from casflow.gc.survey import key_of
+from casflow.gc.table import SHARDS, Table, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from casflow.gc.limits import Claims, Limits
-    from casflow.gc.survey import Found, Survey
-    from casflow.reference import Reference
+    from casflow.gc.survey import Survey
 
 
 class Expired(NamedTuple):
@@ -81,6 +81,7 @@ class Planner:
         self._policy = policy
         self._limits = limits
         self._claims = claims
+        self._claimed = {packed(digest, 0)[:32] for digest in claims.digests}
         self._roots = Table()
 
     def plan(self, now: float) -> Plan:
@@ -104,38 +105,38 @@ class Planner:
     # ---- references ------------------------------------------------------------------------
 
     def _read_references(self, plan: Plan) -> None:
-        plan.expired = list(self._thinned(plan, self._survey.live()))
+        plan.expired = list(self._thinned(plan, self._survey.live_roots()))
         fixed = set()
         for found in self._survey.named():
-            self._root(plan, found.reference)
+            self._root(plan, Root.of(*found))
             fixed.add(found.key)
         for found in self._survey.pins():
-            self._root(plan, found.reference)
+            self._root(plan, Root.of(*found))
             fixed.add(key_of(found.reference))
         self._spare(plan, fixed)
-        for found in self._survey.trash():
-            if plan.now - found.modified >= self._limits.trash:
-                plan.purged.append(found.key)
+        for root in self._survey.trash_roots():
+            if plan.now - root.modified >= self._limits.trash:
+                plan.purged.append(root.key)
                 plan.references += 1
             else:
-                self._root(plan, found.reference)
+                self._root(plan, root)
 
-    def _root(self, plan: Plan, reference: Reference) -> None:
+    def _root(self, plan: Plan, root: Root) -> None:
         plan.references += 1
-        for blob in reference.blobs():
-            self._roots.add(name_of(blob), blob.size)
+        for name, size in root.blobs:
+            self._roots.add(name, size)
 
-    def _thinned(self, plan: Plan, live: Iterable[Found]) -> Iterator[Expired]:
+    def _thinned(self, plan: Plan, live: Iterable[Root]) -> Iterator[Expired]:
         """Take in the live references; yield those that the policy does not keep.
 
         They are roots all the same: in the trash they still are.
         """
-        for _, folder in groupby(live, key=lambda found: found.key.partition("/")[0]):
+        for _, folder in groupby(live, key=lambda root: root.key.partition("/")[0]):
             flows: dict[str, list[Candidate]] = {}
-            for found in folder:
-                self._root(plan, found.reference)
-                candidate = Candidate(found.key, kept=self._is_kept(found))
-                flows.setdefault(found.reference.flow, []).append(candidate)
+            for root in folder:
+                self._root(plan, root)
+                candidate = Candidate(root.key, kept=self._is_kept(root))
+                flows.setdefault(root.flow, []).append(candidate)
             for flow, candidates in flows.items():
                 gone = self._expired(flow, candidates)
                 if gone:
@@ -146,10 +147,10 @@ class Planner:
         flows = self._claims.flows
         return expired(self._policy, candidates) if flows is None or flow in flows else []
 
-    def _is_kept(self, found: Found) -> bool:
-        if found.key in self._claims.keys or found.reference.digest in self._claims.digests:
+    def _is_kept(self, root: Root) -> bool:
+        if root.key in self._claims.keys or root.blobs[0][0][:32] in self._claimed:
             return True
-        return not self._policy.labels.isdisjoint(found.reference.labels)
+        return not self._policy.labels.isdisjoint(root.labels)
 
     def _spare(self, plan: Plan, fixed: set[str]) -> None:
         """Keep what is pinned or is itself a mutable name."""

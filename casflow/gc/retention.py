@@ -124,11 +124,14 @@ def _stamp(candidate: Candidate) -> str:
 
 
 def _rules(policy: Policy, newest: datetime) -> list[Callable[[datetime], bool]]:
+    periods: list[tuple[int, Callable[[datetime], object]]] = [
+        (policy.last, lambda moment: moment),
+        (policy.daily, lambda moment: moment.date()),
+        (policy.weekly, lambda moment: moment.isocalendar()[:2]),
+        (policy.monthly, lambda moment: (moment.year, moment.month)),
+    ]
     rules: list[Callable[[datetime], bool]] = [
-        _Newest(policy.last, lambda moment: moment),
-        _Newest(policy.daily, lambda moment: moment.date()),
-        _Newest(policy.weekly, lambda moment: moment.isocalendar()[:2]),
-        _Newest(policy.monthly, lambda moment: (moment.year, moment.month)),
+        _Newest(count, period) for count, period in periods if count
     ]
     if (within := policy.within) is not None:
         rules.append(lambda moment: newest - moment <= within)

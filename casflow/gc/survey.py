@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from casflow.blobs import layout
 from casflow.blobs.content import check_format
 from casflow.errors import IntegrityError, NotFoundError
+from casflow.gc.memory import Memory, Root
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.table import SHARDS, Table, packed, unpacked
 from casflow.reference import FORMAT, Reference
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from casflow.blobs.base import BlobStore, ObjectInfo
+    from casflow.cache import Cache
     from casflow.reference import BlobName
 
 _FIRSTS = sorted("-" + string.digits + string.ascii_lowercase)  # of a slug
@@ -69,6 +71,10 @@ class Survey:
         threads: Requests under way at once; what the store says when left out.
         unreadable: Is told the key of a reference that cannot be read, and why, instead of the
             reading being given up.
+        cache: Where what references say is remembered, if anywhere.
+
+    Attributes:
+        settled: Of references that changed last before this moment it is remembered what they say.
     """
 
     def __init__(
@@ -76,8 +82,11 @@ class Survey:
         store: BlobStore,
         threads: int | None = None,
         unreadable: Callable[[str, IntegrityError], None] | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.store = store
+        self.settled = 0.0
+        self._cache = cache
         self._unreadable = unreadable
         self.threads = store.parallel if threads is None else threads
 
@@ -131,8 +140,19 @@ class Survey:
 
     def live(self) -> Iterator[Found]:
         """Yield the references at `<slug>/<timestamp>`, flow by flow and oldest first."""
+        return self._read(self._live())
+
+    def _live(self) -> Iterator[ObjectInfo]:
         infos = (info for first in _FIRSTS for info in self.store.list(first))
-        return self._read(info for info in infos if layout.is_reference(info.key))
+        return (info for info in infos if layout.is_reference(info.key))
+
+    def live_roots(self) -> Iterator[Root]:
+        """Yield the same as `live`, as far as they are roots."""
+        return self._roots("live", self._live())
+
+    def trash_roots(self) -> Iterator[Root]:
+        """Yield the same as `trash`, as far as they are roots."""
+        return self._roots("trash", self.store.list(layout.TRASH))
 
     def named(self) -> Iterator[Found]:
         """Yield the references that mutable keys hold now."""
@@ -153,6 +173,29 @@ class Survey:
         yield from self.named()
         yield from self.pins()
         yield from self.trash()
+
+    def _roots(self, name: str, infos: Iterator[ObjectInfo]) -> Iterator[Root]:
+        """Yield what listed references name, remembered where that is certain, else read."""
+        if self._cache is None:
+            return (Root.of(*found) for found in self._read(infos))
+        memory = Memory(self._cache, f"{name} of {self.store.url}", self.settled)
+        return self._remembered(memory, infos)
+
+    def _remembered(self, memory: Memory, infos: Iterator[ObjectInfo]) -> Iterator[Root]:
+        asked = ((info, memory.find(info)) for info in infos)
+        for some in ordered_map(self._rooted, chunked(asked, _TOGETHER), self.threads):
+            for info, root in some:
+                memory.tell(info, root)
+                yield root
+        if self.settled:
+            memory.keep()
+
+    def _rooted(self, asked: list[tuple[ObjectInfo, Root | None]]) -> list[tuple[ObjectInfo, Root]]:
+        """Return what objects are roots of, in their order; those that are gone are left out."""
+        unknown = [info for info, root in asked if root is None]
+        read = {found.key: Root.of(*found) for found in self._read_some(0, unknown)}
+        pairs = ((info, root or read.get(info.key)) for info, root in asked)
+        return [(info, root) for info, root in pairs if root is not None]
 
     def _read(self, infos: Iterator[ObjectInfo], skipped: int = 0) -> Iterator[Found]:
         read = partial(self._read_some, skipped)

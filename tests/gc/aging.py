@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from casflow.blobs import layout
@@ -29,7 +28,7 @@ class Later(BlobStore):
     def find(self, key):
         info = self.store.find(key)
         if info is not None and key.startswith(layout.RUNS):
-            return replace(info, modified=info.modified + self.ahead)
+            return info._replace(modified=info.modified + self.ahead)
         return info
 
     def get(self, key): ...

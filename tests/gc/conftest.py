@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,7 +24,7 @@ class AgedStore(LocalBlobStore):
     def find(self, key):
         info = super().find(key)
         if info is not None and key.startswith(layout.RUNS):
-            return replace(info, modified=info.modified + self.ahead)
+            return info._replace(modified=info.modified + self.ahead)
         return info
 
 

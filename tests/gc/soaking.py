@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from casflow.blobs.content import ContentStore, Draft
@@ -47,11 +46,11 @@ class Fast(Later):
 
     def find(self, key):
         info = self.store.find(key)
-        return info and replace(info, modified=self._scaled(info.modified))
+        return info and info._replace(modified=self._scaled(info.modified))
 
     def _list(self, prefix=""):
         for info in self.store.list(prefix):
-            yield replace(info, modified=self._scaled(info.modified))
+            yield info._replace(modified=self._scaled(info.modified))
 
 
 def register(store, number, until):

@@ -11,6 +11,7 @@ from casflow.blobs import content as content_module
 from casflow.blobs import layout
 from casflow.gc.collector import Collector
 from casflow.gc.limits import Limits
+from casflow.gc.memory import Root
 from casflow.gc.plan import Planner
 from casflow.gc.survey import Survey
 from tests.gc.scenarios import Scenario
@@ -62,7 +63,9 @@ class ReferencesFirst(Collector):
     """Reads the references before its present moment and the markers."""
 
     def _begin(self, run):
-        self._early = list(self.survey.references())
+        live, trash = self.survey.live_roots(), self.survey.trash_roots()
+        named = [Root.of(*found) for found in (*self.survey.named(), *self.survey.pins())]
+        self._early = [*live, *named, *trash]
         return super()._begin(run)
 
     def _plan(self, now):
@@ -76,13 +79,13 @@ class Early(Survey):
         super().__init__(store)
         self._early = early
 
-    def live(self):
+    def live_roots(self):
         return iter(self._early)
 
     def named(self):
         return iter(())
 
-    pins = trash = named
+    pins = trash_roots = named
 
 
 class MarkersDroppedEarly(Collector):

@@ -1,0 +1,117 @@
+"""What references said when they were last read, kept in this machine's cache.
+
+Owns the pages in which it is kept, one chain of them for each listing of a store. Invariant: what
+is told of a reference was read from an object of the same key, size, time and version, which had
+been unchanged for a while when its listing began; so it is what another reading would give. A page
+that is damaged or gone is as good as none: what is not remembered is read.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from casflow.digests import digest_of
+from casflow.errors import CasflowError
+from casflow.gc.table import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from casflow.blobs.base import ObjectInfo
+    from casflow.cache import Cache
+    from casflow.reference import Reference
+
+SETTLED = 10.0  # seconds by the store's clock; some stores tell whole ones only
+_PAGE = 2000  # references
+
+
+class Root(NamedTuple):
+    """A reference as far as the collector has to know it.
+
+    Attributes:
+        key: Where it stands.
+        modified: Seconds since the epoch by the store's clock.
+        flow: Name of the flow.
+        labels: Labels of the registration.
+        blobs: Packed names and sizes of all blobs that it names, the flow's own first.
+    """
+
+    key: str
+    modified: float
+    flow: str
+    labels: tuple[str, ...]
+    blobs: tuple[tuple[bytes, int], ...]
+
+    @classmethod
+    def of(cls, key: str, modified: float, reference: Reference) -> Root:
+        """Return what a reference at a key comes to."""
+        blobs = reference.blobs()
+        names = tuple((packed(each.digest, each.incarnation), each.size) for each in blobs)
+        return cls(key, modified, reference.flow, reference.labels, names)
+
+
+class Memory:
+    """What the references of one listing said; asked, and told, in the order of their keys.
+
+    Args:
+        cache: Where it is kept.
+        name: Which listing of which store it is.
+        settled: What is told is kept if it changed last before this moment of the store's clock.
+    """
+
+    def __init__(self, cache: Cache, name: str, settled: float) -> None:
+        self._cache = cache
+        self._alias = f"references in format 1: {name}"
+        self._settled = settled
+        self._entries = self._recalled()
+        self._next = next(self._entries, None)
+        self._told: list[list[Any]] = []
+        self._pages: list[str] = []
+
+    def find(self, info: ObjectInfo) -> Root | None:
+        """Return what is known of an object that was listed, or None."""
+        while self._next is not None and self._next[0] < info.key:
+            self._next = next(self._entries, None)
+        if self._next is None or self._next[:4] != list(info):
+            return None
+        flow, labels, *blobs = self._next[4:]
+        names = tuple((bytes.fromhex(name), size) for name, size in blobs)
+        return Root(info.key, info.modified, flow, tuple(labels), names)
+
+    def tell(self, info: ObjectInfo, root: Root) -> None:
+        """Say what was found at an object, whether it was known or read."""
+        if info.modified < self._settled and info.version:
+            blobs = ((name.hex(), size) for name, size in root.blobs)
+            self._told.append([*info, root.flow, root.labels, *blobs])
+            if len(self._told) == _PAGE:
+                self._turn()
+
+    def keep(self) -> None:
+        """Keep what was told, in place of what was kept; the cache's troubles are its own."""
+        if self._told:
+            self._turn()
+        with suppress(CasflowError):
+            if self._pages:
+                self._cache.set_alias(self._alias, self._put(self._pages))
+
+    def _turn(self) -> None:
+        with suppress(CasflowError):
+            self._pages.append(self._put(self._told))
+        self._told = []
+
+    def _put(self, form: list[Any]) -> str:
+        data = json.dumps(form).encode()
+        digest = digest_of(data)
+        self._cache.put(digest, data)
+        return digest
+
+    def _get(self, digest: str) -> Any:
+        data = self._cache.find(digest)
+        return [] if data is None else json.loads(bytes(data))
+
+    def _recalled(self) -> Iterator[list[Any]]:
+        first = self._cache.find_alias(self._alias)
+        for digest in self._get(first) if first else ():
+            yield from self._get(digest)
