@@ -12,7 +12,7 @@ from casflow.gc.limits import DAY, HOUR, Limits
 from casflow.gc.retention import Policy
 from casflow.gc.roots import pin, undelete, unpin
 from casflow.reference import PICKLE
-from tests.gc.simulation import Task, WatchedContent, World, WorldStore
+from tests.gc.simulation import Shelf, Task, WatchedContent, World, WorldStore
 
 D, G = HOUR, DAY
 TOMB = 30 * DAY
@@ -61,6 +61,7 @@ class Scenario:
         self._deadline = deadline
         self._limits = limits or Limits(trash=self.random.choice((0, D, 2 * G)))
         self._pins = 0
+        self._shelf = Shelf()
         self._prepare()
         for number in range(self.random.randint(2, 4)):
             self._add(f"writer{number}", self._writer(), WRITER_POINTS)
@@ -81,6 +82,7 @@ class Scenario:
             limits=self._limits,
             clock=self.world.boottime,
             now=self.world.now,
+            cache=self.random.choice((self._shelf, None)),
         )
         collector._content = self.content()
         return collector.run()
@@ -158,4 +160,5 @@ class Scenario:
                 limits=Limits(trash=DAY),
                 clock=self.world.boottime,
                 now=self.world.now,
+                cache=self._shelf,
             ).run()

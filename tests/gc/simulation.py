@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -273,7 +274,15 @@ class WorldStore(BlobStore):
         if key not in self.world.objects:
             return None
         data, modified = self.world.objects[key]
-        return ObjectInfo(key, len(data), modified)
+        return ObjectInfo(key, len(data), modified, f"{zlib.crc32(data):x}")
+
+
+class Shelf(dict):
+    """Stands for a machine's cache, without its files."""
+
+    put = dict.__setitem__
+    find = find_alias = dict.get
+    set_alias = dict.__setitem__
 
 
 class WatchedContent(ContentStore):
