@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from casflow import cache
+from casflow import cache, config
 from casflow.cli.output import json_option, show_fields, show_json, size, working
 from casflow.cli.stores import known
 from casflow.gc import stats as stats_of
+from casflow.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casflow.gc import Stats
+    from casflow.registry.overview import Overview
 
 _WIDTH = 40  # characters of the longest bar
 _MONTHS = 12
@@ -24,7 +26,7 @@ _MONTHS = 12
 @click.argument("stores", nargs=-1, metavar="[STORE]...")
 @json_option
 def stats(stores: tuple[str, ...], as_json: bool) -> None:
-    """Count flows, references, blobs, and what is stored once instead of many times.
+    """Count flows, references, blobs, what is stored once instead of many times, and cache hits.
 
     STORE is a folder, s3://bucket, gs://bucket or az://container; without one, all stores that
     the registry's versions name.
@@ -33,15 +35,25 @@ def stats(stores: tuple[str, ...], as_json: bool) -> None:
     for store in known().choose(stores):
         with working(f"counting {store.url}"):
             counted.append(stats_of(store))
+    with Registry(config.load().registry) as registry:
+        runs = registry.overview()
     kept = cache.default()
     used = kept.size()
     if as_json:
+        warmth = {"hits": runs.hits, "misses": runs.misses, "hit_rate": runs.hit_rate}
         forms = [each.to_dict() for each in counted]
-        show_json({"stores": forms, "cache": {"bytes": used, "limit": kept.limit}})
+        show_json({"stores": forms, "cache": {"bytes": used, "limit": kept.limit, **warmth}})
         return
     for each in counted:
         _show(each)
-    click.echo(f"cache: {size(used)} of {size(kept.limit)}")
+    click.echo(f"cache: {size(used)} of {size(kept.limit)}; {_hit_rate(runs)}")
+
+
+def _hit_rate(runs: Overview) -> str:
+    if runs.hit_rate is None:
+        return "no run of an agent has asked it yet"
+    share, total = f"{runs.hit_rate:.0%}", runs.hits + runs.misses
+    return f"{share} of the latest {total} runs hit, {size(runs.saved)} not downloaded"
 
 
 def _show(counted: Stats) -> None:

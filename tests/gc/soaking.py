@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from casflow.blobs.content import ContentStore, Draft
+from casflow.cache import Cache
 from casflow.errors import CasflowError
 from casflow.gc import Collector, Limits, Policy
 from casflow.reference import PICKLE
@@ -54,7 +57,11 @@ class Fast(Later):
 
 
 def register(store, number, until):
-    """Register flows, half of them old ones that come back."""
+    """Register flows, half of them old ones that come back.
+
+    In a long soak the writers pause for longer, so that the collectors run the more often.
+    """
+    pause = 0.2 if until - time.time() < 100 else 3.0
     chance = random.Random(number)
     content = ContentStore(store, clock=store.clock, now=store.now, deadline=DEADLINE)
     done = 0
@@ -66,24 +73,20 @@ def register(store, number, until):
             done += 1
         except CasflowError as error:
             print(error, file=sys.stderr)
-        time.sleep(chance.random() * 0.2)
+        time.sleep(chance.random() * pause)
     return done
 
 
 def collect(store, number, until):
     """Collect again and again; a run that finds something missing is a failure."""
     deleted = 0
-    while time.time() < until:
-        collector = Collector(
-            store,
-            policy=Policy(last=2),
-            limits=LIMITS,
-            clock=store.clock,
-            now=store.now,
-            threads=2,
-        )
-        deleted += collector.run().deleted.blobs
-        time.sleep(0.3 + number * 0.2)
+    options = {"policy": Policy(last=2), "limits": LIMITS, "threads": 2}
+    with tempfile.TemporaryDirectory() as folder:
+        options["cache"] = Cache(Path(folder), 10**9)
+        while time.time() < until:
+            collector = Collector(store, clock=store.clock, now=store.now, **options)
+            deleted += collector.run().deleted.blobs
+            time.sleep(0.3 + number * 0.2)
     return deleted
 
 
