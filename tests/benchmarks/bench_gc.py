@@ -6,6 +6,7 @@ Three fifths of the blobs are garbage, and half of the references expire. Run it
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -13,13 +14,17 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.blobs import layout
 from casflow.blobs.local import LocalBlobStore
+from casflow.cache import Cache
 from casflow.digests import digest_of
 from casflow.gc import Collector, Policy
+from casflow.gc.parallel import ordered_map
+from casflow.gc.survey import Survey
 from casflow.reference import PICKLE, BlobName, Reference
 from casflow.storage.urls import open_url
 from tests.benchmarks import peers
@@ -35,18 +40,21 @@ COLUMNS = (
     "blobs",
     "references",
     "bare listing",
-    "casflow gc",
+    "first gc",
+    "next gc",
     "DVC gc",
     "restic prune",
-    "gc / listing",
+    "first / listing",
+    "next / listing",
     "peak memory",
 )
 NOTE = """\
 All of them dry runs on a warm page cache. Bare listing: every key of the store with size and time.
 casflow gc lists, reads every reference, applies a retention policy and checks that nothing is
-missing; DVC is handed its roots in memory, reads none and asks for no sizes; restic's time includes
-some 0.7 s of key derivation, and it keeps these blobs in a few packs. Peak memory is that of a
-process which does nothing else."""
+missing; the next gc on a machine reads only references that are new to it or have changed. DVC is
+handed its roots in memory, reads none and asks for no sizes; restic's time includes some 0.7 s of
+key derivation, and it keeps these blobs in a few packs. Peak memory is that of a process which does
+nothing else but a first gc."""
 FLOWS = 500
 POLICY = Policy(last=20)
 
@@ -82,9 +90,19 @@ def list_all(store: BlobStore) -> int:
     return sum(1 for _ in store.list())
 
 
-def preview(store: BlobStore) -> Any:
+def preview(store: BlobStore, cache: Cache | None = None) -> Any:
     """Do all that a run does before its first write."""
-    return Collector(store, policy=POLICY).preview()
+    return Collector(store, policy=POLICY, cache=cache).preview()
+
+
+def remembering(store: BlobStore, folder: Path) -> Cache:
+    """Return the cache that a run on a store leaves."""
+    cache = Cache(folder, 10**9)
+    survey = Survey(store, cache=cache)
+    survey.settled = math.inf  # the references are as old as the store
+    for _ in survey.live_roots():
+        pass
+    return cache
 
 
 def peak_memory(url: str) -> str:
@@ -154,8 +172,7 @@ def measure_folder(table: Table, folder: Path, blobs: int, references: int, roun
     fill_folder(store.root, blobs, references)
     with ExitStack() as stack:
         subjects = {
-            "listing": timed(lambda: list_all(store)),
-            "gc": timed(lambda: preview(store)),
+            **_own(store, folder),
             "DVC": dvc(stack, folder / "dvc", blobs),
             "restic": restic(folder / "restic", blobs),
         }
@@ -164,7 +181,16 @@ def measure_folder(table: Table, folder: Path, blobs: int, references: int, roun
     _add(table, "folder", blobs, references, taken, peak_memory(store.url))
 
 
-def measure_s3(table: Table, blobs: int, references: int, rounds: int) -> None:
+def _own(store: BlobStore, folder: Path) -> dict[str, Callable[[], float]]:
+    cache = remembering(store, folder / "cache")
+    return {
+        "listing": timed(lambda: list_all(store)),
+        "first": timed(lambda: preview(store)),
+        "next": timed(lambda: preview(store, cache)),
+    }
+
+
+def measure_s3(table: Table, folder: Path, blobs: int, references: int, rounds: int) -> None:
     """Add the row of a bucket on a server of this machine."""
     from tests.services.s3 import S3, MotoServer
 
@@ -172,23 +198,24 @@ def measure_s3(table: Table, blobs: int, references: int, rounds: int) -> None:
         endpoint = S3(server.url)
         os.environ.update(endpoint.environ)
         store = open_url(f"s3://{endpoint.bucket()}")
-        for key, data in objects(blobs, references):
-            store.put(key, data)
-        subjects = {
-            "listing": timed(lambda: list_all(store)),
-            "gc": timed(lambda: preview(store)),
-        }
-        taken = medians(interleaved(subjects, rounds=rounds))
+        fill = partial(_put, store)
+        for _ in ordered_map(fill, objects(blobs, references), store.parallel):
+            pass
+        taken = medians(interleaved(_own(store, folder / "s3"), rounds=rounds))
         _add(table, "S3 (moto)", blobs, references, taken, peak_memory(store.url))
+
+
+def _put(store: BlobStore, item: tuple[str, bytes]) -> None:
+    store.put(*item)
 
 
 def _add(
     table: Table, name: str, blobs: int, references: int, taken: dict[str, float], peak: str
 ) -> None:
     shown = {key: f"{seconds:.2f} s" for key, seconds in taken.items()}
-    times = [shown.get(key) for key in ("listing", "gc", "DVC", "restic")]
-    share = ratio(taken["gc"], taken["listing"])
-    table.add(name, blobs, references, *times, share, peak)
+    times = [shown.get(key) for key in ("listing", "first", "next", "DVC", "restic")]
+    shares = [ratio(taken[key], taken["listing"]) for key in ("first", "next")]
+    table.add(name, blobs, references, *times, *shares, peak)
 
 
 def main() -> None:
@@ -200,7 +227,7 @@ def main() -> None:
             measure_folder(table, Path(folder), 2_000, 400, 1)
         else:
             measure_folder(table, Path(folder), 100_000, 20_000, 2)
-    measure_s3(table, *((200, 40, 1) if quick else (2_000, 400, 2)))
+        measure_s3(table, Path(folder), *((200, 40, 1) if quick else (10_000, 2_000, 2)))
     table.report()
 
 
