@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from casflow.reference import Reference
 
 SETTLED = 10.0  # seconds by the store's clock; some stores tell whole ones only
-_PAGE = 2000  # references
+_PAGE = 500  # references
 
 
 class Root(NamedTuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from casflow import config
+from casflow import cache, config
 from casflow.cli import main
-from casflow.registry import Registry
+from casflow.digests import digest_of
+from casflow.registry import Registry, RunState
 
 SCRIPT = """\
 from casflow import Flow, task
@@ -69,7 +71,8 @@ def test_what_is_reported_is_what_is_done(casflow):
     (planned,) = casflow.json("gc", "--keep-last", 1, "--dry-run", "--yes")["stores"]
     (done,) = casflow.json("gc", "--keep-last", 1, "--yes")["stores"]
     assert (planned["dry_run"], done["dry_run"]) == (True, False)
-    assert planned["expired"] == done["expired"]
+    times = ("run", "dry_run", "started", "until")
+    assert {**planned, **{each: done[each] for each in times}} == done
     assert len(done["expired"]["Plain"]) == 2
     assert len(casflow.home.references()) == 1
 
@@ -207,5 +210,88 @@ def test_stats_count_what_is_stored_once(casflow):
     assert "dedup factor" in casflow("stats")[0]
 
 
-def test_the_cache_is_pruned_on_request_only(casflow):
-    assert casflow.json("gc", "--cache")["freed_bytes"] == 0
+def test_stats_draw_what_each_month_has_added(casflow):
+    register(casflow, 1)
+    out, _ = casflow("stats")
+    (line,) = (each for each in out.splitlines() if "█" in each)
+    assert line.split()[0] == datetime.now(UTC).strftime("%Y-%m")
+    assert line.count("█") == 40
+
+
+def test_stats_tell_how_often_the_cache_had_it(casflow):
+    register(casflow, 1)
+    assert casflow.json("stats")["cache"]["hit_rate"] is None
+    assert "no run" in casflow("stats")[0]
+    for outcome in ("miss", "hit", "hit", "hit"):
+        casflow("runs", "create", "Plain")
+        with Registry(config.load().registry) as registry:
+            labels = registry.runs()[0].labels
+            agent = registry.add_agent(name="agent", host="here", pid=1, labels=labels)
+            (held,) = registry.claim(agent)
+            registry.finish(held, RunState.SUCCESS, outcome={"cache": outcome})
+    counted = casflow.json("stats")["cache"]
+    assert (counted["hits"], counted["misses"], counted["hit_rate"]) == (3, 1, 0.75)
+    assert "75% of the latest 4 runs hit" in casflow("stats")[0]
+
+
+def test_the_cache_is_pruned_on_request_only(casflow, monkeypatch):
+    kept = cache.default()
+    for number in range(20):
+        data = b"%d" % number * 10_000
+        kept.put(digest_of(data), data)
+    monkeypatch.setenv("CASFLOW_CACHE_LIMIT", "100kB")
+    asked = casflow.json("gc", "--cache")
+    assert (asked["freed_bytes"], asked["over"]) == (0, kept.size() - 90_000)
+    assert casflow.json("gc", "--cache", "--dry-run", "--yes")["freed_bytes"] == 0
+    assert casflow.json("gc", "--cache", "--yes")["freed_bytes"] >= asked["over"]
+    assert kept.size() <= 90_000
+    assert "of 100.0 kB" in casflow("gc", "--cache")[0]
+
+
+def test_the_history_is_a_line_for_each_run(casflow):
+    register(casflow, 1, 2)
+    casflow("gc", "--keep-last", 1, "--yes")
+    casflow("gc", "--exclusive", "--trash", "0h", "--yes")
+    out, _ = casflow("gc", "--history")
+    first, last = out.rstrip().splitlines()[-2:]
+    assert out.startswith(str(flows_dir(casflow)))
+    assert first.split()[1:5] == ["2", "1", "0", "0"]
+    assert last.split()[1:3] == ["2", "0"]
+    assert int(last.split()[4]) > 0
+    assert casflow.json("gc", "--history", flows_dir(casflow)).keys() == {str(flows_dir(casflow))}
+
+
+def spoil(casflow, what):
+    """Make a store one that no run may touch."""
+    (reference, *_) = casflow.home.references()
+    if what == "unreadable":
+        reference.write_text("not JSON")
+    elif what == "no reference":
+        for each in casflow.home.references():
+            each.unlink()
+    else:
+        min(flows_dir(casflow).glob(".casflow/blobs/??/*")).unlink()
+
+
+@pytest.mark.parametrize(("what", "code"), [("unreadable", 4), ("no reference", 2), ("missing", 4)])
+def test_a_run_that_may_not_go_on_is_one_line_and_deletes_nothing(casflow, what, code):
+    register(casflow, 1, 2)
+    spoil(casflow, what)
+    before = files(casflow)
+    _, err = casflow("gc", "--exclusive", "--all-flows", "--yes", code=code)
+    assert err.count("\n") == 1
+    after = files(casflow)
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_sample_is_read_back_and_repaired(casflow):
+    register(casflow, 1)
+    casflow("run", "Plain")
+    for blob in flows_dir(casflow).glob(".casflow/blobs/??/*"):
+        blob.write_bytes(b"x" * blob.stat().st_size)
+    (none,) = casflow.json("verify", "--sample", "0%")["stores"]
+    assert (none["read"]["blobs"], none["findings"]) == (0, [])
+    casflow("verify", "--sample", "100%", code=4)
+    (mended,) = casflow.json("verify", "--sample", "100%", "--repair")["stores"]
+    assert {each["repaired"] for each in mended["findings"]} == {True}
+    assert casflow.json("verify")["clean"]
