@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import cache, config
+from casflow.cli import images
 from casflow.cli.output import json_option, note, show_json, show_table, size
 from casflow.cli.stores import known
 from casflow.gc import Collector, Limits, Policy, history, parse_duration
@@ -70,12 +71,18 @@ def gc(
         _collect(_maker(each, found, options), yes=may_write and yes, ask=ask) for each in chosen
     ]
     hosted = [] if stores else sorted(found.hosted)
+    placed = []
+    if not stores:
+        told = (_policy(options), _limits(options))
+        placed = images.collect(found, *told, yes=may_write and yes, ask=ask)
     if as_json:
-        forms = [each.to_dict() for each in reports]
-        show_json({"stores": forms, "managed_by_host": hosted})
+        forms, of_images = ([each.to_dict() for each in some] for some in (reports, placed))
+        show_json({"stores": forms, "images": of_images, "managed_by_host": hosted})
         return
     for report in reports:
         _show(report)
+    for each in placed:
+        images.show(each)
     for name in hosted:
         click.echo(f"{name}: managed by the host; nothing there is ours to delete")
     if not (dry_run or yes or ask):
@@ -91,15 +98,7 @@ def _is_terminal(as_json: bool) -> bool:
 
 def _maker(store: BlobStore, found: Known, options: dict[str, Any]) -> Callable[[Any], Collector]:
     """Return what makes a collector with a progress to tell."""
-    exclusive = options["exclusive"]
-    grace = options["grace"] or ("0h" if exclusive else "24h")
-    limits = Limits(
-        grace=parse_duration(grace).total_seconds(),
-        trash=parse_duration(options["trash"]).total_seconds(),
-        exclusive=exclusive,
-        allow_empty=options["allow_empty"],
-    )
-    policy = _policy(options)
+    limits, policy = _limits(options), _policy(options)
     claims = found.claims(store, all_flows=options["all_flows"])
     if policy and claims.flows is not None and not claims.flows:
         note(f"{store.url}: no flow of this registry, so none expires without --all-flows")
@@ -110,6 +109,17 @@ def _maker(store: BlobStore, found: Known, options: dict[str, Any]) -> Callable[
         claims=claims,
         progress=progress,
         cache=cache.default(),
+    )
+
+
+def _limits(options: dict[str, Any]) -> Limits:
+    exclusive = options["exclusive"]
+    grace = options["grace"] or ("0h" if exclusive else "24h")
+    return Limits(
+        grace=parse_duration(grace).total_seconds(),
+        trash=parse_duration(options["trash"]).total_seconds(),
+        exclusive=exclusive,
+        allow_empty=options["allow_empty"],
     )
 
 

@@ -18,6 +18,8 @@ from casflow.reference import Reference
 from casflow.registry import Registry, RunState
 from casflow.storage import load
 from casflow.storage.blob import BlobStorage
+from casflow.storage.docker import Docker
+from casflow.storage.docker.names import ImageName
 from casflow.storage.urls import open_url
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Known:
         stores: The stores that versions name, by URL; the default folder is always among them.
         flows: Names of the flows in each, by URL.
         hosted: Kinds of storages whose hosts manage what they hold, such as `GitHub`.
+        images: Versions that stand in images of a registry, by repository.
+        wanted: Rows of the versions that are current, or that waiting or running runs name.
         keys: Keys of references that current versions and waiting or running runs name.
         digests: Digests of those without a reference of their own.
     """
@@ -42,6 +46,8 @@ class Known:
     stores: dict[str, BlobStore] = field(default_factory=dict)
     flows: dict[str, set[str]] = field(default_factory=dict)
     hosted: set[str] = field(default_factory=set)
+    images: dict[str, list[Version]] = field(default_factory=dict)
+    wanted: set[int] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
     digests: set[str] = field(default_factory=set)
 
@@ -68,14 +74,19 @@ class Known:
 
     def _add(self, version: Version) -> None:
         storage = load(version.storage)
+        if isinstance(storage, Docker) and storage.registry_url:
+            name = ImageName.parse(version.location).untagged
+            self.images.setdefault(name, []).append(version)
+            return
         if not isinstance(storage, BlobStorage):
-            self.hosted.add(storage.name)
+            self.hosted.add(type(storage).__name__)
             return
         store = storage.open_store()
         self.stores.setdefault(store.url, store)
         self.flows.setdefault(store.url, set()).add(version.flow)
 
     def _claim(self, version: Version) -> None:
+        self.wanted.add(version.id)
         if version.reference is None:
             self.digests.add(version.digest)
         else:

@@ -15,6 +15,7 @@ from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
 from casflow.reference import Reference
 from casflow.storage.docker.layer import pack, path_of
+from casflow.storage.docker.markers import BY_INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +70,7 @@ class Plan:
     @property
     def by_inputs(self) -> ImageName:
         """The name that finds the image by its inputs."""
-        return self.name.tagged(f"inputs-{hex_of(self.inputs)[:_SHORT]}")
+        return self.name.tagged(f"{BY_INPUTS}{hex_of(self.inputs)[:_SHORT]}")
 
     def labels(self) -> dict[str, str]:
         """Return the labels of the image: its flows, without what one registration added."""

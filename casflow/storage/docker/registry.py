@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 
@@ -40,7 +41,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPT = f"{OCI_MANIFEST}, {DOCKER_MANIFEST}, {OCI_INDEX}, {DOCKER_INDEX}"
 _IN_MEMORY = 8 << 20  # bytes of a blob that are kept in memory, not in a file
 _LARGEST_MANIFEST = 16 << 20
-_OK, _CREATED, _UNAUTHORIZED, _MISSING = 200, 201, 401, 404
+_OK, _CREATED, _UNAUTHORIZED, _MISSING, _UNSUPPORTED = 200, 201, 401, 404, 405
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ class Registry:
         host: Host and port.
         scheme: `http` or `https`; plain HTTP for this machine only when left out.
         credentials: As the docker client keeps them; looked up there when left out.
+
+    Attributes:
+        moment: Seconds since the epoch of the last answer, by the registry's clock, if it tells.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Registry:
         self._session = requests.Session()
         self._access = Access(host, credentials)
         self._session.auth = self._access
+        self.moment: float | None = None
         weakref.finalize(self, self._session.close)
 
     # ---- manifests -------------------------------------------------------------------------
@@ -126,6 +131,28 @@ class Registry:
         path = f"{name.api_repository}/manifests/{name.tag}"
         headers = {"Content-Type": manifest.media_type}
         self._request("PUT", path, headers=headers, data=manifest.data).close()
+
+    def delete_manifest(self, name: ImageName) -> None:
+        """Remove a manifest and all its tags; nothing happens when there is none."""
+        try:
+            self._request("DELETE", f"{name.api_repository}/manifests/{name.digest}").close()
+        except NotFoundError:
+            return
+
+    def tags(self, name: ImageName) -> list[str]:
+        """Return the tags of a repository, also of one that is not there."""
+        found: list[str] = []
+        path = f"{name.api_repository}/tags/list?n=1000"
+        while path:
+            try:
+                with self._request("GET", path) as response:
+                    found += response.json().get("tags") or ()
+                    path = response.links.get("next", {}).get("url", "")
+            except NotFoundError:
+                break
+            except ValueError as error:
+                raise IntegrityError("not a list of tags", where=name) from error
+        return found
 
     # ---- blobs -----------------------------------------------------------------------------
 
@@ -209,11 +236,13 @@ class Registry:
         from casflow.storage.docker.access import TIMEOUT
 
         try:
-            return self._session.request(method, url, timeout=TIMEOUT, **options)
+            answer = self._session.request(method, url, timeout=TIMEOUT, **options)
         except requests.exceptions.InvalidURL as error:
             raise ConfigError("not a registry", where=self.host) from error
         except requests.RequestException as error:
             raise _unreachable(error, self.host) from error
+        self.moment = _moment(answer)
+        return answer
 
     def _copy(self, response: Response, target: BinaryIO, name: ImageName) -> str:
         import requests
@@ -239,6 +268,13 @@ def _media_type(response: Response, data: bytes, name: ImageName) -> str:
         raise IntegrityError(f"not a manifest ({error})", where=name) from error
 
 
+def _moment(response: Response) -> float | None:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
+
+
 def _unreachable(error: Exception, host: str) -> UnavailableError:
     reason = type(error).__name__
     return UnavailableError(
@@ -257,4 +293,7 @@ def _error(response: Response) -> CasflowError:
         return NotFoundError("the registry does not have it", where=where)
     if status == 429 or status >= 500:  # noqa: PLR2004 - too many requests, and its own failures
         return UnavailableError(f"the registry answered {status}", where=where, hint="try again")
+    if status == _UNSUPPORTED:
+        hint = "it may have to be told that manifests can be deleted"
+        return ConfigError("the registry does not offer this", where=where, hint=hint)
     return ConfigError(f"the registry refused the request ({status})", where=where)

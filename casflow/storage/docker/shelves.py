@@ -1,7 +1,8 @@
 """Where finished images stand: in a registry, or in the engine alone.
 
 Owns the question whether an image is there already. Invariant: an image that is there is never
-built or sent again; it gets a further name at most.
+built or sent again; it gets a further name at most, and within `DEADLINE` of the moment at which
+it was not condemned.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from casflow.blobs.content import DEADLINE, boottime
 from casflow.errors import NotFoundError
+from casflow.storage.docker.markers import is_condemned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,11 @@ class Shelf(ABC):
     @abstractmethod
     def add_name(self, found: ImageName, name: ImageName) -> ImageName:
         """Give an image a further name; return that exactly."""
+
+    def share(self, name: ImageName, other: ImageName) -> ImageName | None:
+        """Give an image that is to stay another name, and return that; None if there is none."""
+        found = self.find(name)
+        return None if found is None else self.add_name(found, other)
 
     @abstractmethod
     def labels(self, name: ImageName) -> Mapping[str, str]:
@@ -56,6 +64,15 @@ class RegistryShelf(Shelf):
         manifest = self.registry.get_manifest(found)
         self.registry.put_manifest(name, manifest)
         return name.at(manifest.digest)
+
+    def share(self, name: ImageName, other: ImageName) -> ImageName | None:
+        """Give an image another name, unless it is condemned; in time, or look again."""
+        started = boottime()
+        found = self.find(name)
+        if found is None or is_condemned(self.registry.tags(found), str(found.digest)):
+            return None
+        named = self.add_name(found, other)
+        return named if boottime() - started <= DEADLINE else self.share(name, other)
 
     def labels(self, name: ImageName) -> Mapping[str, str]:
         """Read the image's configuration."""

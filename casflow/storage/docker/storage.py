@@ -208,9 +208,9 @@ class Docker(Storage):
         there = self._find_known(plan, shelf, known)
         if there is not None:
             return there, False
-        found = shelf.find(plan.by_inputs)
-        if found is not None:
-            return shelf.add_name(found, plan.name), False
+        shared = shelf.share(plan.by_inputs, plan.name)
+        if shared is not None:
+            return shared, False
         return builder.build(plan), True
 
     def _find_known(

@@ -1,0 +1,76 @@
+"""Images in registries, as `casflow gc` sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from casflow.gc.images import Placed, collect_images
+from casflow.storage import load
+from casflow.storage.docker.names import ImageName, split_url
+from casflow.storage.docker.registry import Registry
+
+if TYPE_CHECKING:
+    from casflow.cli.stores import Known
+    from casflow.gc import Limits, Policy
+    from casflow.gc.images import ImageReport
+    from casflow.registry import Version
+
+
+def collect(
+    found: Known, policy: Policy, limits: Limits, *, yes: bool, ask: bool
+) -> list[ImageReport]:
+    """Collect the repositories that versions of the registry stand in; none without a policy.
+
+    Args:
+        found: What the registry knows.
+        policy: What retention keeps.
+        limits: How long to wait.
+        yes: Whether to do it and not only to say what would be done.
+        ask: Whether a person is there to be asked.
+    """
+    if not policy:
+        return []
+    reports = _collect(found, policy, limits, dry_run=not yes)
+    if yes or not ask or not any(each.condemned or each.deleted for each in reports):
+        return reports
+    for each in reports:
+        show(each)
+    if not click.confirm("Do it?", err=True):
+        return reports
+    return _collect(found, policy, limits, dry_run=False)
+
+
+def _collect(found: Known, policy: Policy, limits: Limits, *, dry_run: bool) -> list[ImageReport]:
+    reports = []
+    for versions in found.images.values():
+        placed = [_placed(each, kept=each.id in found.wanted) for each in versions]
+        registry = _registry(versions[-1])
+        reports.append(collect_images(registry, placed, policy, limits, dry_run=dry_run))
+    return reports
+
+
+def _registry(version: Version) -> Registry:
+    scheme = split_url(getattr(load(version.storage), "registry_url", None))[0]
+    return Registry(ImageName.parse(version.location).api_host, scheme=scheme)
+
+
+def _placed(version: Version, *, kept: bool) -> Placed:
+    flow, image = (version.project, version.flow), ImageName.parse(version.location)
+    return Placed(flow, version.number, version.created, version.labels, image, kept)
+
+
+def show(report: ImageReport) -> None:
+    """Print what was done to a repository, or would be."""
+    would = "would be " if report.dry_run else ""
+    click.echo(f"{report.repository}: {report.images} images")
+    _line(f"{would}condemned", report.condemned, "retention keeps none of their versions")
+    _line("then waiting" if report.dry_run else "waiting", report.waiting, "for a later run")
+    why = "their layers go when the registry's own collector runs"
+    _line(f"{would}deleted", report.deleted, why)
+
+
+def _line(what: str, images: list[str], why: str) -> None:
+    if images:
+        click.echo(f"  {what}: {len(images)} images; {why}")

@@ -1,0 +1,217 @@
+"""Flows in images: retention removes casflow's own manifests and tags from a registry.
+
+Owns the plan and the run for one repository. Invariant: an image goes only when every version that
+stands in it has expired, when it has no tag but those that these versions and casflow gave it, and
+when it was condemned a grace ago; whoever registers gives a condemned image no further name. The
+layers stay until the registry's own collector finds that no manifest names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from casflow.blobs import layout
+from casflow.errors import UnavailableError
+from casflow.gc.retention import Candidate, Policy, expired
+from casflow.reference import stamp
+from casflow.storage.docker.markers import (
+    BY_INPUTS,
+    CONDEMNED,
+    condemned_by,
+    dated,
+    is_condemned,
+    marker,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from casflow.gc.limits import Limits
+    from casflow.storage.docker.names import ImageName
+    from casflow.storage.docker.registry import Registry
+
+
+class Placed(NamedTuple):
+    """A version of a flow that stands in an image.
+
+    Attributes:
+        flow: Project and name of the flow.
+        number: Number of the version.
+        created: When it was registered.
+        labels: Its labels.
+        image: The image, by tag and digest.
+        kept: Whether it is current, or a waiting or running run names it.
+    """
+
+    flow: tuple[str, str]
+    number: int
+    created: datetime
+    labels: tuple[str, ...]
+    image: ImageName
+    kept: bool
+
+
+@dataclass(slots=True)
+class ImageReport:
+    """What one run did to a repository, or would do.
+
+    Attributes:
+        repository: Its name.
+        dry_run: Whether nothing was changed.
+        images: Images of this registry's versions.
+        condemned: Images that got a marker: retention keeps none of their versions.
+        waiting: Images that were condemned less than a grace ago, by this run or before.
+        deleted: Images whose manifest and tags were deleted.
+    """
+
+    repository: str
+    dry_run: bool
+    images: int = 0
+    condemned: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "repository": self.repository,
+            "dry_run": self.dry_run,
+            "images": self.images,
+            "condemned": self.condemned,
+            "waiting": self.waiting,
+            "deleted": self.deleted,
+        }
+
+
+def collect_images(
+    registry: Registry,
+    versions: Iterable[Placed],
+    policy: Policy,
+    limits: Limits,
+    *,
+    dry_run: bool = False,
+) -> ImageReport:
+    """Collect the images of one repository.
+
+    Args:
+        registry: The registry that it is in.
+        versions: All versions that stand in images of it.
+        policy: What retention keeps; nothing expires without a rule.
+        limits: How long to wait.
+        dry_run: Only say what would be done.
+
+    Raises:
+        CasflowError: The registry refused or failed.
+    """
+    placed = list(versions)
+    count = len({each.image.digest for each in placed})
+    report = ImageReport(placed[0].image.untagged, dry_run, count)
+    gone = _expired(placed, policy)
+    if gone:
+        _Repository(registry, gone, limits, report).collect()
+    return report
+
+
+def _expired(placed: list[Placed], policy: Policy) -> dict[str, list[ImageName]]:
+    """Return the images of which every version has expired: by digest, the names they have."""
+    flows: dict[tuple[str, str], dict[str, Placed]] = {}
+    for each in placed:
+        flows.setdefault(each.flow, {})[f"{each.number}/{stamp(each.created)}"] = each
+    taken = {flow: set(expired(policy, _candidates(of, policy))) for flow, of in flows.items()}
+    images: dict[str, list[ImageName]] = {}
+    needed = set()
+    for flow, of in flows.items():
+        for key, each in of.items():
+            digest = str(each.image.digest)
+            images.setdefault(digest, []).append(each.image)
+            if key not in taken[flow]:
+                needed.add(digest)
+    return {digest: names for digest, names in images.items() if digest not in needed}
+
+
+def _candidates(placed: dict[str, Placed], policy: Policy) -> list[Candidate]:
+    return [
+        Candidate(key, kept=each.kept or not policy.labels.isdisjoint(each.labels))
+        for key, each in placed.items()
+    ]
+
+
+class _Repository:
+    """What retention takes of one repository.
+
+    Only tags that are moments are ours: each was given by one registration. A tag that a person
+    chose keeps its image, for another registration may have given it, too.
+
+    Args:
+        registry: The registry.
+        images: Names of the images that expired, by digest.
+        limits: How long to wait.
+        report: Is filled in.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        images: dict[str, list[ImageName]],
+        limits: Limits,
+        report: ImageReport,
+    ) -> None:
+        self._registry = registry
+        self._images = images
+        self._limits = limits
+        self._report = report
+        self._name = next(iter(images.values()))[0].tagged()
+
+    def collect(self) -> None:
+        tags = frozenset(self._registry.tags(self._name))
+        now = self._now()
+        by_digest = self._by_digest(tags)
+        for digest, names in self._images.items():
+            own = {name.tag for name in names if layout.is_reference(f"x/{name.tag}")}
+            there = by_digest.get(digest)
+            if there is None or not all(_is_ours(tag, own) for tag in there):
+                continue  # gone already, or somebody else calls it something
+            self._sentence(names[0], digest, tags, now)
+
+    def _sentence(self, name: ImageName, digest: str, tags: frozenset[str], now: float) -> None:
+        condemned: float | None = condemned_by(tags, digest)
+        if condemned is None:
+            condemned = self._condemn(name, digest, marked=is_condemned(tags, digest))
+            self._report.condemned.append(str(name))
+        if now - condemned < self._limits.grace and self._limits.grace:
+            self._report.waiting.append(str(name))
+            return
+        if not self._report.dry_run:
+            self._registry.delete_manifest(self._name.at(digest))
+        self._report.deleted.append(str(name))
+
+    def _condemn(self, name: ImageName, digest: str, *, marked: bool) -> float:
+        """Mark an image; return a moment by which it was marked."""
+        if self._report.dry_run:
+            return self._now()
+        manifest = self._registry.get_manifest(name.at(digest))
+        if not marked:
+            self._registry.put_manifest(name.tagged(marker(digest)), manifest)
+        moment = self._now()
+        self._registry.put_manifest(name.tagged(dated(digest, moment)), manifest)
+        return moment
+
+    def _by_digest(self, tags: Iterable[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for tag in tags:
+            manifest = self._registry.find_manifest(self._name.tagged(tag))
+            if manifest is not None:
+                found.setdefault(manifest.digest, set()).add(tag)
+        return found
+
+    def _now(self) -> float:
+        """Return the moment of the registry's last answer, by its clock."""
+        if self._registry.moment is None:
+            raise UnavailableError("the registry tells no time", where=self._registry.host)
+        return self._registry.moment
+
+
+def _is_ours(tag: str, own: set[str | None]) -> bool:
+    return tag in own or tag.startswith((BY_INPUTS, CONDEMNED))
