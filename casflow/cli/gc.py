@@ -52,10 +52,10 @@ def gc(
 ) -> None:
     """Collect what nobody needs: condemn, wait a day, delete.
 
-    STORE is a folder, s3://bucket, gs://bucket or az://container; without one, all stores that the
-    registry's versions name. Old references expire by the --keep options, or by the setting
-    `retention`; without either none does. On a terminal the plan is shown and confirmed; elsewhere
-    it is only shown unless --yes is given.
+    STORE is a folder, s3://bucket, gs://bucket or az://container; without one, all stores and
+    images that the registry's versions name. Old references expire by the --keep options, or by
+    the setting `retention`; without either none does. On a terminal the plan is shown and
+    confirmed; elsewhere it is only shown unless --yes is given.
     """
     may_write = not dry_run
     if local_cache:

@@ -16,7 +16,7 @@ from casflow.blobs.local import LocalBlobStore
 from tests.gc.killing import CASES, LONG, kill_everywhere, kill_sometime
 
 EVERY = 1 if LONG else 12  # of the operations on a server, in the normal run
-TIMES = 36 if LONG else 2  # random moments
+TIMES = 36 if LONG else 1  # random moments
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 SERVERS = ("s3", "gcs", "azure")
