@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.blobs import layout
 from casflow.blobs.content import check_format
-from casflow.errors import IntegrityError, NotFoundError
+from casflow.errors import IntegrityError, NotFoundError, UnavailableError
 from casflow.gc.memory import Memory, Root
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.table import SHARDS, Table, packed, unpacked
@@ -208,7 +208,10 @@ class Survey:
             key = info.key[skipped:]
             try:
                 data = self.store.get(key)
-            except NotFoundError:  # deleted since it was listed, or a name that was never used
+            except NotFoundError as error:  # deleted since, or a name that was never used
+                if self.store.find(key) is not None:
+                    where = self.store.location(key)
+                    raise UnavailableError("what is there was not found", where=where) from error
                 continue
             try:
                 reference = Reference.from_bytes(data, where=self.store.location(key))
