@@ -8,7 +8,7 @@ layers stay until the registry's own collector finds that no manifest names them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from casflow.blobs import layout
@@ -75,14 +75,7 @@ class ImageReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "repository": self.repository,
-            "dry_run": self.dry_run,
-            "images": self.images,
-            "condemned": self.condemned,
-            "waiting": self.waiting,
-            "deleted": self.deleted,
-        }
+        return asdict(self)
 
 
 def collect_images(

@@ -229,6 +229,15 @@ class BlobStoreTests:
         assert [each.key for each in listed] == sorted(keys)
         assert {each.size for each in listed} == {4}
 
+    def test_a_listing_tells_other_bytes_by_another_version(self, store: BlobStore) -> None:
+        """A version stays as long as the bytes do; a store that tells none says so."""
+        store.put("a/key", b"one")
+        (first,), (again,) = list(store.list()), list(store.list())
+        store.put("a/key", b"two")
+        (other,) = store.list()
+        assert first == again
+        assert (other.version != first.version) == bool(first.version)
+
     def test_a_prefix_is_any_start_of_a_key(self, store: BlobStore) -> None:
         """It may end inside a name, and matches nothing but starts."""
         for key in ("a", "ab/1", "ab/12", "ab/2", "abc", "b/ab"):
