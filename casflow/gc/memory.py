@@ -9,6 +9,7 @@ that is damaged or gone is as good as none: what is not remembered is read.
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SETTLED = 10.0  # seconds by the store's clock; some stores tell whole ones only
 _PAGE = 500  # references
+_TROUBLES = (CasflowError, OSError, sqlite3.Error)  # of the cache: then references are read
 
 
 class Root(NamedTuple):
@@ -89,15 +91,15 @@ class Memory:
                 self._turn()
 
     def keep(self) -> None:
-        """Keep what was told, in place of what was kept; the cache's troubles are its own."""
+        """Keep what was told, in place of what was kept."""
         if self._told:
             self._turn()
-        with suppress(CasflowError):
+        with suppress(*_TROUBLES):
             if self._pages:
                 self._cache.set_alias(self._alias, self._put(self._pages))
 
     def _turn(self) -> None:
-        with suppress(CasflowError):
+        with suppress(*_TROUBLES):
             self._pages.append(self._put(self._told))
         self._told = []
 
@@ -112,6 +114,7 @@ class Memory:
         return [] if data is None else json.loads(bytes(data))
 
     def _recalled(self) -> Iterator[list[Any]]:
-        first = self._cache.find_alias(self._alias)
-        for digest in self._get(first) if first else ():
-            yield from self._get(digest)
+        with suppress(*_TROUBLES):
+            first = self._cache.find_alias(self._alias)
+            for digest in self._get(first) if first else ():
+                yield from self._get(digest)

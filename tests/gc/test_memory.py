@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from casflow.blobs import layout
@@ -154,6 +156,17 @@ def test_a_cache_that_cannot_be_written_does_no_harm(reading, tmp_path):
     (tmp_path / "file").write_text("in the way")
     reading.cache = Cache(tmp_path / "file" / "cache", 10**8)
     key = reading.bench.add().key
+    assert reading.run() == [key]
+    assert reading.run() == [key]
+
+
+def test_an_index_that_is_locked_does_no_harm(reading, monkeypatch):
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    key = reading.bench.add().key
+    monkeypatch.setattr(reading.cache, "find_alias", locked)
+    monkeypatch.setattr(reading.cache, "set_alias", locked)
     assert reading.run() == [key]
     assert reading.run() == [key]
 
