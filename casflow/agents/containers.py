@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from casflow import secrets
 from casflow.agents import leash
+from casflow.agents.started import StartedRun
 from casflow.errors import CasflowError, NotFoundError, UnavailableError
 from casflow.storage.docker.engine import engine_errors
 
@@ -69,8 +70,8 @@ class Surroundings:
         )
 
 
-class RunContainer:
-    """A run in a container of its own; it has the interface of `RunProcess`.
+class RunContainer(StartedRun):
+    """A run in a container of its own.
 
     Args:
         run: The run as it was claimed.
@@ -86,15 +87,11 @@ class RunContainer:
     def __init__(
         self, run: Run, order: leash.Order, engine: Engine, image: str, surroundings: Surroundings
     ) -> None:
-        self.run = run
-        self.was_stopped = False
-        self.reason: str | None = None
+        super().__init__(run)
         self._order = order
         self._engine = engine
         self._image = image
         self._surroundings = surroundings
-        self._kill_at: float | None = None
-        self._since = time.monotonic()
         self._look_at = 0.0
         self._ended_at: float | None = None
         self._output = b""
@@ -111,15 +108,9 @@ class RunContainer:
         """What identifies it to people."""
         return f"container {self._container[:12]}" if self._container else "container, once pulled"
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether it was told to end, or has only a while left."""
-        return self._kill_at is not None
-
     def exit_code(self) -> int | None:
         """Return how it ended; None while it is pulled or runs."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._signal(signal.SIGKILL)
+        self.kill_when_due()
         if self._pull is not None:
             return self._pulled(self._pull)
         if self._connection is not None and not self._listen():
@@ -128,30 +119,6 @@ class RunContainer:
             return None
         self._look_at = time.monotonic() + _LOOK_EVERY
         return self._look()
-
-    def stop(self, grace: float) -> None:
-        """Ask it to end, and end it by force after `grace` seconds."""
-        if not self.was_stopped:
-            self.was_stopped = True
-            self._signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + grace
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was asked for."""
-        return time.monotonic() - self._since
-
-    def expire(self, reason: str, grace: float) -> None:
-        """End it as `stop` does, but as a failure of its own, for a reason."""
-        if not self.is_ending:
-            self.reason = reason
-            self._signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + grace
-
-    def expect_end(self, grace: float) -> None:
-        """End it by force if it is still there after `grace` seconds."""
-        if self._kill_at is None:
-            self._kill_at = time.monotonic() + grace
 
     # ---- before it runs --------------------------------------------------------------------
 

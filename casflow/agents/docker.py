@@ -87,7 +87,7 @@ class DockerAgent(LocalAgent):
         self._remove_left_overs()
         super().start(once=once)
 
-    def open(self, run: Run, order: Order) -> RunContainer:  # type: ignore[override]
+    def open(self, run: Run, order: Order) -> RunContainer:
         """Start a run in a container."""
         version = self._registry.get_version(run.project, run.flow, run.version)
         image = self._choose(version)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from casflow.agents import leash
-from casflow.agents.processes import RunProcess
+from casflow.agents.started import StartedRun
 
 if TYPE_CHECKING:
     from typing import IO
@@ -141,7 +141,7 @@ class Nursery:
             self._codes[message["ended"]] = message["code"]
 
 
-class ForkedRun(RunProcess):
+class ForkedRun(StartedRun):
     """A run that was forked, in a group of its own.
 
     Args:
@@ -154,7 +154,7 @@ class ForkedRun(RunProcess):
     """
 
     def __init__(self, run: Run, order: leash.Order, nursery: Nursery) -> None:
-        self.prepare(run)
+        super().__init__(run)
         self._nursery = nursery
         self._code: int | None = None
         theirs, ours = os.pipe()

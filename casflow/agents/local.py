@@ -25,7 +25,7 @@ from casflow.registry import RunState, check_labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from casflow.agents.processes import RunProcess
+    from casflow.agents.started import StartedRun
     from casflow.registry import Agent, Registry, Run, Watch
 
 log = logging.getLogger("casflow.agents")
@@ -106,7 +106,7 @@ class LocalAgent:
         self._beat_due = Every(heartbeat)
         self._recovery_due = Every(lost_after / 2)
         self._look_due = Every(poll)
-        self._processes: list[RunProcess] = []
+        self._processes: list[StartedRun] = []
         self._starter = Starter(registry.url, fork=fork)
         self._prefetch = prefetch
         self._prepared: int | None = None
@@ -180,7 +180,7 @@ class LocalAgent:
         for run_id in held.keys() - started:  # the answer to our claim was lost on its way
             self._give_back(self._registry.get_run(run_id))
 
-    def _let_go(self, process: RunProcess) -> None:
+    def _let_go(self, process: StartedRun) -> None:
         stands = self._registry.get_run(process.run.id)
         same = (stands.attempt, stands.losses) == (process.run.attempt, process.run.losses)
         if same and stands.state in (RunState.SUCCESS, RunState.FAILED):
@@ -209,7 +209,7 @@ class LocalAgent:
         what = f"{run.flow!r} version {run.version}"
         log.info("run %s: started %s (%s)", run.id, what, process.pid)
 
-    def open(self, run: Run, order: Order) -> RunProcess:
+    def open(self, run: Run, order: Order) -> StartedRun:
         """Start a run.
 
         Raises:
@@ -247,7 +247,7 @@ class LocalAgent:
                 self._processes.remove(process)
                 self._awake = True
 
-    def _account(self, process: RunProcess, code: int) -> None:
+    def _account(self, process: StartedRun, code: int) -> None:
         """See to it that a run whose process has ended stands as ended, or waits again."""
         run = process.run
         stands = self._registry.get_run(run.id)

@@ -10,11 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from casflow.agents import leash
+from casflow.agents.started import StartedRun
 
 if TYPE_CHECKING:
     from typing import IO
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from casflow.registry import Run
 
 
-class RunProcess:
+class RunProcess(StartedRun):
     """A started process, in a group of its own.
 
     Args:
@@ -34,35 +34,17 @@ class RunProcess:
     """
 
     def __init__(self, run: Run, order: leash.Order) -> None:
-        self.prepare(run)
+        super().__init__(run)
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
         with suppress(BrokenPipeError):  # it died at once; `exit_code` tells
             leash.give(order, self._pipe)
 
-    def prepare(self, run: Run) -> None:
-        """Set what every kind of process has."""
-        self.run = run
-        self.was_stopped = False
-        self.reason: str | None = None
-        self._kill_at: float | None = None
-        self._since = time.monotonic()
-
     @property
     def pid(self) -> int:
         """Id of the process and of its group."""
         return self._process.pid
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was started."""
-        return time.monotonic() - self._since
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether it was told to end, or has only a while left."""
-        return self._kill_at is not None
 
     @property
     def _pipe(self) -> IO[bytes]:
@@ -85,30 +67,6 @@ class RunProcess:
     def _has_ended(self) -> bool:
         # Not reaped yet, so that the group's number cannot be another's when it is killed.
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def stop(self, grace: float) -> None:
-        """Ask the group to end, and end it by force after `grace` seconds."""
-        if not self.was_stopped:
-            self.was_stopped = True
-            self._signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + grace
-
-    def expire(self, reason: str, grace: float) -> None:
-        """End it as `stop` does, but as a failure of its own, for a reason."""
-        if not self.is_ending:
-            self.reason = reason
-            self._signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + grace
-
-    def expect_end(self, grace: float) -> None:
-        """End the group by force if it is still there after `grace` seconds."""
-        if self._kill_at is None:
-            self._kill_at = time.monotonic() + grace
-
-    def kill_when_due(self) -> None:
-        """End the group by force if its time is over."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # the last of them is gone

@@ -21,6 +21,7 @@ from casflow.agents.processes import RunProcess
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from casflow.agents.started import StartedRun
     from casflow.registry import Run, Version
 
 log = logging.getLogger("casflow.agents")
@@ -61,7 +62,7 @@ class Starter:
             self._errand.communicate()
             self._errand = None
 
-    def start(self, run: Run, order: leash.Order) -> RunProcess:
+    def start(self, run: Run, order: leash.Order) -> StartedRun:
         """Start a run.
 
         Raises:

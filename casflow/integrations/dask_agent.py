@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.agents.execute import execute, failure
 from casflow.agents.local import LocalAgent
-from casflow.agents.processes import RunProcess
+from casflow.agents.started import StartedRun
 from casflow.errors import CasflowError, ConflictError
 from casflow.integrations.dask import connect
 from casflow.registry import RunState
@@ -73,8 +73,8 @@ class DaskAgent(LocalAgent):
         return DaskRun(self._registry, run, future)
 
 
-class DaskRun(RunProcess):
-    """A run on a cluster, with the interface of a process.
+class DaskRun(StartedRun):
+    """A run on a cluster.
 
     Args:
         registry: Who is told how it ended.
@@ -83,13 +83,13 @@ class DaskRun(RunProcess):
     """
 
     def __init__(self, registry: Registry, run: Run, future: Any) -> None:
-        self.prepare(run)
+        super().__init__(run)
         self._registry = registry
         self._future = future
         self._code: int | None = None
 
     @property
-    def pid(self) -> str:  # type: ignore[override]
+    def pid(self) -> str:
         """What identifies it to people."""
         return str(self._future.key)
 
