@@ -12,7 +12,7 @@ from casflow import config
 from casflow.agents.execute import execute, failure
 from casflow.cli.output import json_option, note, show_fields, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
-from casflow.registry import Registry
+from casflow.registry.lookup import find_version
 
 if TYPE_CHECKING:
     from casflow.flow import State
@@ -33,8 +33,7 @@ def run(
 ) -> int:
     """Run a version of a flow in this process."""
     values = parse_parameters(parameters)
-    with Registry(config.load().registry) as registry:
-        version = registry.get_version(project, name, number, digest)
+    version = _get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         state = execute(version, values, outcome)
@@ -43,6 +42,17 @@ def run(
         note(f"error: {failure(state)}")
         return 1
     return 0
+
+
+def _get_version(project: str | None, name: str, number: int | None, digest: str | None) -> Version:
+    url = config.load().registry
+    version = find_version(url, project, name, number, digest)
+    if version is not None:
+        return version
+    from casflow.registry import Registry
+
+    with Registry(url) as registry:
+        return registry.get_version(project, name, number, digest)
 
 
 def _form(version: Version, state: State | None, outcome: dict[str, Any]) -> dict[str, Any]:

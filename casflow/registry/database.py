@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
@@ -18,15 +17,16 @@ from sqlalchemy.exc import ArgumentError
 
 from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
 from casflow.registry.failures import translated
+from casflow.registry.lookup import SQLITE, file_of
 from casflow.registry.migrations import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
 _PATIENCE = 30.0  # seconds that a writer waits for another
-_SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 _SECRET_OPTIONS = ("password", "sslpassword")
 _PATIENT = {  # a server that vanished without a word is given up after that, not after hours
     "connect_timeout": 10,  # seconds
@@ -50,7 +50,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.path = _file_of(url)
+        self.path = file_of(url)
         self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
         self.where = str(self.path or _shown(self.url))
         self._engine: Engine | None = None
@@ -66,7 +66,7 @@ class Database:
     def address(self) -> str:
         """The URL by which another process opens the same database; holds the password."""
         if self.path is not None:
-            return f"{_SQLITE[0]}{self.path}"
+            return f"{SQLITE[0]}{self.path}"
         return self.url.render_as_string(hide_password=False)
 
     @contextmanager
@@ -109,19 +109,6 @@ class Database:
             engine.dispose()
             raise
         return engine
-
-
-def _file_of(url: str) -> Path | None:
-    """Return the path in a SQLite URL as it stands there: `?` and `%` may be part of a name."""
-    for start in _SQLITE:
-        if url.startswith(start):
-            path = url[len(start) :]
-            if not path or path.startswith((":memory:", "file:")):
-                break
-            return Path(path).absolute()
-    if url.startswith("sqlite"):
-        raise ConfigError("the registry needs a file", where=url, hint="write sqlite:///<file>")
-    return None
 
 
 def _url_of_file(path: Path) -> URL:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from casflow.errors import ConfigError
+from casflow.registry.lookup import key_of
 from casflow.registry.records import RunState, check_labels
-from casflow.registry.schema import key_of, label_limits, label_sets, runs
+from casflow.registry.schema import label_limits, label_sets, runs
 from casflow.registry.versions import ensure
 
 if TYPE_CHECKING:

@@ -138,6 +138,19 @@ class Run:
     outcome: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What the holder of a run has to know of it to end it.
+
+    Attributes:
+        id: Number of the run.
+        attempt: The attempt that it was claimed as.
+    """
+
+    id: int
+    attempt: int
+
+
 def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Return labels sorted and without duplicates.
 

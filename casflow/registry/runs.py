@@ -18,11 +18,11 @@ from sqlalchemy import ColumnElement, Select, select, text, update
 from casflow.errors import ConfigError, ConflictError, NotFoundError
 from casflow.reference import check_name
 from casflow.registry.limits import Slots, hold_slots
+from casflow.registry.lookup import key_of
 from casflow.registry.records import Run, RunState, check_labels, check_parameters, check_project
 from casflow.registry.schema import (
     agents,
     flows,
-    key_of,
     label_sets,
     projects,
     runs,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from casflow.registry.database import Database
-    from casflow.registry.records import Agent, Version
+    from casflow.registry.records import Agent, Hold, Version
 
 CHANNEL = "casflow"
 MOST_LOSSES = 3
@@ -153,7 +153,7 @@ class Runs:
 
     def finish(
         self,
-        run: Run,
+        run: Run | Hold,
         state: RunState,
         *,
         message: str | None = None,
@@ -225,7 +225,7 @@ class Runs:
                 _notify(connection)
             return _change(connection, spared, again) + _change(connection, failed, ended)
 
-    def _leave(self, run: Run, values: dict[str, Any]) -> Run:
+    def _leave(self, run: Run | Hold, values: dict[str, Any]) -> Run:
         with self._db.write() as connection:
             if not connection.execute(update(runs).where(_held(run)).values(values)).rowcount:
                 stands = _get(connection, run.id)
@@ -277,7 +277,7 @@ def _change(connection: Connection, ids: Sequence[int], values: dict[str, Any]) 
     return sorted(found, key=lambda run: ids.index(run.id))
 
 
-def _held(run: Run) -> ColumnElement[bool]:
+def _held(run: Run | Hold) -> ColumnElement[bool]:
     running = runs.c.state == RunState.RUNNING
     return (runs.c.id == run.id) & running & (runs.c.attempt == run.attempt)
 
@@ -297,7 +297,10 @@ def _requeued(message: str) -> dict[str, Any]:
 
 
 def _line(message: str | None) -> str | None:
-    return None if message is None else " ".join(message.replace("\0", " ").split())
+    """Return a message as both databases take it: one line, without what is not text."""
+    if message is None:
+        return None
+    return " ".join(message.encode(errors="replace").decode().replace("\0", " ").split())
 
 
 def _notify(connection: Connection) -> None:

@@ -25,7 +25,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
 from casflow.registry.records import RunState
 
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
 SCHEMA = 3  # the last of migrations/versions/
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
-
-
-def key_of(name: str) -> str:
-    """Return the 64 characters under which a name of any length is found."""
-    return hex_of(digest_of(name.encode()))
 
 
 class Moment(TypeDecorator[datetime]):

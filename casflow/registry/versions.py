@@ -15,8 +15,9 @@ from sqlalchemy import Select, Table, select, update
 from casflow.digests import parse
 from casflow.errors import ConflictError, NotFoundError
 from casflow.reference import check_name
+from casflow.registry.lookup import key_of
 from casflow.registry.records import Version, check_labels, check_project
-from casflow.registry.schema import flows, key_of, projects, versions
+from casflow.registry.schema import flows, projects, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,7 +16,7 @@ from casflow.registry.runs import CHANNEL
 if TYPE_CHECKING:
     from casflow.registry.database import Database
 
-_LOOK = 0.01  # seconds between two looks at a SQLite file; a look takes some microseconds
+_LOOK = 0.002  # seconds between two looks at a SQLite file; a look takes some microseconds
 
 
 class Watch(ABC):

@@ -1,0 +1,92 @@
+"""The registry itself, of its parts: versions, runs, agents, limits, and what is said of them.
+
+Owns its opening and closing, and its clock. Invariant: it touches the database at its first use,
+and not before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from casflow.reference import check_name
+from casflow.registry.database import Database
+from casflow.registry.limits import Limits
+from casflow.registry.lookup import key_of
+from casflow.registry.overview import Overviews
+from casflow.registry.presence import Agents
+from casflow.registry.records import check_project
+from casflow.registry.runs import Runs
+from casflow.registry.turns import turn
+from casflow.registry.versions import Versions
+from casflow.registry.watch import FileWatch, ServerWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from casflow.registry.watch import Watch
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Registry(Versions, Runs, Agents, Limits, Overviews):
+    """A registry, opened at its first use; its tables are made when they are not there.
+
+    It may be shared by threads, and by processes over a fork.
+
+    Args:
+        url: `sqlite:///<file>` or `postgresql+psycopg://<user>:<password>@<host>/<database>`.
+        now: The clock; gives aware moments.
+
+    Every method that reads or writes the database may raise:
+        ConfigError: The URL is none of these, or the registry is of a newer casflow.
+        MissingExtraError: The database's driver is not installed.
+        IntegrityError: The registry's file or tables are damaged.
+        AccessError: The file cannot be written, or the server refused the login.
+        UnavailableError: The server does not answer, the disk is full, or others write too long.
+    """
+
+    def __init__(self, url: str, *, now: Callable[[], datetime] = _utc_now) -> None:
+        self._db = Database(url)
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"Registry({self._db.where!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The URL with its password: for another process's ears, never for a message."""
+        return self._db.address
+
+    @property
+    def where(self) -> str:
+        """The registry's file or URL, without password."""
+        return self._db.where
+
+    def close(self) -> None:
+        """Close the connections of this process; the next use opens new ones."""
+        self._db.close()
+
+    def exclusive(
+        self, project: str | None, flow: str, *, timeout: float = 60.0
+    ) -> AbstractContextManager[None]:
+        """Hold this flow's turn to register, so that others find what was registered.
+
+        It spares double work and decides nothing: when the turn cannot be had in `timeout`
+        seconds, the block runs without it. Hand `after` to `add_version` to be sure.
+        """
+        key = key_of(f"{check_project(project)},{check_name(flow)}")
+        return turn(self._db, key, timeout)
+
+    def watch(self) -> Watch:
+        """Open a watch, by which a loop waits for changes instead of asking again and again."""
+        return FileWatch(self._db) if self._db.is_sqlite else ServerWatch(self._db)
