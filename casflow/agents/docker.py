@@ -27,7 +27,6 @@ from casflow.storage.docker.names import ImageName
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from casflow.agents.leash import Order
     from casflow.registry import Registry, Run, Version
 
 log = logging.getLogger("casflow.agents")
@@ -87,13 +86,13 @@ class DockerAgent(LocalAgent):
         self._remove_left_overs()
         super().start(once=once)
 
-    def open(self, run: Run, order: Order) -> RunContainer:
+    def open(self, run: Run, version: Version) -> RunContainer:
         """Start a run in a container."""
-        version = self._registry.get_version(run.project, run.flow, run.version)
         image = self._choose(version)
         labels = {_OWN: self._mark, "io.casflow.run": str(run.id), "io.casflow.flow": run.flow}
         environment = {**self._given.environment, **_secrets(version.storage.get("secrets", ()))}
         given = replace(self._given, labels=labels, environment=environment)
+        order = replace(self.order(run, version), registry=self._registry.url)
         return RunContainer(run, order, self._engine, image.pinned, given)
 
     @property

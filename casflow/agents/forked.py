@@ -14,16 +14,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from casflow.agents import leash
+from casflow.agents.report import Sheet
 from casflow.agents.started import StartedRun
 
 if TYPE_CHECKING:
-    from typing import IO
-
     from casflow.registry import Run
 
+REPORT = 3  # descriptor of the sheet in a forked run
 _PATIENCE = 20.0  # seconds that a fork server may take to start, and to fork
 _LARGEST = 1 << 16  # bytes of a message
 
@@ -33,8 +34,24 @@ def can_fork() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
+class Child(NamedTuple):
+    """A forked process that waits for its order.
+
+    Attributes:
+        pid: Its id, and that of its group.
+        pipe: Where it reads its order; it ends when that is closed.
+        sheet: Where it will leave its report.
+    """
+
+    pid: int
+    pipe: IO[bytes]
+    sheet: Sheet
+
+
 class Nursery:
     """A fork server, started at once and used when it is ready.
+
+    It always keeps one child ahead, since forking takes as long as all the rest of a start.
 
     Raises:
         OSError: It could not be started.
@@ -51,7 +68,8 @@ class Nursery:
             )
         self._connection = ours
         self._codes: dict[int, int] = {}
-        self._started: list[int] = []
+        self._forked: list[int] = []
+        self._spare: tuple[IO[bytes], Sheet] | None = None
         self._ready = False
         self.is_open = True
 
@@ -62,24 +80,46 @@ class Nursery:
                 self._receive(timeout)
         return self.is_open and self._ready
 
-    def start(self, run: int, descriptor: int) -> int:
-        """Fork a run that reads its order from a descriptor; return the child's id.
+    def go_on(self) -> None:
+        """Have the next child forked, unless there is one; never waits."""
+        if self._spare is None and self.is_ready():
+            with suppress(OSError):
+                self._spare = self._ask()
+
+    def take(self) -> Child:
+        """Return a child that waits for its order.
 
         Raises:
             OSError: The fork server is gone, or takes too long.
         """
-        message = json.dumps({"start": run}).encode()
+        pipe, sheet = self._spare or self._ask()
+        self._spare = None
+        deadline = time.monotonic() + _PATIENCE
         try:
-            socket.send_fds(self._connection, [message], [descriptor])
-            deadline = time.monotonic() + _PATIENCE
-            while not self._started:
+            while not self._forked:
                 self._receive(deadline - time.monotonic())
                 if not self.is_open:
                     raise ConnectionResetError("the fork server is gone")
         except OSError:
+            pipe.close()
             self._give_up()
             raise
-        return self._started.pop()
+        return Child(self._forked.pop(), pipe, sheet)
+
+    def _ask(self) -> tuple[IO[bytes], Sheet]:
+        theirs, ours = os.pipe()
+        pipe = os.fdopen(ours, "wb")
+        try:
+            sheet = Sheet()
+            message = json.dumps({"fork": True}).encode()
+            socket.send_fds(self._connection, [message], [theirs, sheet.fileno()])
+        except OSError:
+            pipe.close()
+            self._give_up()
+            raise
+        finally:
+            os.close(theirs)
+        return pipe, sheet
 
     def load(self, modules: list[str]) -> None:
         """Let modules be loaded before the next runs, those that leave no trace."""
@@ -105,6 +145,9 @@ class Nursery:
     def _give_up(self) -> None:
         self.is_open = False
         self._connection.close()
+        if self._spare is not None:
+            self._spare[0].close()
+            self._spare = None
         self._process.kill()  # it holds nothing that would have to be brought to an end
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -135,8 +178,8 @@ class Nursery:
         message = json.loads(data)
         if "ready" in message:
             self._ready = True
-        elif "started" in message:
-            self._started.append(message["started"])
+        elif "forked" in message:
+            self._forked.append(message["forked"])
         else:
             self._codes[message["ended"]] = message["code"]
 
@@ -154,19 +197,17 @@ class ForkedRun(StartedRun):
     """
 
     def __init__(self, run: Run, order: leash.Order, nursery: Nursery) -> None:
-        super().__init__(run)
+        child = nursery.take()
+        super().__init__(run, child.sheet)
         self._nursery = nursery
         self._code: int | None = None
-        theirs, ours = os.pipe()
-        self._leash: IO[bytes] = os.fdopen(ours, "wb")
+        self._child = child.pid
+        self._leash = child.pipe
         try:
-            leash.give(order, self._leash)
-            self._child = nursery.start(run.id, theirs)
-        except BaseException:
-            self._leash.close()
+            leash.give(replace(order, report=REPORT), self._leash)
+        except OSError:  # it died while it waited
+            self._hang_up()
             raise
-        finally:
-            os.close(theirs)
 
     @property
     def pid(self) -> int:
@@ -183,8 +224,13 @@ class ForkedRun(StartedRun):
             self.was_stopped = True  # not its fault: another agent, or this one, runs it again
             self._code = -signal.SIGKILL
         if self._code is not None:
-            self._leash.close()  # which ends what may be left of the group
+            self._hang_up()
         return self._code
 
     def _signal(self, number: int) -> None:
         self._nursery.signal(self._child, number)
+
+    def _hang_up(self) -> None:
+        """Close the pipe, which ends what may be left of the group."""
+        with suppress(BrokenPipeError):
+            self._leash.close()

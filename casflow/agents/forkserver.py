@@ -9,6 +9,7 @@ next; a child has of it the memory, standard output and error, and nothing else.
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -17,11 +18,13 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from casflow.agents import execute
+from casflow.agents.forked import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +40,9 @@ LOADED = (
     "casflow.serialize",
     "casflow.storage.local",
     "cloudpickle",
-    "sqlalchemy.dialects.sqlite.pysqlite",
 )
 _LARGEST = 1 << 16  # bytes of a message
-_MOST_DESCRIPTORS = 1
+_MOST_DESCRIPTORS = 2
 
 
 class ForkServer:
@@ -86,20 +88,20 @@ class ForkServer:
         return (json.loads(data) if data else None), list(descriptors)
 
     def _obey(self, message: dict[str, Any], descriptors: list[int]) -> Callable[[], int] | None:
-        if "start" in message:
-            return self._start(message["start"], descriptors)
+        if "fork" in message:
+            return self._breed(descriptors)
         if "signal" in message:
             self._signal(*message["signal"])
         return self._probe(message.get("load", ()))
 
-    def _start(self, run: int, descriptors: list[int]) -> Callable[[], int] | None:
+    def _breed(self, descriptors: list[int]) -> Callable[[], int] | None:
         child = self._fork()
         if child == 0:
-            _become(str(run), self._connection, descriptors)
+            _become(self._connection, descriptors)
             return execute.main
         for descriptor in descriptors:
             os.close(descriptor)
-        self._tell(started=child)
+        self._tell(forked=child)
         return None
 
     def _fork(self) -> int:
@@ -141,7 +143,7 @@ class ForkServer:
                 continue
             child = self._fork()
             if child == 0:
-                _become(name, self._connection)
+                _become(self._connection)
                 return lambda name=name: 0 if _loads_cleanly(name) else 1  # type: ignore[misc]
             self._probes[child] = name
         return None
@@ -156,20 +158,17 @@ class ForkServer:
         gc.freeze()
 
 
-def _become(word: str, connection: socket.socket, descriptors: Sequence[int] = ()) -> None:
+def _become(connection: socket.socket, descriptors: Sequence[int] = ()) -> None:
     """Make a forked child look like a process of its own: nothing open but what it is given.
 
     Args:
-        word: What stands for its command line.
         connection: The server's, which is none of the child's business.
-        descriptors: Its standard input, if any.
+        descriptors: Its standard input and its sheet, if any.
     """
-    for number, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, number)
+    for number, descriptor in zip((0, REPORT), descriptors, strict=False):
+        os.dup2(descriptor, number, inheritable=number == 0)
     connection.detach()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    sys.argv = [sys.argv[0], word]
-    gc.unfreeze()
+    os.closerange(REPORT + bool(descriptors), os.sysconf("SC_OPEN_MAX"))
     if "numpy.random" in sys.modules:  # unlike Python's own it is not seeded again by a fork
         sys.modules["numpy.random"].seed()
 
@@ -190,6 +189,19 @@ def _traces() -> tuple[object, ...]:
     return signals, counted, dict(os.environ), Path.cwd(), sys.path[:], sys.stdout, sys.stderr
 
 
+def _leave(code: int) -> NoReturn:
+    """End a child as an interpreter ends, save for taking apart memory that it shares.
+
+    That would copy all of it, and take longer than most runs.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does
+    atexit._run_exitfuncs()  # noqa: SLF001
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
 def main() -> int:
     """Serve, or in a child do its work; return the exit code."""
     connection = socket.socket(fileno=int(sys.argv[1]))
@@ -199,7 +211,9 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     work = ForkServer(connection).serve()
-    return 0 if work is None else work()
+    if work is None:
+        return 0
+    _leave(work())
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ import json
 import os
 import select
 import signal
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import IO
 
 
@@ -23,14 +24,23 @@ class Order:
     """What an agent asks of a process.
 
     Attributes:
-        registry: URL of the registry, with its password: it goes through the pipe alone.
         run: Number of the run.
         attempt: The attempt that the run was claimed as.
+        flow: Name of the flow.
+        storage: JSON form of the storage that holds it.
+        parameters: The flow's parameters.
+        report: Descriptor of the sheet that the report is written on.
+        registry: Who is told how it ended where no sheet can be handed over: URL of the registry,
+            with its password, which goes through the pipe alone.
     """
 
-    registry: str
     run: int
     attempt: int
+    flow: str
+    storage: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    report: int | None = None
+    registry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,8 @@ AnyOrder = TypeVar("AnyOrder", Order, Errand)
 
 def give(order: Order | Errand, pipe: IO[bytes]) -> None:
     """Send an order; the pipe has to stay open for as long as the process may live."""
-    pipe.write(json.dumps(asdict(order)).encode() + b"\n")
+    form = {each.name: getattr(order, each.name) for each in fields(order)}
+    pipe.write(json.dumps(form).encode() + b"\n")
     pipe.flush()
 
 

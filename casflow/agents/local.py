@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from casflow.agents.started import StartedRun
-    from casflow.registry import Agent, Registry, Run, Watch
+    from casflow.registry import Agent, Registry, Run, Version, Watch
 
 log = logging.getLogger("casflow.agents")
 
-_GLANCE = 0.02  # seconds between two looks at processes that run
+_GLANCE = 0.005  # seconds between two looks at processes that run
 _LAST_WORDS = 5.0  # seconds between SIGTERM and SIGKILL
 _MOST_NEW = 100  # versions that are prepared at a time
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -152,13 +152,13 @@ class LocalAgent:
     def _serve(self, agent: Agent, watch: Watch, *, once: bool) -> None:
         while not self._stops:
             self._settle()
-            self._keep_in_touch(agent)
             if self._look_due.due() or self._awake:
-                self._take(agent)
+                self._take(agent)  # before all else: somebody waits for it
                 if once and not self._processes:
                     return
                 if not once:
                     self._prepare()
+            self._keep_in_touch(agent)
             self._starter.go_on()
             self._awake = watch.wait(_GLANCE if self._processes else self._poll)
 
@@ -196,7 +196,7 @@ class LocalAgent:
 
     def _begin(self, run: Run) -> None:
         try:
-            process = self.open(run, Order(self._registry.url, run.id, run.attempt))
+            process = self.open(run, self._registry.get_version(run.project, run.flow, run.version))
         except (OSError, UnavailableError) as error:
             log.error("run %s: cannot start a process (%s)", run.id, error)  # noqa: TRY400
             self._give_back(run)
@@ -209,14 +209,18 @@ class LocalAgent:
         what = f"{run.flow!r} version {run.version}"
         log.info("run %s: started %s (%s)", run.id, what, process.pid)
 
-    def open(self, run: Run, order: Order) -> StartedRun:
-        """Start a run.
+    def open(self, run: Run, version: Version) -> StartedRun:
+        """Start a run of a version.
 
         Raises:
             OSError: It cannot be started now.
             CasflowError: It cannot be started, but for an `UnavailableError`: not now.
         """
-        return self._starter.start(run, order)
+        return self._starter.start(run, self.order(run, version))
+
+    def order(self, run: Run, version: Version) -> Order:
+        """Return what the process of a run is told: all that it needs until the run has ended."""
+        return Order(run.id, run.attempt, run.flow, version.storage, run.parameters)
 
     def _prepare(self) -> None:
         """Have new versions whose labels we carry brought into the cache."""
@@ -242,14 +246,28 @@ class LocalAgent:
             if self._timeout is not None and process.age > self._timeout:
                 process.expire(f"it ran longer than {self._timeout:g} s", _LAST_WORDS)
             code = process.exit_code()
+            self._listen(process)
             if code is not None:
                 self._account(process, code)
                 self._processes.remove(process)
                 self._awake = True
 
+    def _listen(self, process: StartedRun) -> None:
+        """Tell the registry what a run reports, once."""
+        report = None if process.was_heard else process.find_report()
+        if report is None:
+            return
+        run, state = process.run, RunState(report.state)
+        with suppress(ConflictError):  # cancelled, or taken from us, in the meantime
+            self._registry.finish(run, state, message=report.message, outcome=report.outcome)
+        process.was_heard = True
+        process.expect_end(self._grace)
+
     def _account(self, process: StartedRun, code: int) -> None:
         """See to it that a run whose process has ended stands as ended, or waits again."""
         run = process.run
+        if process.was_heard:
+            return
         stands = self._registry.get_run(run.id)
         if (stands.state, stands.attempt) != (RunState.RUNNING, run.attempt):
             log.info("run %s: ended, it is %s", run.id, stands.state)

@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from casflow.agents import leash
+from casflow.agents.report import Sheet
 from casflow.agents.started import StartedRun
 
 if TYPE_CHECKING:
@@ -34,12 +36,15 @@ class RunProcess(StartedRun):
     """
 
     def __init__(self, run: Run, order: leash.Order) -> None:
-        super().__init__(run)
+        sheet = Sheet()
+        super().__init__(run, sheet)
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, pass_fds=[sheet.fileno()], process_group=0
+        )
         with suppress(BrokenPipeError):  # it died at once; `exit_code` tells
-            leash.give(order, self._pipe)
+            leash.give(replace(order, report=sheet.fileno()), self._pipe)
 
     @property
     def pid(self) -> int:

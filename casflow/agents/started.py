@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from casflow.agents.report import Report, Sheet
     from casflow.registry import Run
 
 
@@ -20,14 +21,18 @@ class StartedRun(ABC):
 
     Args:
         run: The run as it was claimed.
+        sheet: Where it leaves its report; None when it tells the registry by itself.
 
     Attributes:
+        was_heard: Whether the registry knows its report.
         was_stopped: Whether it ended for the agent's sake, so that it has to run again.
         reason: Why it failed, where its exit code does not say.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, sheet: Sheet | None = None) -> None:
         self.run = run
+        self.was_heard = False
+        self._sheet = sheet
         self.was_stopped = False
         self.reason: str | None = None
         self._kill_at: float | None = None
@@ -45,6 +50,10 @@ class StartedRun(ABC):
     @abstractmethod
     def _signal(self, number: int) -> None:
         """Send a signal to all of it, if any of it is still there."""
+
+    def find_report(self) -> Report | None:
+        """Return how it says that it ended, or None while it has not said anything."""
+        return None if self._sheet is None else self._sheet.find()
 
     @property
     def age(self) -> float:

@@ -97,7 +97,9 @@ class Starter:
         )
 
     def go_on(self) -> None:
-        """Look after the errands; never waits."""
+        """Look after the errands and the fork server; never waits."""
+        if self._nursery is not None:
+            self._nursery.go_on()
         if self._errand is not None and self._errand.poll() is not None:
             said, _ = self._errand.communicate()
             self._errand = None

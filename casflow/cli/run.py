@@ -36,7 +36,7 @@ def run(
     version = _get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        state = execute(version, values, outcome)
+        state = execute(version.flow, version.storage, values, outcome)
     _show(_form(version, state, outcome), as_json=as_json)
     if state is None or not state.is_successful():
         note(f"error: {failure(state)}")

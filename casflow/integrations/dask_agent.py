@@ -22,7 +22,6 @@ from casflow.registry import RunState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from casflow.agents.leash import Order
     from casflow.registry import Registry, Run, Version
 
 log = logging.getLogger("casflow.agents")
@@ -66,9 +65,8 @@ class DaskAgent(LocalAgent):
         finally:
             self._client.close()
 
-    def open(self, run: Run, order: Order) -> DaskRun:  # noqa: ARG002 - no process reads it
+    def open(self, run: Run, version: Version) -> DaskRun:
         """Submit a run."""
-        version = self._registry.get_version(run.project, run.flow, run.version)
         future = self._client.submit(run_version, version, dict(run.parameters), pure=False)
         return DaskRun(self._registry, run, future)
 
@@ -132,7 +130,7 @@ def run_version(version: Version, parameters: dict[str, Any]) -> tuple[str, str,
     outcome: dict[str, Any] = {}
     started = time.perf_counter()
     try:
-        state = execute(version, parameters, outcome)
+        state = execute(version.flow, version.storage, parameters, outcome)
     except (Exception, SystemExit) as error:
         log.debug("the run failed", exc_info=True)
         said = str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no fork server here")
 
 STATE = """
-    import gc, json, locale, logging, os, pathlib, random, signal, sys, threading, warnings
+    import gc, json, locale, logging, os, pathlib, random, resource, signal, sys, threading
     state = {
         "modules": sorted(sys.modules),
         "environment": dict(os.environ),
@@ -47,6 +47,11 @@ STATE = """
         "collector": gc.isenabled(),
         "locale": locale.setlocale(locale.LC_ALL),
         "priority": os.nice(0),
+        "limits": [
+            resource.getrlimit(getattr(resource, each))
+            for each in dir(resource)
+            if each.startswith("RLIMIT_")
+        ],
         "group": os.getpgrp() == os.getpid(),
         "module": hasattr(sys.modules["casflow.config"], "left"),
     }
@@ -72,8 +77,17 @@ MISCHIEF = """
     sys.setrecursionlimit(5000)
     gc.disable()
     os.nice(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
     os.dup2(os.open("/dev/zero", os.O_RDONLY), 0)
     threading.Thread(target=lambda: None, daemon=True).start()
+"""
+NUMPY = """
+    import sys, pathlib
+    loaded = "numpy.random" in sys.modules
+    import numpy
+    pathlib.Path(FILE).write_text(f"{loaded} {numpy.random.random()}")
+    numpy.random.seed(1)
 """
 PROCESS = """
     import os, pathlib, time
@@ -97,7 +111,9 @@ def nursery(house: House) -> Iterator[Nursery]:
 def _forked(house: House, run: Run, nursery: Nursery) -> ForkedRun:
     agent = house.registry.add_agent(name="test", host="here", pid=1, labels=run.labels)
     (claimed,) = house.registry.claim(agent)
-    return ForkedRun(claimed, Order(house.registry.url, claimed.id, claimed.attempt), nursery)
+    version = house.registry.get_version(None, "do")
+    order = Order(claimed.id, claimed.attempt, "do", version.storage, claimed.parameters)
+    return ForkedRun(claimed, order, nursery)
 
 
 def test_a_hostile_run_leaves_nothing_to_the_next(house: House) -> None:
@@ -212,7 +228,77 @@ def test_a_run_of_a_fork_server_that_died_goes_back_to_the_queue(
     assert process.was_stopped
     house.until(lambda: not Path("/proc", str(process.pid), "exe").exists())
     with pytest.raises(OSError, match=r"Broken pipe|Bad file|gone"):
-        nursery.start(1, 0)
+        nursery.take()
+
+
+def test_numpy_is_seeded_anew_for_each_run(
+    house: House, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # else it starts threads, and is not loaded
+    nursery = request.getfixturevalue("nursery")
+    nursery.load(["numpy.random"])
+    said = []
+    deadline = time.monotonic() + 60
+    while len([each for each in said if each.startswith("True")]) < 3:
+        assert time.monotonic() < deadline
+        file = house.folder / "said"
+        _end(house, _forked(house, house.ask(_writing(NUMPY, file)), nursery))
+        said.append(file.read_text())
+    assert len(set(said)) == len(said)
+
+
+def _end(house: House, process: ForkedRun) -> None:
+    house.until(lambda: process.exit_code() is not None)
+
+
+def test_a_child_that_died_while_it_waited_gets_no_run(house: House, nursery: Nursery) -> None:
+    nursery.go_on()
+    house.until(lambda: nursery.is_ready() and (nursery._receive(1) or nursery._forked))
+    (child,) = nursery._forked
+    os.kill(child, signal.SIGKILL)
+    house.until(lambda: not Path("/proc", str(child), "exe").exists())
+    with pytest.raises(BrokenPipeError):
+        _forked(house, house.ask(), nursery)
+    process = _forked(house, house.ask(), nursery)
+    _end(house, process)
+    assert process.exit_code() == 0
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_threads_and_exit_functions_of_a_run_are_brought_to_their_end(
+    house: House, fork: bool
+) -> None:
+    files = house.folder / "thread", house.folder / "exit"
+    run = house.ask(f"""
+        import atexit, pathlib, threading, time
+        thread, end = map(pathlib.Path, {tuple(map(str, files))!r})
+        threading.Thread(target=lambda: (time.sleep(0.3), thread.touch())).start()
+        atexit.register(lambda: end.write_text(str(thread.exists())))
+    """)
+    house.work(fork=fork)
+    assert house.registry.get_run(run.id).state == RunState.SUCCESS
+    assert files[1].read_text() == "True"
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_run_that_has_reported_may_not_stay_for_ever(house: House, fork: bool) -> None:
+    run = house.ask(
+        "import threading, time; threading.Thread(target=time.sleep, args=[600]).start()"
+    )
+    house.work(fork=fork, grace=0.5)
+    done = house.registry.get_run(run.id)
+    assert (done.state, done.attempt) == (RunState.SUCCESS, 1)
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_parameters_may_be_larger_than_a_pipe(house: House, fork: bool) -> None:
+    run = house.ask(f"""
+        text = {"x" * 300_000!r}
+        assert len(text) == 300_000
+    """)
+    house.work(fork=fork)
+    assert house.registry.get_run(run.id).message == "All tasks succeeded"
 
 
 def test_a_registered_flow_is_in_the_cache_before_it_runs_and_its_modules_are_loaded(
