@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from casflow import cache, config
+from casflow.cache import Fetched
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
 from casflow.reference import Reference
 from casflow.storage.content import load_flow, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from casflow.cache import Cache, Fetched
+    from casflow.cache import Cache
     from casflow.flow import Flow
     from casflow.reference import BlobName
     from casflow.results import Result
@@ -65,6 +67,9 @@ class Storage(ABC):
 
     fields: ClassVar[tuple[str, ...]] = ()
     """Constructor parameters that stand in the JSON form; none may be a secret."""
+
+    side_by_side: ClassVar[bool] = False
+    """Whether threads may download several blobs of one flow at a time."""
 
     def __init__(
         self,
@@ -220,16 +225,12 @@ class Storage(ABC):
     def open_flow(self, name: str) -> Opened:
         """Return a flow as `get_flow` does, with what it took."""
         started = time.perf_counter()
-        reference, data = self._fetch_named(name)
-        parts = {role: self._fetch(name, each) for role, each in reference.attachments.items()}
-        flow = load_flow(
-            reference,
-            data.data,
-            {role: bytes(part.data) for role, part in parts.items()},
-            where=self.flows[name],
-        )
+        reference = self._named(name)
+        fetched = self._fetch_all(name, reference)
+        parts = zip(reference.attachments, fetched[1:], strict=True)
+        attachments = {role: bytes(part.data) for role, part in parts}
+        flow = load_flow(reference, fetched[0].data, attachments, where=self.flows[name])
         _belong(flow, self)
-        fetched = (data, *parts.values())
         return Opened(
             flow,
             reference,
@@ -245,7 +246,7 @@ class Storage(ABC):
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
         """
-        return bytes(self._fetch_named(name)[1].data)
+        return bytes(self._fetch(name, self._named(name).blob).data)
 
     def get_everything(self, name: str) -> bytes:
         """Bring all blobs of a flow into the cache; return the verified bytes of the first.
@@ -254,16 +255,30 @@ class Storage(ABC):
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
         """
-        reference, data = self._fetch_named(name)
-        for each in reference.attachments.values():
-            self._fetch(name, each)
-        return bytes(data.data)
+        return bytes(self._fetch_all(name, self._named(name))[0].data)
 
-    def _fetch_named(self, name: str) -> tuple[Reference, Fetched]:
+    def _named(self, name: str) -> Reference:
         if name not in self.flows:
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
-        reference = self.reference(name)
-        return reference, self._fetch(name, reference.blob)
+        return self.reference(name)
+
+    def _fetch_all(self, name: str, reference: Reference) -> list[Fetched]:
+        """Return the flow's blob and its attachments, downloaded side by side where that helps."""
+        first = self.cache.find(reference.blob.digest)
+        if first is not None:
+            rest = reference.attachments.values()
+            return [Fetched(first, hit=True), *(self._fetch(name, each) for each in rest)]
+        blobs = reference.blobs()
+        if self.side_by_side and len(blobs) > 1:
+            return self._download_all(name, blobs)
+        return [self._fetch(name, each) for each in blobs]
+
+    def _download_all(self, name: str, blobs: Sequence[BlobName]) -> list[Fetched]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(len(blobs)) as pool:  # each with the secrets that are given here
+            fetch = [pool.submit(copy_context().run, self._fetch, name, each) for each in blobs]
+        return [each.result() for each in fetch]
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         return self.cache.fetch(

@@ -35,6 +35,8 @@ class BlobStorage(Storage):
         options: What every storage takes.
     """
 
+    side_by_side = True
+
     def __init__(
         self, *, key: str | None = None, local_script_path: str | None = None, **options: Any
     ) -> None:

@@ -94,8 +94,8 @@ def _unpickled(
     from casflow.serialize import deserialize
 
     flow: Any = deserialize(data, attachments=attachments, environment=reference.environment)
-    if name_of(flow) != reference.flow:
-        what = f"expected the flow {reference.flow!r}, found {name_of(flow)!r}"
+    if _called(flow) != reference.flow:
+        what = f"expected the flow {reference.flow!r}, found {_called(flow)!r}"
         raise LoadError(what, where=where)
     return cast("Flow", flow)
 
@@ -106,4 +106,8 @@ def name_of(flow: Any) -> str:
     Raises:
         ConfigError: It has none that could be the name of a flow.
     """
-    return check_name(getattr(flow, "name", None) or getattr(flow, "__name__", None))
+    return check_name(_called(flow))
+
+
+def _called(flow: Any) -> Any:
+    return getattr(flow, "name", None) or getattr(flow, "__name__", None)
