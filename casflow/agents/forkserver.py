@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casflow.agents import execute
+from casflow.agents import execute, rehearsal
 from casflow.agents.forked import REPORT
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ForkServer:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._rehearse = rehearsal.prepare()
         self._children: dict[int, int] = {}  # descriptor of a process by its id
         self._probes: dict[int, str] = {}
         self._refused: set[str] = set()
@@ -98,6 +99,7 @@ class ForkServer:
         child = self._fork()
         if child == 0:
             _become(self._connection, descriptors)
+            self._rehearse()
             return execute.main
         for descriptor in descriptors:
             os.close(descriptor)
@@ -208,9 +210,10 @@ def main() -> int:
     os.set_inheritable(connection.fileno(), False)  # noqa: FBT003 - it takes no keyword
     for name in LOADED:
         importlib.import_module(name)
+    server = ForkServer(connection)
     gc.collect()
     gc.freeze()
-    work = ForkServer(connection).serve()
+    work = server.serve()
     if work is None:
         return 0
     _leave(work())

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from casflow.agents.forked import ForkedRun, Nursery
+from casflow.agents.leash import Order
 from casflow.agents.local import LocalAgent
 from casflow.flow.script import flow_from_script
 from casflow.registration import register
@@ -38,6 +40,8 @@ with Flow("do") as flow:
 """
 AGENT = """
 import json, logging, sys
+from casflow.agents.forked import ForkedRun, Nursery
+from casflow.agents.leash import Order
 from casflow.agents.local import LocalAgent
 from casflow.registry import Registry
 logging.basicConfig(level="INFO")
@@ -74,6 +78,14 @@ class House:
     def work(self, **options: Any) -> None:
         """Let an agent work in this process until nothing waits."""
         LocalAgent(self.registry, **options).start(once=True)
+
+    def fork(self, run: Run, nursery: Nursery) -> ForkedRun:
+        """Claim a run and hand it to a forked child."""
+        agent = self.registry.add_agent(name="test", host="here", pid=1, labels=run.labels)
+        (claimed,) = self.registry.claim(agent)
+        storage = self.registry.get_version(None, "do").storage
+        order = Order(claimed.id, claimed.attempt, "do", storage, claimed.parameters)
+        return ForkedRun(claimed, order, nursery)
 
     def start(self, **options: Any) -> subprocess.Popen[str]:
         """Start an agent in a process of its own."""
@@ -137,3 +149,12 @@ def house(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     house.register()
     yield house
     house.close()
+
+
+@pytest.fixture
+def nursery(house: House) -> Iterator[Nursery]:
+    """A fork server that is ready."""
+    nursery = Nursery()
+    assert nursery.is_ready(60)
+    yield nursery
+    nursery.close()

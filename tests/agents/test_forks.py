@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from casflow.agents.forked import ForkedRun, Nursery
-from casflow.agents.leash import Order
+from casflow.agents.forked import Nursery
 from casflow.flow.script import flow_from_script
 from casflow.registration import register
 from casflow.registry import RunState
 from casflow.storage.local import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from casflow.registry import Run
     from tests.agents.conftest import House
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no fork server here")
@@ -82,13 +78,6 @@ MISCHIEF = """
     os.dup2(os.open("/dev/zero", os.O_RDONLY), 0)
     threading.Thread(target=lambda: None, daemon=True).start()
 """
-NUMPY = """
-    import sys, pathlib
-    loaded = "numpy.random" in sys.modules
-    import numpy
-    pathlib.Path(FILE).write_text(f"{loaded} {numpy.random.random()}")
-    numpy.random.seed(1)
-"""
 PROCESS = """
     import os, pathlib, time
     pathlib.Path(FILE).write_text(pathlib.Path("/proc/self/cmdline").read_text())
@@ -97,23 +86,6 @@ PROCESS = """
 
 def _writing(code: str, file: Path) -> str:
     return code.replace("FILE", repr(str(file)))
-
-
-@pytest.fixture
-def nursery(house: House) -> Iterator[Nursery]:
-    """A fork server that is ready."""
-    nursery = Nursery()
-    assert nursery.is_ready(60)
-    yield nursery
-    nursery.close()
-
-
-def _forked(house: House, run: Run, nursery: Nursery) -> ForkedRun:
-    agent = house.registry.add_agent(name="test", host="here", pid=1, labels=run.labels)
-    (claimed,) = house.registry.claim(agent)
-    version = house.registry.get_version(None, "do")
-    order = Order(claimed.id, claimed.attempt, "do", version.storage, claimed.parameters)
-    return ForkedRun(claimed, order, nursery)
 
 
 def test_a_hostile_run_leaves_nothing_to_the_next(house: House) -> None:
@@ -202,7 +174,7 @@ def test_only_modules_that_leave_no_trace_are_loaded_before_a_run(
     seen = "set()"
     deadline = time.monotonic() + 60
     while seen == "set()" and time.monotonic() < deadline:
-        process = _forked(house, house.ask(said), nursery)
+        process = house.fork(house.ask(said), nursery)
         house.until(lambda process=process: process.exit_code() is not None)
         seen = file.read_text()
     nursery.close()
@@ -210,7 +182,7 @@ def test_only_modules_that_leave_no_trace_are_loaded_before_a_run(
 
 
 def test_a_signal_reaches_a_forked_run_and_its_end_is_told(house: House, nursery: Nursery) -> None:
-    process = _forked(house, house.ask("import time; time.sleep(600)"), nursery)
+    process = house.fork(house.ask("import time; time.sleep(600)"), nursery)
     assert process.exit_code() is None
     process.stop(0)
     house.until(lambda: process.exit_code() is not None)
@@ -222,83 +194,13 @@ def test_a_signal_reaches_a_forked_run_and_its_end_is_told(house: House, nursery
 def test_a_run_of_a_fork_server_that_died_goes_back_to_the_queue(
     house: House, nursery: Nursery
 ) -> None:
-    process = _forked(house, house.ask("import time; time.sleep(600)"), nursery)
+    process = house.fork(house.ask("import time; time.sleep(600)"), nursery)
     os.kill(nursery._process.pid, signal.SIGKILL)
     house.until(lambda: process.exit_code() is not None)
     assert process.was_stopped
     house.until(lambda: not Path("/proc", str(process.pid), "exe").exists())
     with pytest.raises(OSError, match=r"Broken pipe|Bad file|gone"):
         nursery.take()
-
-
-def test_numpy_is_seeded_anew_for_each_run(
-    house: House, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    pytest.importorskip("numpy")
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # else it starts threads, and is not loaded
-    nursery = request.getfixturevalue("nursery")
-    nursery.load(["numpy.random"])
-    said = []
-    deadline = time.monotonic() + 60
-    while len([each for each in said if each.startswith("True")]) < 3:
-        assert time.monotonic() < deadline
-        file = house.folder / "said"
-        _end(house, _forked(house, house.ask(_writing(NUMPY, file)), nursery))
-        said.append(file.read_text())
-    assert len(set(said)) == len(said)
-
-
-def _end(house: House, process: ForkedRun) -> None:
-    house.until(lambda: process.exit_code() is not None)
-
-
-def test_a_child_that_died_while_it_waited_gets_no_run(house: House, nursery: Nursery) -> None:
-    nursery.go_on()
-    house.until(lambda: nursery.is_ready() and (nursery._receive(1) or nursery._forked))
-    (child,) = nursery._forked
-    os.kill(child, signal.SIGKILL)
-    house.until(lambda: not Path("/proc", str(child), "exe").exists())
-    with pytest.raises(BrokenPipeError):
-        _forked(house, house.ask(), nursery)
-    process = _forked(house, house.ask(), nursery)
-    _end(house, process)
-    assert process.exit_code() == 0
-
-
-@pytest.mark.parametrize("fork", [True, False])
-def test_threads_and_exit_functions_of_a_run_are_brought_to_their_end(
-    house: House, fork: bool
-) -> None:
-    files = house.folder / "thread", house.folder / "exit"
-    run = house.ask(f"""
-        import atexit, pathlib, threading, time
-        thread, end = map(pathlib.Path, {tuple(map(str, files))!r})
-        threading.Thread(target=lambda: (time.sleep(0.3), thread.touch())).start()
-        atexit.register(lambda: end.write_text(str(thread.exists())))
-    """)
-    house.work(fork=fork)
-    assert house.registry.get_run(run.id).state == RunState.SUCCESS
-    assert files[1].read_text() == "True"
-
-
-@pytest.mark.parametrize("fork", [True, False])
-def test_a_run_that_has_reported_may_not_stay_for_ever(house: House, fork: bool) -> None:
-    run = house.ask(
-        "import threading, time; threading.Thread(target=time.sleep, args=[600]).start()"
-    )
-    house.work(fork=fork, grace=0.5)
-    done = house.registry.get_run(run.id)
-    assert (done.state, done.attempt) == (RunState.SUCCESS, 1)
-
-
-@pytest.mark.parametrize("fork", [True, False])
-def test_parameters_may_be_larger_than_a_pipe(house: House, fork: bool) -> None:
-    run = house.ask(f"""
-        text = {"x" * 300_000!r}
-        assert len(text) == 300_000
-    """)
-    house.work(fork=fork)
-    assert house.registry.get_run(run.id).message == "All tasks succeeded"
 
 
 def test_a_registered_flow_is_in_the_cache_before_it_runs_and_its_modules_are_loaded(
