@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.registry.records import (
     DEFAULT_PROJECT,
+    SCHEMA,
     Agent,
     Hold,
     Run,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from casflow.registry.overview import Overview
     from casflow.registry.registry import Registry
     from casflow.registry.runs import MOST_LOSSES
-    from casflow.registry.schema import SCHEMA
     from casflow.registry.watch import Watch
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
 
 _HOMES = {
     "MOST_LOSSES": "casflow.registry.runs",
-    "SCHEMA": "casflow.registry.schema",
     "Overview": "casflow.registry.overview",
     "Registry": "casflow.registry.registry",
     "Watch": "casflow.registry.watch",

@@ -17,7 +17,7 @@ from typing import Any
 from casflow.digests import digest_of, hex_of, parse
 from casflow.errors import ConfigError
 from casflow.reference import check_name
-from casflow.registry.records import Version, check_project
+from casflow.registry.records import SCHEMA, Version, check_project
 
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,7 +30,8 @@ SELECT
 FROM casflow_versions AS versions
 JOIN casflow_flows AS flows ON flows.id = versions.flow_id
 JOIN casflow_projects AS projects ON projects.id = flows.project_id
-WHERE projects.key = :project AND flows.key = :flow
+WHERE (SELECT max(number) FROM casflow_schema) = :schema
+    AND projects.key = :project AND flows.key = :flow
     AND versions.number = coalesce(:number, versions.number)
     AND versions.digest = coalesce(:digest, versions.digest)
 ORDER BY versions.number DESC
@@ -72,6 +73,7 @@ def find_version(
     if path is None:
         return None
     values = {
+        "schema": SCHEMA,
         "project": key_of(check_project(project)),
         "flow": key_of(check_name(flow)),
         "number": number,

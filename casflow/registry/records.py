@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+SCHEMA = 3  # of the tables; the last of migrations/versions/
 DEFAULT_PROJECT = "default"
 _LONGEST_LABEL = 200  # characters
 

@@ -31,7 +31,6 @@ from casflow.registry.records import RunState
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = 3  # the last of migrations/versions/
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,6 +85,13 @@ def test_it_leaves_servers_absent_and_damaged_files_to_the_registry(tmp_path: Pa
     assert not absent.exists()
     with pytest.raises(ConfigError):
         find_version("sqlite:///:memory:", None, "flow")
+
+
+def test_it_leaves_tables_of_another_schema_to_the_registry(url: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a %41? #b" / "registry.db")) as connection:
+        connection.execute("UPDATE casflow_schema SET number = number + 1")
+        connection.commit()
+    assert find_version(url, "P", "Löwe") is None
 
 
 def test_it_imports_no_sqlalchemy(url: str) -> None:

@@ -1,6 +1,6 @@
 """Bringing a registry's tables to the schema that this casflow knows.
 
-Owns the way from no tables, or those of an older casflow, to `schema.SCHEMA`. Invariant: it is
+Owns the way from no tables, or those of an older casflow, to `records.SCHEMA`. Invariant: it is
 gone by one process at a time and in one transaction, so a registry has the tables and the number
 of one schema, whoever is killed meanwhile. Revisions are Alembic's; `versions/schema_<n>.py` leads
 from the schema before to schema <n>. `casflow_schema.number` is what counts: Alembic's own table is
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select, text
 
 from casflow.errors import ConfigError, IntegrityError
-from casflow.registry.schema import SCHEMA, metadata, schema
+from casflow.registry.records import SCHEMA
+from casflow.registry.schema import metadata, schema
 
 if TYPE_CHECKING:
     from alembic.config import Config
