@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from copy import copy
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -68,7 +70,7 @@ def _submit(executor: Executor, current: Run, job: Job) -> Future[Any]:
             return executor.submit_job(current.flow, job)
         if type(executor) is ThreadPoolExecutor:
             return executor.submit(attempt, job)
-        return executor.submit(attempt_packed, pack(job))
+        return executor.submit(attempt_packed, *pack_job(job))
     except Exception as error:  # noqa: BLE001 - a job that cannot travel is a task that failed
         refused: Future[Any] = Future()
         refused.set_exception(error)
@@ -84,9 +86,18 @@ def _outcome(future: Future[Any]) -> State:
     return state
 
 
-def attempt_packed(data: bytes) -> bytes:
+def pack_job(job: Job) -> tuple[bytes, bytes]:
+    """Return a job without its result, and that apart: it is the same for many jobs."""
+    bare = copy(job)
+    bare.result = None
+    return pack(bare), pack(job.result)
+
+
+def attempt_packed(data: bytes, result: bytes) -> bytes:
     """Run a packed job in a worker, and return its packed state."""
-    return packed_state(unpack(data))
+    job = unpack(data)
+    job.result = unpack_once(result)
+    return packed_state(job)
 
 
 def packed_state(job: Job) -> bytes:
@@ -123,3 +134,9 @@ def unpack(data: bytes) -> Any:
     import pickle
 
     return pickle.loads(data)
+
+
+@lru_cache(maxsize=16)
+def unpack_once(data: bytes) -> Any:
+    """Return the value of such bytes, in a process always the same: it may have connected."""
+    return unpack(data)

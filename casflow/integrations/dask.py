@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from casflow.digests import digest_of
 from casflow.errors import MissingExtraError, UnavailableError
-from casflow.flow.parallel import JobExecutor, attempt_packed, pack
+from casflow.flow.parallel import JobExecutor, attempt_packed, pack, pack_job
 from casflow.reference import PICKLE, SCRIPT
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class DaskExecutor(JobExecutor):
         """Submit a task of a flow: by digest where it is stored."""
         address = self._address(flow)
         if address is None:
-            return self.submit(attempt_packed, pack(job))
+            return self.submit(attempt_packed, *pack_job(job))
         from casflow.integrations.dask_worker import run_task
 
-        packed = pack(((job.args, job.kwargs), job.result, job.facts, job.sleep))
-        return self.submit(run_task, address, job.slug, packed)
+        packed = pack(((job.args, job.kwargs), job.facts, job.sleep))
+        return self.submit(run_task, address, job.slug, packed, pack(job.result))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
         """Take the plug-ins off the workers and leave the cluster."""

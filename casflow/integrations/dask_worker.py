@@ -17,7 +17,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from casflow import secrets
 from casflow.errors import CasflowError, IntegrityError
-from casflow.flow.parallel import packed_state, unpack
+from casflow.flow.parallel import packed_state, unpack, unpack_once
 from casflow.flow.runner import Job
 from casflow.storage.known import load
 
@@ -66,13 +66,14 @@ class Prefetch(WorkerPlugin):
             log.warning("cannot prefetch %s: %s", self.address.name, error)
 
 
-def run_task(address: Address, slug: str, packed: bytes) -> bytes:
+def run_task(address: Address, slug: str, packed: bytes, result: bytes) -> bytes:
     """Run a task of a flow; return its packed state.
 
     Args:
         address: The flow.
         slug: Which task.
-        packed: Its arguments, result, facts and way to sleep.
+        packed: Its arguments, facts and way to sleep.
+        result: Its result, packed; tasks with the same one share what it has opened.
 
     Raises:
         CasflowError: The flow cannot be had here.
@@ -80,8 +81,8 @@ def run_task(address: Address, slug: str, packed: bytes) -> bytes:
     with _secrets_of(address):
         flow = open_flow(address)
         (call,) = (each for each in flow.calls if each.slug == slug)
-        arguments, result, facts, sleep = unpack(packed)
-        return packed_state(Job(call, arguments, result, facts, sleep))
+        arguments, facts, sleep = unpack(packed)
+        return packed_state(Job(call, arguments, unpack_once(result), facts, sleep))
 
 
 def open_flow(address: Address) -> Flow:

@@ -12,6 +12,7 @@ import pytest
 from casflow.errors import CasflowError
 from casflow.flow import Flow, Parameter, TriggerFailed, task
 from casflow.flow.script import flow_from_script
+from casflow.results import LocalResult
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,23 @@ def test_a_flow_runs_the_same_everywhere(executor):
     state = flow.run({"n": 10}, executor=executor)
     assert state.result[end].result == 46
     assert list(state.result) == list(flow.tasks)
+
+
+def test_a_worker_opens_a_result_once(processes, tmp_path):
+    marks = str(tmp_path / "marks")
+
+    class Counting(LocalResult):
+        def _open(self):
+            with open(marks, "a") as file:  # noqa: PTH123
+                file.write("opened ")
+            return super()._open()
+
+    with Flow("x") as flow:
+        end = task(sum, name="end")([task(lambda i: i, name="part")(i) for i in range(4)])
+    flow.result = Counting(tmp_path / "results")
+    assert flow.run(executor=processes).result[end].result == 6
+    assert len(list((tmp_path / "results").rglob("*.casflow_result"))) == 5
+    assert (tmp_path / "marks").read_text() == "opened "
 
 
 def test_failures_and_retries_are_states(executor):
