@@ -15,8 +15,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs import layout
-from casflow.blobs.beside import both
 from casflow.blobs.draft import Committed, Draft, Source, named
+from casflow.blobs.together import together
 from casflow.digests import verify
 from casflow.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
 from casflow.reference import FORMAT, BlobName, Reference
@@ -167,10 +167,11 @@ class ContentStore:
         return name, blob.size
 
     def _look(self, digest: str, incarnation: int) -> tuple[ObjectInfo | None, ObjectInfo | None]:
-        return both(
+        marker, present = together(
             lambda: self.store.find(layout.marker(digest, incarnation)),
             lambda: self.store.find(layout.blob(digest, incarnation)),
         )
+        return marker, present
 
     def _create(self, key: str, reference: Reference) -> bool:
         """Create a reference; tell whether it is ours."""

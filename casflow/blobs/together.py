@@ -1,25 +1,23 @@
-"""Two questions to a store at the same time.
+"""Requests to a store at the same time.
 
-Invariant: both are asked in the caller's context, so that a connection which is opened for either
-sees the secrets that the caller was given.
+Invariant: each is made in the caller's context, so that a connection which is opened for any of
+them sees the secrets that the caller was given.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_One = TypeVar("_One")
-_Other = TypeVar("_Other")
 
-
-def both(one: Callable[[], _One], other: Callable[[], _Other]) -> tuple[_One, _Other]:
-    """Return what two calls return that are made at the same time; of errors the first's."""
-    with ThreadPoolExecutor(1) as beside:
-        waited_for = beside.submit(copy_context().run, other)
-        done = one()
-    return done, waited_for.result()
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Return what calls return that are made at the same time; of errors the first call's."""
+    first, *others = calls
+    with ThreadPoolExecutor(max(len(others), 1)) as pool:
+        under_way = [pool.submit(copy_context().run, each) for each in others]
+        done = first()
+    return [done, *(each.result() for each in under_way)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from casflow import cache, config
@@ -20,7 +20,7 @@ from casflow.reference import Reference
 from casflow.storage.content import load_flow, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from casflow.cache import Cache
@@ -269,16 +269,12 @@ class Storage(ABC):
             rest = reference.attachments.values()
             return [Fetched(first, hit=True), *(self._fetch(name, each) for each in rest)]
         blobs = reference.blobs()
-        if self.side_by_side and len(blobs) > 1:
-            return self._download_all(name, blobs)
-        return [self._fetch(name, each) for each in blobs]
+        fetch = [partial(self._fetch, name, each) for each in blobs]
+        if not self.side_by_side or len(fetch) == 1:
+            return [each() for each in fetch]
+        from casflow.blobs.together import together
 
-    def _download_all(self, name: str, blobs: Sequence[BlobName]) -> list[Fetched]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(len(blobs)) as pool:  # each with the secrets that are given here
-            fetch = [pool.submit(copy_context().run, self._fetch, name, each) for each in blobs]
-        return [each.result() for each in fetch]
+        return together(*fetch)
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         return self.cache.fetch(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs import layout
-from casflow.blobs.beside import both
 from casflow.blobs.content import Committed, ContentStore, Draft
+from casflow.blobs.together import together
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.reference import Reference
 from casflow.storage.base import Storage
@@ -115,18 +115,16 @@ class BlobStorage(Storage):
     def _find_same(self, draft: Draft, known: Reference | None) -> Committed | None:
         """Return the newest reference of a flow if it says what a draft says and is whole."""
         preview = draft.preview()
-        if known is not None and known.same_content(preview):
-            blob = known.blob
-            latest, stands = both(
-                lambda: self._find_latest(draft.flow, known), lambda: self.content.has(blob)
-            )
-        else:
-            latest, stands = self._find_latest(draft.flow, known), None
+        likely = known.blob if known is not None and known.same_content(preview) else None
+        latest, stands = together(
+            lambda: self._find_latest(draft.flow, known),
+            lambda: likely is not None and self.content.has(likely),
+        )
         if latest is None or not latest.reference.same_content(preview):
             return None
         # Its attachments stand as long as the reference does; one look at the flow is enough.
-        whole = self.content.has(latest.reference.blob) if stands is None else stands
-        return latest if whole else None
+        blob = latest.reference.blob
+        return latest if (stands if blob == likely else self.content.has(blob)) else None
 
     def _find_latest(self, flow: str, known: Reference | None) -> Committed | None:
         if self.key is not None:

@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from types import SimpleNamespace
 
 from casflow.blobs import layout
 from casflow.blobs.base import BlobStore, ObjectInfo
@@ -311,5 +312,5 @@ class SerialPool:
     def __exit__(self, *_):
         return None
 
-    def map(self, function, items):
-        return [function(item) for item in items]
+    def submit(self, function, *args):
+        return SimpleNamespace(result=partial(function, *args))

@@ -7,8 +7,7 @@ import os
 
 import pytest
 
-from casflow.blobs import content as content_module
-from casflow.blobs import layout
+from casflow.blobs import layout, together
 from casflow.gc.collector import Collector
 from casflow.gc.limits import Limits
 from casflow.gc.memory import Root
@@ -24,7 +23,7 @@ CAUGHT_WITHIN = 4000
 
 @pytest.fixture(autouse=True)
 def serial(monkeypatch):
-    monkeypatch.setattr(content_module, "ThreadPoolExecutor", SerialPool)
+    monkeypatch.setattr(together, "ThreadPoolExecutor", SerialPool)
 
 
 def blobs_named(world):
