@@ -264,17 +264,15 @@ class Storage(ABC):
 
     def _fetch_all(self, name: str, reference: Reference) -> list[Fetched]:
         """Return the flow's blob and its attachments, downloaded side by side where that helps."""
+        blobs = reference.blobs()
+        if not self.side_by_side:
+            return [self._fetch(name, each) for each in blobs]
         first = self.cache.find(reference.blob.digest)
         if first is not None:
-            rest = reference.attachments.values()
-            return [Fetched(first, hit=True), *(self._fetch(name, each) for each in rest)]
-        blobs = reference.blobs()
-        fetch = [partial(self._fetch, name, each) for each in blobs]
-        if not self.side_by_side or len(fetch) == 1:
-            return [each() for each in fetch]
+            return [Fetched(first, hit=True), *(self._fetch(name, each) for each in blobs[1:])]
         from casflow.blobs.together import together
 
-        return together(*fetch)
+        return together(*(partial(self._fetch, name, each) for each in blobs))
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         return self.cache.fetch(

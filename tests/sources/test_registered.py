@@ -51,7 +51,7 @@ def test_a_run_follows_a_moving_branch_and_keeps_the_commit(open_world):
     register(Flow("my-flow", world.storage()))
     second = world.commit("two")
     outcome = {}
-    execute(versions_of("my-flow"), {}, outcome)
+    execute("my-flow", versions_of("my-flow").storage, {}, outcome)
     assert (outcome["commit"], outcome["cache"]) == (second, "miss")
 
 
@@ -61,5 +61,5 @@ def test_a_run_of_a_pinned_flow_keeps_its_commit(open_world):
     register(Flow("my-flow", world.storage(pin=True)))
     world.commit("two")
     outcome = {}
-    execute(versions_of("my-flow"), {}, outcome)
+    execute("my-flow", versions_of("my-flow").storage, {}, outcome)
     assert (outcome["commit"], outcome["cache"]) == (first, "hit")
