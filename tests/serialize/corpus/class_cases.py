@@ -155,8 +155,8 @@ class Registry(abc.ABC):
     pass
 
 
-for _name in ("A", "B", "C", "D", "E"):
-    Registry.register(type(_name, (), {"tag": _name}))
+# A registry holds its classes weakly: without the list they would be gone when memory is cleaned.
+_registered = [Registry.register(type(name, (), {"tag": name})) for name in "ABCDE"]
 Registry.register(Plain)
 add("abc_registry", Registry, "x.__name__")
 
