@@ -11,27 +11,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from threading import Lock
 
 WRAPPED = ("link", "replace", "rename", "unlink", "remove", "mkdir", "fsync", "utime", "rmdir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Countdown:
-    """Counts effects and kills the process at one of them."""
+    """Counts effects, those of all threads, and kills the process at one of them."""
 
     def __init__(self, last, when):
         self.left, self.when = last, when
+        self.counting = Lock()
 
     def around(self, effect, *args, **kwargs):
-        self.left -= 1
-        if self.left == 0 and self.when == "before":
+        with self.counting:
+            self.left -= 1
+            last = self.left == 0
+        if last and self.when == "before":
             die()
         try:
             result = effect(*args, **kwargs)
         except OSError:  # nothing happened, so there is no "after" it
-            self.left += self.when == "after"
+            with self.counting:
+                self.left += self.when == "after"
             raise
-        if self.left == 0:
+        if last:
             die()
         return result
 

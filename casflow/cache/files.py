@@ -184,12 +184,13 @@ class Cache:
 
     @property
     def index(self) -> Index:
-        """The index, opened when first asked for, and again in a forked child."""
-        if self._open_index is None or self._open_index[0] != os.getpid():
+        """The index, opened when first asked for, and again in a forked child or when removed."""
+        opened = self._open_index
+        if opened is None or opened[0] != os.getpid() or opened[1].is_gone():
             from casflow.cache.index import Index
 
-            self._open_index = (os.getpid(), Index(self.root / "index"))
-        return self._open_index[1]
+            opened = self._open_index = (os.getpid(), Index(self.root / "index"))
+        return opened[1]
 
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""

@@ -8,6 +8,7 @@ and when it is damaged it is thrown away and made again from the files.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -84,6 +85,10 @@ class Index:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 rows = _opened(self._folder)
         return rows
+
+    def is_gone(self) -> bool:
+        """Tell whether somebody has removed the database while it was open."""
+        return not os.path.exists(f"{self._folder}/{diskcache.core.DBNAME}")  # noqa: PTH110 - hot
 
     def close(self) -> None:
         """Let go of the database."""

@@ -34,6 +34,7 @@ class Local(BlobStorage):
     """
 
     fields = ("directory", "path", "stored_as_script")
+    side_by_side = False
 
     def __init__(
         self,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -248,6 +250,19 @@ def test_clean_removes_everything(cache):
     assert cache.clean() == 5
     assert cache.entries() == []
     assert cache.index.total() == 0
+
+
+@pytest.mark.parametrize("where", ["the same thread", "another thread"])
+def test_a_cache_that_is_removed_while_it_is_open_begins_anew(cache, where):
+    keep(cache, b"one")
+    shutil.rmtree(cache.root)
+    with ThreadPoolExecutor(1) as pool:
+        if where == "the same thread":
+            keep(cache, b"three")
+        else:
+            pool.submit(keep, cache, b"three").result()
+    assert cache.find(digest_of(b"three")) == b"three"
+    assert Cache(cache.root, cache.limit).index.total() == len(b"three")
 
 
 def test_left_over_temporary_files_go(cache):
