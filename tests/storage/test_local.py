@@ -238,6 +238,8 @@ def test_a_cold_read_downloads_the_blobs_side_by_side(home):
     meet = threading.Barrier(2, timeout=30)
 
     class Meeting(Local):
+        side_by_side = True
+
         def download(self, name, blob, target):
             meet.wait()
             seen.append(Secret("DOOR_CODE").get())
