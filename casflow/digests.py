@@ -45,6 +45,52 @@ class Hasher:
         return PREFIX + self._state.hexdigest()
 
 
+class Verifying:
+    """A file that is written and computes the digest of its bytes, most of it on the way.
+
+    What comes out of order is read again in the end, so the file must be readable, too.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = Hasher()
+        self._at = 0
+        self.size = 0
+
+    def seek(self, position: int) -> int:
+        """Go to where the next piece belongs."""
+        self._at = position
+        return self._file.seek(position)
+
+    def write(self, piece: Buffer) -> int:
+        """Write the next piece."""
+        if self._at == self._hasher.size:
+            self._hasher.update(piece)
+        self._at += len(piece)
+        self.size = max(self.size, self._at)
+        return self._file.write(piece)
+
+    def digest(self) -> str:
+        """Return the digest of everything that was written."""
+        if self._hasher.size < self.size:
+            self._file.seek(self._hasher.size)
+            for piece in pieces(self._file):
+                self._hasher.update(piece)
+        return self._hasher.digest()
+
+    def check(self, digest: str, *, where: object) -> None:
+        """Check that all that was written has a digest.
+
+        Raises:
+            IntegrityError: It has another.
+        """
+        actual = self.digest()
+        if actual != digest:
+            raise IntegrityError(
+                "content does not match its digest", where=where, expected=digest, actual=actual
+            )
+
+
 def digest_of(data: Buffer) -> str:
     """Return the digest of bytes in memory."""
     # Named in numbers, the threads are this call's own; those of AUTO do not survive a fork.

@@ -74,6 +74,11 @@ class BlobStore(ABC):
     def copy_to(self, key: str, target: BinaryIO) -> None:
         """Write an object's bytes to a file, in pieces, in constant memory.
 
+        Args:
+            key: Its key.
+            target: An empty file that can be sought in: the pieces of a big object may come in any
+                order.
+
         Raises:
             NotFoundError: There is no such object; nothing was written.
         """

@@ -194,6 +194,8 @@ def _status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return _number(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+    if any(base.__name__ == "BadHttpMessage" for base in type(error).__mro__):
+        return None  # aiohttp's own code for an answer that breaks off
     if type(error) is OSError and str(error).startswith("Forbidden: "):
         return 403  # gcsfs keeps the status in its words only
     code = getattr(error, "status_code", None) or getattr(error, "code", None)

@@ -8,11 +8,10 @@ mark on the object and, when in doubt, looks whose mark is there.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import weakref
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
 from casflow.blobs.failures import ContendedError, RangeError, translate
 from casflow.blobs.progress import moved, transfer
+from casflow.blobs.together import together
 from casflow.errors import (
     CasflowError,
     ConfigError,
@@ -33,12 +33,13 @@ from casflow.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractContextManager
 
 PIECE = 8 * 2**20  # bytes of one request of a big transfer
-PARALLEL = 4  # requests of a big transfer that are under way at once
+_BODY = 2**20  # bytes of a body that are taken at a time
+PARALLEL = 4  # requests of a big upload that are under way at once
+_PARTS = 3  # of a big download; a client may have a piece of each in memory three times
 MARK = "casflow_writer"  # name of the metadata that tells who created an object
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
 _one_creates = Lock()
@@ -80,20 +81,15 @@ class FsspecBlobStore(BlobStore):
             return self._read(self._path(key))
 
     def copy_to(self, key: str, target: BinaryIO) -> None:
-        """Write an object's bytes to a file, in pieces, in constant memory."""
-        with self._border(self.location(key)):
-            first = self._first_piece(self._path(key))
-        target.write(first)
-        if len(first) < PIECE:
+        """Write an object's bytes to a file in constant memory, parts of a big one side by side."""
+        size = self._begin(key, target)
+        if size <= PIECE:
             return
-        info = self.find(key)
-        if info is None:
-            raise NotFoundError("the object went away", where=self.location(key))
-        with transfer(f"downloading from {self.url}", info.size):
-            moved(len(first))
-            for piece in self._further_pieces(key, info.size):
-                target.write(piece)
-                moved(len(piece))
+        with transfer(f"downloading from {self.url}", size):
+            moved(PIECE)
+            turn = Lock()
+            parts = _parts(PIECE, size)
+            together(*(partial(self._copy_part, key, *part, target, turn) for part in parts))
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""
@@ -163,6 +159,15 @@ class FsspecBlobStore(BlobStore):
     def _overwrite(self, path: str, data: bytes) -> None:
         self._send(path, data)
 
+    def _pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` to before `end` in order, in pieces of any size."""
+        while start < end:
+            piece: bytes = self.fs.cat_file(path, start=start, end=min(start + PIECE, end))
+            if not piece:
+                return
+            yield piece
+            start += len(piece)
+
     def _mark_of(self, path: str) -> tuple[str | None, int]:
         """Return the mark of whoever created an object, and its bytes."""
         del path
@@ -192,6 +197,18 @@ class FsspecBlobStore(BlobStore):
         else:
             self.fs.pipe_file(path, data, **options)
 
+    def _begin(self, key: str, target: BinaryIO) -> int:
+        """Write an object's first piece; return the bytes of the whole object."""
+        with self._border(self.location(key)):
+            first = self._first_piece(self._path(key))
+        size = len(first)
+        if size == PIECE:
+            if (info := self.find(key)) is None:
+                raise NotFoundError("the object went away", where=self.location(key))
+            size = info.size
+        target.write(first)
+        return size
+
     def _first_piece(self, path: str) -> bytes:
         try:
             with self._border(path):
@@ -200,23 +217,40 @@ class FsspecBlobStore(BlobStore):
             return b""
         return data
 
-    def _further_pieces(self, key: str, size: int) -> Iterator[bytes]:
-        """Yield all pieces but the first, in order; the next ones are on their way meanwhile."""
-        under_way: deque[Future[bytes]] = deque()
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            for start in range(PIECE, size, PIECE):
-                if len(under_way) == PARALLEL - 1:  # the piece being written is in memory, too
-                    yield under_way.popleft().result()
-                under_way.append(pool.submit(self._piece, key, start, min(start + PIECE, size)))
-            while under_way:
-                yield under_way.popleft().result()
+    def _copy_part(self, key: str, start: int, end: int, target: BinaryIO, turn: Lock) -> None:
+        """Write a part to its place; when the answer breaks off, ask for the rest of it."""
+        where = self.location(key)
+        for pause in (*_PAUSES[-2:], None):
+            broken = UnavailableError("the answer is cut short", where=where)
+            try:
+                with self._border(where):
+                    for piece in self._pieces(self._path(key), start, end):
+                        with turn:
+                            target.seek(start)
+                            target.write(piece)
+                            moved(len(piece))
+                        start += len(piece)
+            except UnavailableError as error:
+                broken = error
+            if start == end:
+                return
+            if pause is None:
+                raise broken
+            time.sleep(pause)
 
-    def _piece(self, key: str, start: int, end: int) -> bytes:
-        with self._border(self.location(key)):
-            piece: bytes = self.fs.cat_file(self._path(key), start=start, end=end)
-        if len(piece) != end - start:
-            raise UnavailableError("the answer is cut short", where=self.location(key))
-        return piece
+    def _streamed(
+        self,
+        read: Callable[[int], Awaitable[bytes]],
+        close: Callable[[], object] = lambda: None,
+    ) -> Iterator[bytes]:
+        """Yield the body of an answer while it comes."""
+        from fsspec.asyn import sync
+
+        try:
+            while piece := sync(self.fs.loop, _gathered, read):
+                yield piece
+        finally:
+            self.fs.loop.call_soon_threadsafe(close)
 
     def _is_ours(self, path: str, mark: str, size: int) -> bool:
         """Tell whether an object is what we created; ours is removed if its size is wrong."""
@@ -281,6 +315,22 @@ def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
     names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
     moment = next((info[name] for name in names if info.get(name)), 0.0)
     return ObjectInfo(key, int(info["size"]), seconds(moment))
+
+
+def _parts(start: int, end: int) -> list[tuple[int, int]]:
+    """Return equal parts of a range, as many as are copied at once; none smaller than a piece."""
+    count = min(_PARTS, math.ceil((end - start) / PIECE))
+    size = math.ceil((end - start) / count)
+    return [(at, min(at + size, end)) for at in range(start, end, size)]
+
+
+async def _gathered(read: Callable[[int], Awaitable[bytes]]) -> bytes:
+    """Return the next bytes of a body, enough to be worth a change of threads."""
+    bits, missing = [], _BODY
+    while missing > 0 and (bit := await read(missing)):
+        bits.append(bit)
+        missing -= len(bit)
+    return b"".join(bits)
 
 
 def size_of(data: bytes | Path) -> int:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
-from casflow.blobs.fsspec import MARK, PIECE, FsspecBlobStore, seconds
+from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds
 from casflow.blobs.progress import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_PIECE = 24 * 2**20  # bytes of one request of an upload, whose requests wait for one another
+_SILENCE = 60.0  # seconds after which an answer that says nothing more is given up
 
 
 class GCSBlobStore(FsspecBlobStore):
@@ -55,15 +58,33 @@ class GCSBlobStore(FsspecBlobStore):
         head = self._head(path)
         return ObjectInfo(key, int(head["size"]), seconds(head["updated"]))
 
+    def _pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        from fsspec.asyn import sync
+
+        body = sync(self.fs.loop, self._range, path, f"bytes={start}-{end - 1}")
+        return self._streamed(body.content.read, body.close)
+
+    async def _range(self, path: str, span: str) -> Any:
+        """Return the answer to a request for a range; gcsfs has none whose body can be awaited."""
+        from aiohttp import ClientTimeout
+        from gcsfs.retry import validate_response
+
+        headers = self.fs._get_headers({"Range": span})  # noqa: SLF001 - with its credential
+        timeout = ClientTimeout(sock_connect=_SILENCE, sock_read=_SILENCE)
+        answer = await self.fs.session.get(self.fs.url(path), headers=headers, timeout=timeout)
+        if not answer.ok:
+            validate_response(answer.status, await answer.read(), path)
+        return answer
+
     def _mark_of(self, path: str) -> tuple[str | None, int]:
         head = self._head(path)
         return head.get("metadata", {}).get(MARK), int(head["size"])
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
-        self._send(path, data, mode="create", chunksize=PIECE, metadata={MARK: mark})
+        self._send(path, data, mode="create", chunksize=_PIECE, metadata={MARK: mark})
 
     def _overwrite(self, path: str, data: bytes) -> None:
-        self._send(path, data, chunksize=PIECE)
+        self._send(path, data, chunksize=_PIECE)
 
     def _page(self, prefix: str, **request: Any) -> dict[str, Any]:
         bucket, root, _ = self.fs.split_path(f"{self._root}/")

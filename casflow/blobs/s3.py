@@ -67,6 +67,12 @@ class S3BlobStore(FsspecBlobStore):
             raise
         return ObjectInfo(key, head["ContentLength"], seconds(head["LastModified"]))
 
+    def _pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        bucket, key, _ = self.fs.split_path(path)
+        span = f"bytes={start}-{end - 1}"
+        body = self.fs.call_s3("get_object", Bucket=bucket, Key=key, Range=span)["Body"]
+        return self._streamed(body.read, body.close)
+
     def _mark_of(self, path: str) -> tuple[str | None, int]:
         head = self._head(path)
         return head.get("Metadata", {}).get(MARK), head["ContentLength"]

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from casflow.cache.turns import turn
-from casflow.digests import PREFIX, Buffer, Hasher, digest_of, digest_of_file, hex_of
-from casflow.errors import IntegrityError, os_errors
+from casflow.digests import PREFIX, Buffer, Verifying, digest_of, digest_of_file, hex_of
+from casflow.errors import os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -286,36 +286,6 @@ class Cache:
         """Remember a fact such as "repository, path, commit -> digest"."""
         if self._prepare():
             self.index.set_alias(alias, value)
-
-
-class Verifying:
-    """A file opened for writing that computes the digest of what passes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hasher = Hasher()
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        return self._hasher.size
-
-    def write(self, piece: Buffer) -> int:
-        """Write the next piece."""
-        self._hasher.update(piece)
-        return self._file.write(piece)
-
-    def check(self, digest: str, *, where: object) -> None:
-        """Check that all that was written has a digest.
-
-        Raises:
-            IntegrityError: It has another.
-        """
-        actual = self._hasher.digest()
-        if actual != digest:
-            raise IntegrityError(
-                "content does not match its digest", where=where, expected=digest, actual=actual
-            )
 
 
 def _read(path: str) -> Buffer:

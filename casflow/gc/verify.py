@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from casflow.blobs import layout
-from casflow.digests import Hasher
+from casflow.digests import Verifying
 from casflow.errors import IntegrityError, NotFoundError
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.repair import Repairer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from casflow.gc.table import Entry
 
 _TOGETHER = 16  # blobs that one thread reads in a row
+_IN_MEMORY = 8 * 2**20  # bytes of a blob from which it is read by way of the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,27 +182,20 @@ class _Checker:
 
     def _digests(self, blobs: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
         for entry in blobs:
-            sink = _Sink()
-            try:
-                key = layout.blob(entry.digest, entry.incarnation)
-                self._survey.store.copy_to(key, cast("BinaryIO", sink))
-            except NotFoundError:  # collected meanwhile
-                continue
-            yield entry, sink.digest()
+            key = layout.blob(entry.digest, entry.incarnation)
+            with SpooledTemporaryFile(_IN_MEMORY) as file:
+                target = Verifying(cast("BinaryIO", file))
+                try:
+                    self._survey.store.copy_to(key, cast("BinaryIO", target))
+                except NotFoundError:  # collected meanwhile
+                    continue
+                yield entry, target.digest()
 
     def _damaged(self, entry: Entry) -> None:
         finding = Finding("damaged", layout.blob(entry.digest, entry.incarnation), entry.digest)
         if self._repairer is not None:
             finding = replace(finding, repaired=self._repairer.rewrite(entry))
         self._note(finding)
-
-
-class _Sink(Hasher):
-    """A file that keeps nothing of what is written to it but the digest."""
-
-    def write(self, piece: Buffer) -> int:
-        self.update(piece)
-        return len(piece)
 
 
 def orphaned(blobs: Table, roots: Table) -> Amount:
