@@ -233,5 +233,6 @@ def test_the_bytes_of_a_big_object_survive_a_cut(proxied, store, tmp_path):
         proxy.reset()
         proxy.fault(n, "truncated")
         with (tmp_path / "copy").open("wb") as target:
-            if outcome("truncated", lambda target=target: store.copy_to("big", target)):
-                assert (tmp_path / "copy").read_bytes() == (tmp_path / "big").read_bytes()
+            done = outcome("truncated", lambda target=target: store.copy_to("big", target))
+        assert done or n <= 2  # a part that breaks off is continued
+        assert not done or (tmp_path / "copy").read_bytes() == (tmp_path / "big").read_bytes()
