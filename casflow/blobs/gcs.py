@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds
-from casflow.blobs.progress import telling
+from casflow.blobs.progress import BIG, telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PIECE = 24 * 2**20  # bytes of one request of an upload, whose requests wait for one another
+# Bytes of one request of an upload, whose requests wait for one another. What is smaller goes with
+# its description in one body, which is longer than the blob: nobody looks at those transfers.
+_PIECE = BIG
 _SILENCE = 60.0  # seconds after which an answer that says nothing more is given up
 
 
