@@ -157,7 +157,7 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
     reads = Table(
         "s3_get_flow",
         "`get_flow` on S3, 25 ms a request",
-        (*columns, "Prefect / warm", "simplecache / warm", "bare / warm"),
+        (*columns, "Prefect / warm", "simplecache / warm", "bare / warm", "cold / bare"),
         [NOTE],
     )
     with ExitStack() as stack:
@@ -180,6 +180,7 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
                 *map(milliseconds, (took["warm"], took["cold"], read)),
                 *map(milliseconds, (took["simplecache"], took["bare"])),
                 *(ratio(each, took["warm"]) for each in (read, took["simplecache"], took["bare"])),
+                ratio(took["cold"], took["bare"]),
             )
     return [again, reads]
 
