@@ -6,8 +6,9 @@ brings its module when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from casflow.lazy import lazily
 
 if TYPE_CHECKING:
     from casflow.flow import Flow, Parameter, Task, task
@@ -27,25 +28,20 @@ __all__ = [
     "task",
 ]
 
-_HOMES = {
-    "Flow": "casflow.flow",
-    "Parameter": "casflow.flow",
-    "Registration": "casflow.registration",
-    "Task": "casflow.flow",
-    "digest": "casflow.serialize",
-    "dumps": "casflow.serialize",
-    "loads": "casflow.serialize",
-    "register": "casflow.registration",
-    "task": "casflow.flow",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(
+    __name__,
+    {
+        "Flow": "casflow.flow",
+        "Parameter": "casflow.flow",
+        "Registration": "casflow.registration",
+        "Task": "casflow.flow",
+        "digest": "casflow.serialize",
+        "dumps": "casflow.serialize",
+        "loads": "casflow.serialize",
+        "register": "casflow.registration",
+        "task": "casflow.flow",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -8,9 +8,9 @@ takes longer to import than most flows to run.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from casflow.lazy import lazily
 from casflow.registry.records import (
     DEFAULT_PROJECT,
     SCHEMA,
@@ -47,15 +47,12 @@ __all__ = [
     "check_project",
 ]
 
-_HOMES = {
-    "MOST_LOSSES": "casflow.registry.runs",
-    "Overview": "casflow.registry.overview",
-    "Registry": "casflow.registry.registry",
-    "Watch": "casflow.registry.watch",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "MOST_LOSSES": "casflow.registry.runs",
+        "Overview": "casflow.registry.overview",
+        "Registry": "casflow.registry.registry",
+        "Watch": "casflow.registry.watch",
+    },
+)

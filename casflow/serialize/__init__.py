@@ -5,18 +5,23 @@ protocol 5 that plain `pickle.loads` reads, and the same definition gives the sa
 the process, folder, hash seed or import order; where that cannot be had, a warning says so, and
 the bytes still mean what was put in.
 
-Three steps: `pickler` (live objects to a stream), `parse`, `rules` and `ordering` (the stream as
-a graph, without what differs by chance), `emit` (the graph as bytes). What the bytes leave out
-and tracebacks need is the source map.
+Loading needs none of what serializing does. Three steps of the latter: `pickler` (live objects to
+a stream), `parse`, `rules` and `ordering` (the stream as a graph, without what differs by chance),
+`emit` (the graph as bytes). What the bytes leave out and tracebacks need is the source map.
 """
 
 from __future__ import annotations
 
-from casflow.serialize.canonical import Serialized, digest, dumps, serialize
-from casflow.serialize.environment import versions
-from casflow.serialize.explain import Difference, explain
-from casflow.serialize.load import deserialize, loads
-from casflow.serialize.suspects import Suspect, suspects
+from typing import TYPE_CHECKING
+
+from casflow.lazy import lazily
+
+if TYPE_CHECKING:
+    from casflow.serialize.canonical import Serialized, digest, dumps, serialize
+    from casflow.serialize.difference import Difference, explain
+    from casflow.serialize.environment import versions
+    from casflow.serialize.load import deserialize, loads
+    from casflow.serialize.suspect import Suspect, suspects
 
 __all__ = [
     "Difference",
@@ -31,3 +36,20 @@ __all__ = [
     "suspects",
     "versions",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Difference": "casflow.serialize.difference",
+        "Serialized": "casflow.serialize.canonical",
+        "Suspect": "casflow.serialize.suspect",
+        "deserialize": "casflow.serialize.load",
+        "digest": "casflow.serialize.canonical",
+        "dumps": "casflow.serialize.canonical",
+        "explain": "casflow.serialize.difference",
+        "loads": "casflow.serialize.load",
+        "serialize": "casflow.serialize.canonical",
+        "suspects": "casflow.serialize.suspect",
+        "versions": "casflow.serialize.environment",
+    },
+)

@@ -22,7 +22,7 @@ from casflow.serialize.ordering import order
 from casflow.serialize.pickler import StagePickler
 from casflow.serialize.records import Context
 from casflow.serialize.sink import Sink
-from casflow.serialize.suspects import may_hold_suspects, suspects_of
+from casflow.serialize.suspect import may_hold_suspects, suspects_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.errors import CasflowError
 from casflow.serialize import sourcemap
-from casflow.serialize.environment import load_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +44,8 @@ def deserialize(
     except CasflowError:
         raise
     except Exception as error:  # whatever a constructor raises
+        from casflow.serialize.environment import load_error
+
         raise load_error(error, environment) from error
 
 

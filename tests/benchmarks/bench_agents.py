@@ -143,17 +143,6 @@ def runs(*command: str | Path) -> Callable[[str], Settle]:
     return lambda path: subprocess.Popen([*words, last + path], stdout=quiet, stderr=quiet).wait
 
 
-def prefect(folder: Path) -> Callable[[str], Settle]:
-    """Return what starts a process of Prefect for a run.
-
-    Raises:
-        NotToBeHadError: Prefect cannot be installed here.
-    """
-    command = [peers.prefect(), "-W", "ignore", Path(__file__).with_name("prefect_run_peer.py")]
-    said = subprocess.run([*command, "store", folder], check=True, capture_output=True, text=True)
-    return runs(*command, "run", folder, said.stdout.split()[-1], "")
-
-
 def starts(registry: Registry, version: Version, folder: Path, rounds: int) -> Table:
     """Measure from the question to the first line."""
     data = bytes(cache.default().find(version.digest) or b"")
@@ -166,7 +155,7 @@ def starts(registry: Registry, version: Version, folder: Path, rounds: int) -> T
         "`casflow run`": runs(command, "run", version.flow, "-P", "path="),
     }
     try:
-        ways[PREFECT] = prefect(folder / "prefect")
+        ways[PREFECT] = runs(*peers.prefect_run(folder / "prefect"), "")
     except peers.NotToBeHadError as error:
         table.notes.append(f"Prefect 1.4.1 could not be had here: {error}.")
     with agent("forks"), agent("starts", "no fork"):

@@ -49,6 +49,7 @@ NOTE = """\
 Floor: open, read, BLAKE3 and `pickle.loads` of the same file in the same process. Fresh: the
 storage is made of its JSON form for every call, as an agent does. casflow verifies the digest at
 every read; Prefect 1.4.1 verifies nothing."""
+THEIRS = "Prefect 1.4.1: import, `get_flow`, run"
 SCRIPT = Path(__file__).parents[2] / "casflow" / "cli" / "demo" / "orders.py"
 
 
@@ -133,7 +134,7 @@ def process(*command: str | Path) -> Callable[[], float]:
     return timed(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
 
 
-def start(rounds: int) -> Table:
+def start(rounds: int, home: Path) -> Table:
     """Measure processes from their start to their end."""
     command = Path(sys.executable).with_name("casflow")
     subprocess.run([command, "register", "-p", SCRIPT], check=True, stdout=subprocess.DEVNULL)
@@ -143,20 +144,21 @@ def start(rounds: int) -> Table:
         "`casflow --help`": process(command, "--help"),
         '`casflow run "Quarterly orders"`, warm': process(command, "run", "Quarterly orders"),
     }
-    table = Table(
-        "start", "Processes, from start to end", ("process", "median", "times bare Python")
-    )
+    columns = ("process", "median", "times bare Python", "part of Prefect's run")
+    table = Table("start", "Processes, from start to end", columns)
     try:
         python = peers.prefect()
         subjects["Prefect 1.4.1: `python -c pass`"] = process(python, "-c", "pass")
         subjects["Prefect 1.4.1: `import prefect`"] = process(
             python, "-W", "ignore", "-c", "import prefect"
         )
+        subjects[THEIRS] = process(*peers.prefect_run(home / "prefect-run"), home / "mark")
     except peers.NotToBeHadError as error:
         table.notes.append(f"Prefect 1.4.1 could not be had here: {error}.")
     took = medians(interleaved(subjects, rounds=rounds, warm_up=2))
     for name, seconds in took.items():
-        table.add(name, milliseconds(seconds), ratio(seconds, took["`python -c pass`"]))
+        parts = ratio(seconds, took["`python -c pass`"]), ratio(seconds, took.get(THEIRS))
+        table.add(name, milliseconds(seconds), *parts)
     return table
 
 
@@ -166,7 +168,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="casflow-benchmark-") as home:
         os.environ["CASFLOW_HOME"] = home
         warm(5 if quick else 60, Path(home)).report()
-        start(3 if quick else 25).report()
+        start(3 if quick else 25, Path(home)).report()
 
 
 if __name__ == "__main__":
