@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from casflow.cache.turns import turn
@@ -33,6 +34,7 @@ _MAPPED = 4 << 20  # bytes from which a file is mapped instead of read
 _TOUCH_EVERY = 3600.0  # seconds; a use is recorded no finer than this
 _LEFT_OVER = 3600.0  # seconds after which a temporary file has no writer any more
 _FRESH = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_one_opens = Lock()  # another thread would take the database for there before it has its tables
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by casflow; safe to delete.\n"
 
 
@@ -185,11 +187,12 @@ class Cache:
     @property
     def index(self) -> Index:
         """The index, opened when first asked for, and again in a forked child or when removed."""
-        opened = self._open_index
-        if opened is None or opened[0] != os.getpid() or opened[1].is_gone():
-            from casflow.cache.index import Index
+        with _one_opens:
+            opened = self._open_index
+            if opened is None or opened[0] != os.getpid() or opened[1].is_gone():
+                from casflow.cache.index import Index
 
-            opened = self._open_index = (os.getpid(), Index(self.root / "index"))
+                opened = self._open_index = (os.getpid(), Index(self.root / "index"))
         return opened[1]
 
     def entries(self) -> list[Entry]:
@@ -324,3 +327,7 @@ def _unkept(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
     source = download(cast("BinaryIO", target))
     target.check(digest, where=source)
     return Fetched(memory.getbuffer(), hit=False, downloaded=target.size)
+
+
+# Another thread of the parent may have held it.
+os.register_at_fork(after_in_child=_one_opens._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -71,6 +71,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows = self._open()
+        self._identity = self._look()
 
     def _open(self) -> Any:
         with os_errors(self._folder):
@@ -87,8 +88,16 @@ class Index:
         return rows
 
     def is_gone(self) -> bool:
-        """Tell whether somebody has removed the database while it was open."""
-        return not os.path.exists(f"{self._folder}/{diskcache.core.DBNAME}")  # noqa: PTH110 - hot
+        """Tell whether somebody has removed the database while it was open, or made another."""
+        found = self._look()
+        return found is None or found != self._identity
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(f"{self._folder}/{diskcache.core.DBNAME}")  # noqa: PTH116 - hot
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Let go of the database."""

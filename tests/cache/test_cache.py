@@ -7,10 +7,11 @@ import shutil
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from casflow.cache import Cache
+from casflow.cache import Cache, index
 from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
 
@@ -263,6 +264,27 @@ def test_a_cache_that_is_removed_while_it_is_open_begins_anew(cache, where):
             pool.submit(keep, cache, b"three").result()
     assert cache.find(digest_of(b"three")) == b"three"
     assert Cache(cache.root, cache.limit).index.total() == len(b"three")
+
+
+def test_threads_that_open_a_removed_cache_at_once_wait_for_its_tables(cache, monkeypatch):
+    keep(cache, b"one")
+    shutil.rmtree(cache.root)
+    made = Event()
+
+    def slow(folder, opened=index._opened):
+        folder.mkdir(parents=True)
+        (folder / "cache.db").touch()  # as SQLite does before the tables are in it
+        made.set()
+        time.sleep(0.3)
+        return opened(folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(index, "_opened", slow)
+        first = pool.submit(keep, cache, b"two")
+        assert made.wait(10)
+        pool.submit(keep, cache, b"three").result()
+        first.result()
+    assert cache.index.total() == len(b"twothree")
 
 
 def test_left_over_temporary_files_go(cache):
