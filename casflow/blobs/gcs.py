@@ -7,22 +7,24 @@ for generation 0 (`ifGenerationMatch=0`), which no existing object has.
 
 from __future__ import annotations
 
+import json
 import logging
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from io import BytesIO, RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
-from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds
+from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import BIG, telling
+from casflow.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-# Bytes of one request of an upload, whose requests wait for one another. What is smaller goes with
-# its description in one body, which is longer than the blob: nobody looks at those transfers.
-_PIECE = BIG
+_PART = 64 * 2**20  # bytes of one request of an upload, whose requests wait for one another
 _SILENCE = 60.0  # seconds after which an answer that says nothing more is given up
 
 
@@ -83,10 +85,42 @@ class GCSBlobStore(FsspecBlobStore):
         return head.get("metadata", {}).get(MARK), int(head["size"])
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
-        self._send(path, data, mode="create", chunksize=_PIECE, metadata={MARK: mark})
+        self._send(path, data, mode="create", metadata={MARK: mark})
 
-    def _overwrite(self, path: str, data: bytes) -> None:
-        self._send(path, data, chunksize=_PIECE)
+    def _send(self, path: str, data: bytes | Path, **options: Any) -> None:
+        if size_of(data) < BIG:
+            super()._send(path, data, **options)
+            return
+        from fsspec.asyn import sync
+
+        with data.open("rb") if isinstance(data, Path) else BytesIO(data) as source:
+            sync(self.fs.loop, self._upload, path, source, size_of(data), options)
+
+    async def _upload(self, path: str, source: BinaryIO, size: int, options: Any) -> None:
+        """Send a big blob in parts that are read on their way; gcsfs has each in memory at once."""
+        from gcsfs.core import initiate_upload
+
+        bucket, key, _ = self.fs.split_path(path)
+        session = await initiate_upload(self.fs, bucket, key, **options)
+        sent, answer = 0, ""
+        try:
+            while sent < size:
+                part = _Part(source, sent, min(sent + _PART, size))
+                sent, answer = await self._send_part(session, part, size)
+        except BaseException:
+            with suppress(Exception):  # what went wrong first is what the user must know
+                await self.fs._call("DELETE", session.replace("&ifGenerationMatch=0", ""))  # noqa: SLF001
+            raise
+        if (there := int(json.loads(answer or "{}").get("size", size))) != size:
+            raise UnavailableError(f"{there} bytes of {size} arrived", where=self.url)
+
+    async def _send_part(self, session: str, part: _Part, size: int) -> tuple[int, str]:
+        """Send a part; return how many bytes of the blob are there now, and the answer."""
+        span = f"bytes {part.start}-{part.end - 1}/{size}"
+        headers = {"Content-Range": span, "Content-Length": str(len(part))}
+        told, answer = await self.fs._call("POST", session, headers=headers, data=part)  # noqa: SLF001
+        taken = told.get("Range")
+        return int(taken.rpartition("-")[2]) + 1 if taken else part.end, answer
 
     def _page(self, prefix: str, **request: Any) -> dict[str, Any]:
         bucket, root, _ = self.fs.split_path(f"{self._root}/")
@@ -105,6 +139,38 @@ class GCSBlobStore(FsspecBlobStore):
                 yield ObjectInfo(key, int(each["size"]), moment, each.get("generation", ""))
             if (token := page.get("nextPageToken")) is None:
                 return
+
+
+class _Part(RawIOBase):
+    """A part of a blob as the body of a request, which may have to be sent again."""
+
+    def __init__(self, source: BinaryIO, start: int, end: int) -> None:
+        self._source, self._at = source, start
+        self.start, self.end = start, end
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def tell(self) -> int:
+        """Return how many of its bytes were read."""
+        return self._at - self.start
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go back to where a reader once was."""
+        del whence
+        self._at = self.start + offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """Return its next bytes."""
+        most = self.end - self._at
+        self._source.seek(self._at)
+        data = self._source.read(min(size, most) if size >= 0 else most)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Leave it open: who sends it closes it each time."""
 
 
 def open_filesystem(project: str | None) -> Any:

@@ -1,14 +1,16 @@
 """How far a big transfer has come, for whoever shows it.
 
 Owns the one place where blob stores tell and a front end listens. Invariant: nobody listens unless
-a front end asked for it; then telling costs one look at a variable. The variables belong to the
-context, so that a request on another thread's event loop tells whoever waits for it.
+a front end asked for it, and telling costs one look at a variable; who listens is never told of
+more than there is. The variables belong to the context, so that a request on another thread's
+event loop tells whoever waits for it.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,11 +48,18 @@ def transfer(what: str, size: int) -> Iterator[None]:
         yield
         return
     with watcher(what, size) as told:
-        before = _moved.set(told)
+        before = _moved.set(partial(_tell, told, [size]))
         try:
             yield
         finally:
             _moved.reset(before)
+
+
+def _tell(told: Moved, left: list[int], count: int) -> None:
+    """Tell of bytes, but of no more than there are: some are sent twice, or in an envelope."""
+    count = min(count, left[0])
+    left[0] -= count
+    told(count)
 
 
 def moved(count: int) -> None:
