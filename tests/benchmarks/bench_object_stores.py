@@ -290,7 +290,7 @@ def main() -> None:
         os.environ["CASFLOW_HOME"] = folder
         server, home = service.S3(moto.url), Path(folder)
         servers = {"S3": server, "GCS": GCS(fake.url), "Azure": Azure(azurite.url)}
-        big_blobs(1 if quick else 2, servers, home, 2**28 if quick else 2**30).report()
+        big_blobs(1, servers, home, 2**28 if quick else 2**30).report()
         for table in requests(3 if quick else 15, server, home):
             table.report()
 

@@ -16,7 +16,8 @@ from casflow.blobs.local import LocalBlobStore
 from tests.gc.killing import CASES, LONG, kill_everywhere, kill_sometime
 
 EVERY = 1 if LONG else 12  # of the operations on a server, in the normal run
-TIMES = 36 if LONG else 1  # random moments
+TIMES = 12 if LONG else 1  # random moments, on a server
+OFTEN = 240 if LONG else 1  # and in a folder, where it takes no time
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 SERVERS = ("s3", "gcs", "azure")
@@ -61,20 +62,23 @@ def azure(azure_server):
 
 @pytest.fixture(params=["folder", *(pytest.param(each, marks=server) for each in SERVERS)])
 def opened(request):
-    """Return what opens new stores of each kind, and at which operations to kill."""
-    every = 1 if request.param == "folder" else EVERY
-    return request.getfixturevalue(request.param), every
+    """Return what opens new stores of each kind, at which operations and how often to kill."""
+    is_folder = request.param == "folder"
+    how = (1, OFTEN) if is_folder else (EVERY, TIMES)
+    return request.getfixturevalue(request.param), *how
 
 
 @cases
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_an_operation(opened, case, when, record_property):
-    kills = kill_everywhere(case(), when, *opened)
+    open_store, every, _ = opened
+    kills = kill_everywhere(case(), when, open_store, every)
     record_property("kills", kills)
     assert kills > 0
 
 
 @cases
 def test_killed_at_a_random_moment(opened, case, record_property):
-    kill_sometime(case(), opened[0], TIMES, random.Random(1))
-    record_property("kills", TIMES)
+    open_store, _, times = opened
+    kill_sometime(case(), open_store, times, random.Random(1))
+    record_property("kills", times)
