@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAPPED = 4 << 20  # bytes from which a file is mapped instead of read
+_MAPPED = 1 << 18  # bytes from which a file is mapped: memory for a copy costs more than hashing it
 _TOUCH_EVERY = 3600.0  # seconds; a use is recorded no finer than this
 _LEFT_OVER = 3600.0  # seconds after which a temporary file has no writer any more
 _FRESH = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
