@@ -71,13 +71,14 @@ class BlobStore(ABC):
         """
 
     @abstractmethod
-    def copy_to(self, key: str, target: BinaryIO) -> None:
+    def copy_to(self, key: str, target: BinaryIO, size: int | None = None) -> None:
         """Write an object's bytes to a file, in pieces, in constant memory.
 
         Args:
             key: Its key.
             target: An empty file that can be sought in: the pieces of a big object may come in any
                 order.
+            size: Its bytes, if somebody knows: it need not be asked for them first.
 
         Raises:
             NotFoundError: There is no such object; nothing was written.

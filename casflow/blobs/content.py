@@ -274,7 +274,7 @@ class ContentStore:
         """
         key = layout.blob(blob.digest, blob.incarnation)
         try:
-            self.store.copy_to(key, target)
+            self.store.copy_to(key, target, blob.size)
         except NotFoundError:  # before the first byte, by the store's contract
             return self._copy_other(blob, target)
         return self.store.location(key)

@@ -12,6 +12,7 @@ import math
 import os
 import time
 import weakref
+from asyncio import run_coroutine_threadsafe
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 PIECE = 8 * 2**20  # bytes of one request of a big transfer
-_BODY = 2**20  # bytes of a body that are taken at a time
+_BODY = 4 * 2**20  # bytes of a body that are taken at a time
 PARALLEL = 4  # requests of a big upload that are under way at once
 _PARTS = 3  # of a big download; a client may have a piece of each in memory three times
+_LEAST = 64 * 2**20  # bytes of each, if there are several: every request costs the service, too
 MARK = "casflow_writer"  # name of the metadata that tells who created an object
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
 _one_creates = Lock()
@@ -80,16 +82,21 @@ class FsspecBlobStore(BlobStore):
         with self._border(self.location(key)):
             return self._read(self._path(key))
 
-    def copy_to(self, key: str, target: BinaryIO) -> None:
+    def copy_to(self, key: str, target: BinaryIO, size: int | None = None) -> None:
         """Write an object's bytes to a file in constant memory, parts of a big one side by side."""
-        size = self._begin(key, target)
-        if size <= PIECE:
-            return
-        with transfer(f"downloading from {self.url}", size):
-            moved(PIECE)
-            turn = Lock()
-            parts = _parts(PIECE, size)
-            together(*(partial(self._copy_part, key, *part, target, turn) for part in parts))
+        if size is not None and size > PIECE:
+            try:
+                self._copy_parts(key, target, 0, size)
+            except (UnavailableError, RangeError):
+                info = self.find(key)
+                if info is None or info.size >= size:
+                    raise
+                target.seek(0)  # it is cut short: who verifies the bytes shall see those there are
+            else:
+                return
+        start, size = self._begin(key, target)
+        if start < size:
+            self._copy_parts(key, target, start, size)
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""
@@ -197,8 +204,8 @@ class FsspecBlobStore(BlobStore):
         else:
             self.fs.pipe_file(path, data, **options)
 
-    def _begin(self, key: str, target: BinaryIO) -> int:
-        """Write an object's first piece; return the bytes of the whole object."""
+    def _begin(self, key: str, target: BinaryIO) -> tuple[int, int]:
+        """Write an object's first piece; return its bytes, and those of the whole object."""
         with self._border(self.location(key)):
             first = self._first_piece(self._path(key))
         size = len(first)
@@ -207,7 +214,21 @@ class FsspecBlobStore(BlobStore):
                 raise NotFoundError("the object went away", where=self.location(key))
             size = info.size
         target.write(first)
-        return size
+        return len(first), size
+
+    def _copy_parts(self, key: str, target: BinaryIO, start: int, size: int) -> None:
+        """Write all that follows `start`, and comes before `size`."""
+        file = _Shared(target)
+        parts = _parts(start, size)
+        try:
+            with transfer(f"downloading from {self.url}", size):
+                moved(start)
+                together(*(partial(self._copy_part, key, *part, file) for part in parts))
+        except NotFoundError as error:
+            if start == 0 and not file.is_begun:
+                raise
+            what = "the object went away while it was read"
+            raise UnavailableError(what, where=self.location(key)) from error
 
     def _first_piece(self, path: str) -> bytes:
         try:
@@ -217,7 +238,7 @@ class FsspecBlobStore(BlobStore):
             return b""
         return data
 
-    def _copy_part(self, key: str, start: int, end: int, target: BinaryIO, turn: Lock) -> None:
+    def _copy_part(self, key: str, start: int, end: int, file: _Shared) -> None:
         """Write a part to its place; when the answer breaks off, ask for the rest of it."""
         where = self.location(key)
         for pause in (*_PAUSES[-2:], None):
@@ -225,10 +246,7 @@ class FsspecBlobStore(BlobStore):
             try:
                 with self._border(where):
                     for piece in self._pieces(self._path(key), start, end):
-                        with turn:
-                            target.seek(start)
-                            target.write(piece)
-                            moved(len(piece))
+                        file.write(piece, start)
                         start += len(piece)
             except UnavailableError as error:
                 broken = error
@@ -243,14 +261,16 @@ class FsspecBlobStore(BlobStore):
         read: Callable[[int], Awaitable[bytes]],
         close: Callable[[], object] = lambda: None,
     ) -> Iterator[bytes]:
-        """Yield the body of an answer while it comes."""
-        from fsspec.asyn import sync
-
+        """Yield the body of an answer while it comes; what follows is read meanwhile."""
+        loop = self.fs.loop
+        coming = run_coroutine_threadsafe(_gathered(read), loop)
         try:
-            while piece := sync(self.fs.loop, _gathered, read):
+            while piece := coming.result():
+                coming = run_coroutine_threadsafe(_gathered(read), loop)
                 yield piece
         finally:
-            self.fs.loop.call_soon_threadsafe(close)
+            coming.cancel()
+            loop.call_soon_threadsafe(close)
 
     def _is_ours(self, path: str, mark: str, size: int) -> bool:
         """Tell whether an object is what we created; ours is removed if its size is wrong."""
@@ -275,6 +295,22 @@ class FsspecBlobStore(BlobStore):
             raise
         except Exception as error:
             raise translate(error, where=where) from error
+
+
+class _Shared:
+    """A file to which several threads write at once, each to a place of its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._turn = file, Lock()
+        self.is_begun = False
+
+    def write(self, piece: bytes, at: int) -> None:
+        """Write a piece to its place, and tell of it."""
+        with self._turn:
+            self._file.seek(at)
+            self._file.write(piece)
+            self.is_begun = True
+            moved(len(piece))
 
 
 def _forget_inherited() -> None:
@@ -318,8 +354,8 @@ def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
 
 
 def _parts(start: int, end: int) -> list[tuple[int, int]]:
-    """Return equal parts of a range, as many as are copied at once; none smaller than a piece."""
-    count = min(_PARTS, math.ceil((end - start) / PIECE))
+    """Return equal parts of a range, as many as are copied at once."""
+    count = max(1, min(_PARTS, (end - start) // _LEAST))
     size = math.ceil((end - start) / count)
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 

@@ -62,10 +62,10 @@ class FaultyStore(BlobStore):
         with self._counted("get", key):
             return self._store.get(key)
 
-    def copy_to(self, key: str, target: BinaryIO) -> None:
+    def copy_to(self, key: str, target: BinaryIO, size: int | None = None) -> None:
         """Write an object's bytes to a file."""
         with self._counted("copy_to", key):
-            self._store.copy_to(key, target)
+            self._store.copy_to(key, target, size)
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""

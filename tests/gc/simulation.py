@@ -236,7 +236,7 @@ class WorldStore(BlobStore):
 
         return self.world.point("get", key, effect)
 
-    def copy_to(self, key, target):
+    def copy_to(self, key, target, size=None):
         target.write(self.get(key))
 
     def find(self, key):
