@@ -13,12 +13,12 @@ import os
 import pickle
 import random
 import resource
-import shutil
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -37,6 +37,7 @@ from tests.services.proxy import Proxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from casflow.storage.base import Storage
     from tests.services.objects import ObjectServer
 
 LATENCY = 0.025  # seconds
@@ -45,6 +46,10 @@ PREFECT = (*peers.PREFECT, "boto3")
 NOTE = """\
 casflow registers with its registry and checks the store; Prefect is timed for its storage alone.
 Each read gets a fresh storage and ends with a loaded flow. All talk to the same server."""
+
+COLD_NOTE = """\
+Both end with a loaded flow; casflow's is verified, written to the cache and found by its next
+reader. New clients: what a process pays that has read nothing from the store yet."""
 
 PIECES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "S3": ({"chunksize": PIECE, "max_concurrency": PARALLEL},) * 2,
@@ -105,22 +110,25 @@ def contestants(
     import boto3
     import fsspec
 
+    from casflow import cache
+
     flow = payload_flow(size, bucket)
     digest = flow.register().digest.partition(":")[2]
     form, known = flow.storage.serialize(), dict(flow.storage.references)
     key = f".casflow/blobs/{digest[:2]}/{digest}-0"
     client = boto3.client("s3")
 
-    def cold() -> object:
-        shutil.rmtree(Path(os.environ["CASFLOW_HOME"]) / "cache", ignore_errors=True)
-        return load(form).get_flow(flow.name)
+    def cold(storage: Callable[[], Storage]) -> float:
+        for each in flow.storage.reference(flow.name).blobs():
+            cache.default().remove(each.digest)
+        return seconds(lambda: storage().get_flow(flow.name))
 
     def simplecache() -> object:
         place = f"simplecache::s3://{bucket}/{key}"
         with fsspec.open(place, simplecache={"cache_storage": str(folder)}) as file:
             return pickle.loads(file.read())
 
-    def bare() -> object:
+    def bare(client: Any) -> object:
         return pickle.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def warm() -> object:
@@ -132,8 +140,10 @@ def contestants(
         "store": lambda: seconds(lambda: flow.storage.build(known=known)),
         "warm": lambda: seconds(warm),
         "simplecache": lambda: seconds(simplecache),
-        "bare": lambda: seconds(bare),
-        "cold": lambda: seconds(cold),
+        "bare": lambda: seconds(lambda: bare(client)),
+        "bare, new": lambda: seconds(lambda: bare(boto3.Session().client("s3"))),
+        "cold": lambda: cold(lambda: flow.storage),
+        "cold, new": lambda: cold(lambda: load(form)),
     }
     if peer is not None:
         subjects["prefect register"] = lambda: float(peer.ask("register", bucket, size))
@@ -153,12 +163,23 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
         ),
         [NOTE],
     )
-    columns = ("flow", "warm", "cold", "Prefect 1.4.1", "simplecache, warm", "bare boto3")
     reads = Table(
         "s3_get_flow",
         "`get_flow` on S3, 25 ms a request",
-        (*columns, "Prefect / warm", "simplecache / warm", "bare / warm", "cold / bare"),
+        (
+            *("flow", "warm", "Prefect 1.4.1", "simplecache, warm", "bare boto3"),
+            *("Prefect / warm", "simplecache / warm", "bare / warm"),
+        ),
         [NOTE],
+    )
+    colds = Table(
+        "s3_cold",
+        "A cold `get_flow` on S3, 25 ms a request",
+        (
+            *("flow", "cold", "bare boto3", "cold / bare"),
+            *("cold, new client", "bare, new client", "cold / bare, new clients"),
+        ),
+        [COLD_NOTE],
     )
     with ExitStack() as stack:
         url = stack.enter_context(proxied(server.url))
@@ -175,14 +196,16 @@ def requests(rounds: int, server: service.S3, home: Path) -> list[Table]:
                 *map(milliseconds, (*ours, theirs)),
                 *(ratio(theirs, each) for each in ours),
             )
+            others = (read, took["simplecache"], took["bare"])
             reads.add(
                 name,
-                *map(milliseconds, (took["warm"], took["cold"], read)),
-                *map(milliseconds, (took["simplecache"], took["bare"])),
-                *(ratio(each, took["warm"]) for each in (read, took["simplecache"], took["bare"])),
-                ratio(took["cold"], took["bare"]),
+                *map(milliseconds, (took["warm"], *others)),
+                *(ratio(each, took["warm"]) for each in others),
             )
-    return [again, reads]
+            pairs = [(took[f"cold{how}"], took[f"bare{how}"]) for how in ("", ", new")]
+            parts = [(*map(milliseconds, pair), ratio(*pair)) for pair in pairs]
+            colds.add(name, *chain.from_iterable(parts))
+    return [again, reads, colds]
 
 
 def _peer(stack: ExitStack, home: Path, table: Table) -> peers.Peer | None:
