@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from casflow.blobs import layout
 from casflow.blobs.local import LocalBlobStore
@@ -121,20 +121,20 @@ def peak_memory(url: str) -> str:
 # ---- peers ------------------------------------------------------------------------------------
 
 
-def dvc(stack: ExitStack, folder: Path, blobs: int) -> Callable[[], float] | None:
+def dvc(stack: ExitStack, place: str, blobs: int) -> Callable[[], float] | None:
     """Return DVC's dry run over as many objects, or None when it cannot be had."""
     try:
-        python = peers.environment("dvc-data", ("dvc-data",), ("3.11", "3.12", "3.13"))
+        python = peers.environment("dvc-s3", ("dvc-s3", "dvc-data"), ("3.11", "3.12", "3.13"))
     except peers.NotToBeHadError as error:
         print(f"DVC: {error}", file=sys.stderr)
         return None
     script = Path(__file__).with_name("dvc_peer.py")
     peer = stack.enter_context(peers.Peer(python, script, {}))
-    peer.ask("fill", str(folder), blobs)
-    return lambda: float(peer.ask("gc", str(folder), blobs * 2 // 5))
+    peer.ask("fill", place, blobs)
+    return lambda: float(peer.ask("gc", place, blobs * 2 // 5))
 
 
-def restic(folder: Path, blobs: int) -> Callable[[], float] | None:
+def restic(folder: Path, repository: str, blobs: int) -> Callable[[], float] | None:
     """Return restic's dry run over a repository of as many blobs, or None without restic."""
     if shutil.which("restic") is None:
         print("restic: not installed", file=sys.stderr)
@@ -144,16 +144,16 @@ def restic(folder: Path, blobs: int) -> Callable[[], float] | None:
         path = files / f"{number % 256:02x}" / str(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"blob %d" % number)
-    run = _restic(folder)
+    run = _restic(repository, folder / "cache")
     run("init")
     run("backup", str(files))
     shutil.rmtree(files)
     return timed(lambda: run("prune", "--dry-run"))
 
 
-def _restic(folder: Path) -> Callable[..., None]:
-    environment = {**os.environ, "RESTIC_PASSWORD": "benchmark", "RESTIC_REPOSITORY": f"{folder}/r"}
-    environment["RESTIC_CACHE_DIR"] = f"{folder}/cache"
+def _restic(repository: str, cache: Path) -> Callable[..., None]:
+    settings = {"PASSWORD": "benchmark", "REPOSITORY": repository, "CACHE_DIR": str(cache)}
+    environment = {**os.environ, **{f"RESTIC_{name}": value for name, value in settings.items()}}
 
     def run(*arguments: str) -> None:
         subprocess.run(
@@ -166,19 +166,48 @@ def _restic(folder: Path) -> Callable[..., None]:
 # ---- tables -----------------------------------------------------------------------------------
 
 
-def measure_folder(table: Table, folder: Path, blobs: int, references: int, rounds: int) -> None:
+class Size(NamedTuple):
+    """How much a table's row is about."""
+
+    blobs: int
+    references: int
+    rounds: int
+
+
+def measure_folder(table: Table, folder: Path, size: Size) -> None:
     """Add the row of a folder, with the peers."""
     store = LocalBlobStore(folder / "store")
-    fill_folder(store.root, blobs, references)
+    fill_folder(store.root, size.blobs, size.references)
+    _measure(table, "folder", store, folder, (f"{folder}/dvc", f"{folder}/repository"), size)
+
+
+def measure_s3(table: Table, folder: Path, size: Size) -> None:
+    """Add the row of a bucket on a server of this machine, with the peers in buckets beside it."""
+    from tests.services.s3 import S3, MotoServer
+
+    with MotoServer() as server:
+        endpoint = S3(server.url)
+        os.environ.update(endpoint.environ)
+        store = open_url(f"s3://{endpoint.bucket()}")
+        filled = objects(size.blobs, size.references)
+        for _ in ordered_map(partial(_put, store), filled, store.parallel):
+            pass
+        places = f"s3://{endpoint.bucket()}", f"s3:{server.url}/{endpoint.bucket()}"
+        _measure(table, "S3 (moto)", store, folder, places, size)
+
+
+def _measure(
+    table: Table, name: str, store: BlobStore, folder: Path, places: tuple[str, str], size: Size
+) -> None:
     with ExitStack() as stack:
         subjects = {
             **_own(store, folder),
-            "DVC": dvc(stack, folder / "dvc", blobs),
-            "restic": restic(folder / "restic", blobs),
+            "DVC": dvc(stack, places[0], size.blobs),
+            "restic": restic(folder / "restic", places[1], size.blobs),
         }
         there = {name: subject for name, subject in subjects.items() if subject is not None}
-        taken = medians(interleaved(there, rounds=rounds))
-    _add(table, "folder", blobs, references, taken, peak_memory(store.url))
+        taken = medians(interleaved(there, rounds=size.rounds))
+    _add(table, name, size, taken, peak_memory(store.url))
 
 
 def _own(store: BlobStore, folder: Path) -> dict[str, Callable[[], float]]:
@@ -190,32 +219,15 @@ def _own(store: BlobStore, folder: Path) -> dict[str, Callable[[], float]]:
     }
 
 
-def measure_s3(table: Table, folder: Path, blobs: int, references: int, rounds: int) -> None:
-    """Add the row of a bucket on a server of this machine."""
-    from tests.services.s3 import S3, MotoServer
-
-    with MotoServer() as server:
-        endpoint = S3(server.url)
-        os.environ.update(endpoint.environ)
-        store = open_url(f"s3://{endpoint.bucket()}")
-        fill = partial(_put, store)
-        for _ in ordered_map(fill, objects(blobs, references), store.parallel):
-            pass
-        taken = medians(interleaved(_own(store, folder / "s3"), rounds=rounds))
-        _add(table, "S3 (moto)", blobs, references, taken, peak_memory(store.url))
-
-
 def _put(store: BlobStore, item: tuple[str, bytes]) -> None:
     store.put(*item)
 
 
-def _add(
-    table: Table, name: str, blobs: int, references: int, taken: dict[str, float], peak: str
-) -> None:
+def _add(table: Table, name: str, size: Size, taken: dict[str, float], peak: str) -> None:
     shown = {key: f"{seconds:.2f} s" for key, seconds in taken.items()}
     times = [shown.get(key) for key in ("listing", "first", "next", "DVC", "restic")]
     shares = [ratio(taken[key], taken["listing"]) for key in ("first", "next")]
-    table.add(name, blobs, references, *times, *shares, peak)
+    table.add(name, size.blobs, size.references, *times, *shares, peak)
 
 
 def main() -> None:
@@ -223,11 +235,11 @@ def main() -> None:
     quick = options(__doc__.partition("\n")[0]).quick
     table = Table("gc", "Collecting garbage", COLUMNS, [NOTE])
     with tempfile.TemporaryDirectory() as folder:
-        if quick:
-            measure_folder(table, Path(folder), 2_000, 400, 1)
-        else:
-            measure_folder(table, Path(folder), 100_000, 20_000, 2)
-        measure_s3(table, Path(folder), *((200, 40, 1) if quick else (10_000, 2_000, 2)))
+        size = Size(2_000, 400, 1) if quick else Size(100_000, 20_000, 2)
+        measure_folder(table, Path(folder), size)
+    with tempfile.TemporaryDirectory() as folder:
+        size = Size(200, 40, 1) if quick else Size(10_000, 2_000, 2)
+        measure_s3(table, Path(folder), size)
     table.report()
 
 
