@@ -8,10 +8,8 @@ mark on the object and, when in doubt, looks whose mark is there.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-import weakref
 from asyncio import run_coroutine_threadsafe
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
 from casflow.blobs.failures import ContendedError, RangeError, translate
+from casflow.blobs.forks import one_opens
+from casflow.blobs.parts import SharedFile, gathered, parts_of
 from casflow.blobs.progress import moved, transfer
 from casflow.blobs.together import together
 from casflow.errors import (
@@ -38,14 +38,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 PIECE = 8 * 2**20  # bytes of one request of a big transfer
-_BODY = 4 * 2**20  # bytes of a body that are taken at a time
 PARALLEL = 4  # requests of a big upload that are under way at once
-_PARTS = 3  # of a big download; a client may have a piece of each in memory three times
-_LEAST = 64 * 2**20  # bytes of each, if there are several: every request costs the service, too
 MARK = "casflow_writer"  # name of the metadata that tells who created an object
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
 _one_creates = Lock()
-_one_opens = Lock()  # threads that begin together share a connection
 
 
 class FsspecBlobStore(BlobStore):
@@ -68,7 +64,7 @@ class FsspecBlobStore(BlobStore):
     def fs(self) -> Any:
         """The filesystem of this process; one opened before a fork is not used after it."""
         if self._process != os.getpid():
-            with _one_opens, self._border(self.url):
+            with one_opens, self._border(self.url):
                 if self._process != os.getpid():
                     self._filesystem = self._open()
                     self._process = os.getpid()
@@ -218,8 +214,7 @@ class FsspecBlobStore(BlobStore):
 
     def _copy_parts(self, key: str, target: BinaryIO, start: int, size: int) -> None:
         """Write all that follows `start`, and comes before `size`."""
-        file = _Shared(target)
-        parts = _parts(start, size)
+        file, parts = SharedFile(target), parts_of(start, size)
         try:
             with transfer(f"downloading from {self.url}", size):
                 moved(start)
@@ -238,7 +233,7 @@ class FsspecBlobStore(BlobStore):
             return b""
         return data
 
-    def _copy_part(self, key: str, start: int, end: int, file: _Shared) -> None:
+    def _copy_part(self, key: str, start: int, end: int, file: SharedFile) -> None:
         """Write a part to its place; when the answer breaks off, ask for the rest of it."""
         where = self.location(key)
         for pause in (*_PAUSES[-2:], None):
@@ -263,10 +258,10 @@ class FsspecBlobStore(BlobStore):
     ) -> Iterator[bytes]:
         """Yield the body of an answer while it comes; what follows is read meanwhile."""
         loop = self.fs.loop
-        coming = run_coroutine_threadsafe(_gathered(read), loop)
+        coming = run_coroutine_threadsafe(gathered(read), loop)
         try:
             while piece := coming.result():
-                coming = run_coroutine_threadsafe(_gathered(read), loop)
+                coming = run_coroutine_threadsafe(gathered(read), loop)
                 yield piece
         finally:
             coming.cancel()
@@ -297,49 +292,6 @@ class FsspecBlobStore(BlobStore):
             raise translate(error, where=where) from error
 
 
-class _Shared:
-    """A file to which several threads write at once, each to a place of its own."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._turn = file, Lock()
-        self.is_begun = False
-
-    def write(self, piece: bytes, at: int) -> None:
-        """Write a piece to its place, and tell of it."""
-        with self._turn:
-            self._file.seek(at)
-            self._file.write(piece)
-            self.is_begun = True
-            moved(len(piece))
-
-
-def _forget_inherited() -> None:
-    """Let a forked child neither use nor close what its parent opened.
-
-    The thread of the inherited event loop did not survive the fork, so closing would wait for
-    ever; and the loop's selector is shared, so that what a child removes is lost to its parent.
-    """
-    # Another thread of the parent may have held it.
-    _one_opens._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
-    for finalizer in list(vars(weakref.finalize)["_registry"]):
-        alive = finalizer.peek()
-        if alive is not None and getattr(alive[0], "async_impl", False):
-            finalizer.detach()
-            _abandon(getattr(alive[0], "_loop", None))
-
-
-def _abandon(loop: Any) -> None:
-    state = {} if loop is None else vars(loop)
-    if "_selector" in state:
-        state["_selector"].close()  # this process's end of it only
-        state["_closed"] = True
-        loop.set_exception_handler(lambda *_: None)  # complaints about open sessions
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_inherited)
-
-
 def _reopener(filesystem: Any) -> Callable[[], Any]:
     fresh = {"use_listings_cache": False, "skip_instance_cache": True}
     options = {**filesystem.storage_options, **fresh}
@@ -351,22 +303,6 @@ def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
     names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
     moment = next((info[name] for name in names if info.get(name)), 0.0)
     return ObjectInfo(key, int(info["size"]), seconds(moment))
-
-
-def _parts(start: int, end: int) -> list[tuple[int, int]]:
-    """Return equal parts of a range, as many as are copied at once."""
-    count = max(1, min(_PARTS, (end - start) // _LEAST))
-    size = math.ceil((end - start) / count)
-    return [(at, min(at + size, end)) for at in range(start, end, size)]
-
-
-async def _gathered(read: Callable[[int], Awaitable[bytes]]) -> bytes:
-    """Return the next bytes of a body, enough to be worth a change of threads."""
-    bits, missing = [], _BODY
-    while missing > 0 and (bit := await read(missing)):
-        bits.append(bit)
-        missing -= len(bit)
-    return b"".join(bits)
 
 
 def size_of(data: bytes | Path) -> int:

@@ -329,5 +329,6 @@ def _unkept(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
     return Fetched(memory.getbuffer(), hit=False, downloaded=target.size)
 
 
-# Another thread of the parent may have held it.
-os.register_at_fork(after_in_child=_one_opens._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may have held it.
+    os.register_at_fork(after_in_child=_one_opens._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
