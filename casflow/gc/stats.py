@@ -1,7 +1,8 @@
 """How much a store holds, and how much of it twice.
 
-Owns the figures. Invariant: logical bytes are what the live references name, each counted; stored
-bytes are what the blobs take; the dedup factor is the first over the second.
+Owns the figures. Invariant: logical bytes are what references name, each counted, those in the
+trash too; stored bytes are what the blobs take; the dedup factor is the first over the second
+without the garbage, so it is never below 1 because something waits to be collected.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from casflow.gc.table import Table
 from casflow.gc.verify import orphaned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
     from casflow.gc.survey import Found
-    from casflow.reference import BlobName
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Stats:
         named: Mutable keys that hold a reference.
         pins: Pins.
         trashed: References in the trash.
-        logical: Bytes of all blobs that live references name, each reference counted.
+        logical: Bytes of all blobs that references name, each reference counted.
         stored: Blobs, and their bytes.
         garbage: Blobs that nothing names and gc has still to delete.
         condemned: Blobs with a marker.
@@ -56,8 +56,9 @@ class Stats:
 
     @property
     def dedup(self) -> float:
-        """How often each stored byte is used; 1 when the store is empty."""
-        return self.logical / self.stored.bytes if self.stored.bytes else 1.0
+        """How often each stored byte that is named is used; 1 when there is none."""
+        named = self.stored.bytes - self.garbage.bytes
+        return self.logical / named if named else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -92,19 +93,18 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
     condemned = len(survey.markers())
     blobs = survey.blobs(lambda info: growth.update({_month(info): info.size}))
     flows: set[str] = set()
-    references = logical = 0
-    for found in survey.live():
-        references += 1
-        flows.add(found.reference.flow)
-        logical += _take(roots, found.reference.blobs())
+    references, live = _take(roots, _noting(flows, survey.live()))
+    named, mutable = _take(roots, survey.named())
+    pins, _ = _take(roots, survey.pins())
+    trashed, old = _take(roots, survey.trash())
     return Stats(
         store=store.url,
         flows=len(flows),
         references=references,
-        named=_count(roots, survey.named()),
-        pins=_count(roots, survey.pins()),
-        trashed=_count(roots, survey.trash()),
-        logical=logical,
+        named=named,
+        pins=pins,
+        trashed=trashed,
+        logical=live + mutable + old,
         stored=Amount.of(blobs),
         garbage=orphaned(blobs, roots),
         condemned=condemned,
@@ -116,17 +116,18 @@ def _month(info: ObjectInfo) -> str:
     return datetime.fromtimestamp(info.modified, UTC).strftime("%Y-%m")
 
 
-def _take(roots: Table, blobs: Iterable[BlobName]) -> int:
-    size = 0
-    for blob in blobs:
-        roots.add(name_of(blob), blob.size)
-        size += blob.size
-    return size
-
-
-def _count(roots: Table, references: Iterable[Found]) -> int:
-    count = 0
+def _noting(flows: set[str], references: Iterable[Found]) -> Iterator[Found]:
     for found in references:
-        _take(roots, found.reference.blobs())
+        flows.add(found.reference.flow)
+        yield found
+
+
+def _take(roots: Table, references: Iterable[Found]) -> tuple[int, int]:
+    """Take in what references name; return how many they are, and the bytes that they name."""
+    count = size = 0
+    for found in references:
         count += 1
-    return count
+        for blob in found.reference.blobs():
+            roots.add(name_of(blob), blob.size)
+            size += blob.size
+    return count, size
