@@ -235,10 +235,10 @@ def main() -> None:
     quick = options(__doc__.partition("\n")[0]).quick
     table = Table("gc", "Collecting garbage", COLUMNS, [NOTE])
     with tempfile.TemporaryDirectory() as folder:
-        size = Size(2_000, 400, 1) if quick else Size(100_000, 20_000, 2)
+        size = Size(2_000, 400, 1) if quick else Size(100_000, 20_000, 7)
         measure_folder(table, Path(folder), size)
     with tempfile.TemporaryDirectory() as folder:
-        size = Size(200, 40, 1) if quick else Size(10_000, 2_000, 2)
+        size = Size(200, 40, 1) if quick else Size(10_000, 2_000, 3)
         measure_s3(table, Path(folder), size)
     table.report()
 
