@@ -68,7 +68,8 @@ class DockerEngine(Server):
         if self.process is not None:
             self._end_containers()
         self.stop()
-        for mount in (self.folder / "exec/netns").glob("*"):  # the engine leaves it behind
+        # The engine leaves these behind, the folder if it did not start at once.
+        for mount in (*(self.folder / "exec/netns").glob("*"), self.folder / "root"):
             subprocess.run(["umount", str(mount)], check=False, capture_output=True)
         super().__exit__()
 
