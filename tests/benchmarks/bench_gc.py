@@ -53,8 +53,9 @@ All of them dry runs on a warm page cache. Bare listing: every key of the store 
 casflow gc lists, reads every reference, applies a retention policy and checks that nothing is
 missing; the next gc on a machine reads only references that are new to it or have changed. DVC is
 handed its roots in memory, reads none and asks for no sizes; restic's time includes some 0.7 s of
-key derivation, and it keeps these blobs in a few packs. Peak memory is that of a process which does
-nothing else but a first gc."""
+key derivation, and it keeps these blobs in a few packs. The S3 server of the tests sorts all keys
+below a prefix for each page that it lists, so its row has fewer. Peak memory is that of a process
+which does nothing else but a first gc."""
 FLOWS = 500
 POLICY = Policy(last=20)
 
