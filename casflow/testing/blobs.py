@@ -73,14 +73,15 @@ class BlobStoreTests:
         assert copied(store, "folder/name") == data
         assert raw.read("folder/name") == data
 
-    def test_what_is_absent_is_not_found(self, store: BlobStore) -> None:
+    @pytest.mark.parametrize("size", [None, 5, BIG])
+    def test_what_is_absent_is_not_found(self, store: BlobStore, size: int | None) -> None:
         """An absent object is an error to read, and None to look for."""
         target = io.BytesIO()
         assert store.find("folder/name") is None
         with pytest.raises(NotFoundError, match="folder/name"):
             store.get("folder/name")
         with pytest.raises(NotFoundError, match="folder/name"):
-            store.copy_to("folder/name", target)
+            store.copy_to("folder/name", target, size)
         assert target.getvalue() == b""
 
     def test_a_folder_is_not_an_object(self, store: BlobStore) -> None:
@@ -119,18 +120,30 @@ class BlobStoreTests:
         assert (found.key, found.size) == ("name", 5)
         assert abs(found.modified - time.time()) < 120
 
-    def test_big_files_stream(self, store: BlobStore, tmp_path: Path) -> None:
-        """A file goes up and comes down in pieces, unchanged."""
+    @pytest.mark.parametrize("size", [None, BIG])
+    def test_big_files_stream(self, store: BlobStore, tmp_path: Path, size: int | None) -> None:
+        """A file goes up and comes down in pieces, unchanged, whether its size is known or not."""
         data = os.urandom(BIG)
         (tmp_path / "big").write_bytes(data)
         store.create("big", tmp_path / "big")
         target = Pieces()
-        store.copy_to("big", target)
+        store.copy_to("big", target, size)
         assert target.getvalue() == data
         assert target.largest <= LARGEST_WRITE
         found = store.find("big")
         assert found is not None
         assert found.size == BIG
+
+    @pytest.mark.parametrize("there", [0, 5, BIG - 1])
+    def test_what_is_shorter_than_its_size_is_read_as_it_is(
+        self, store: BlobStore, there: int
+    ) -> None:
+        """Whoever verifies an object that was cut short sees the bytes that are left."""
+        data = os.urandom(there)
+        store.create("short", data)
+        target = io.BytesIO()
+        store.copy_to("short", target, BIG)
+        assert target.getvalue() == data
 
     def test_big_bytes_are_written_whole(self, store: BlobStore) -> None:
         """What fits in memory may be as big as a file."""
