@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,7 @@ import pytest
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from casflow.registry import Run
     from tests.agents.conftest import House
 
 RUNS = int(os.environ.get("CASFLOW_TEST_FLEET", "24"))
@@ -31,8 +31,7 @@ PAUSE = 3.0 if LONG else 1.0  # seconds between two accidents
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_no_run_is_lost_or_run_twice_while_agents_are_killed_and_stopped(house: House) -> None:
-    folder, code = _noting(house)
-    runs = [house.ask(code) for _ in range(RUNS)]
+    runs = _asked(house, RUNS)
     agents = [house.start(**OPTIONS) for _ in range(AGENTS)]
     luck = random.Random(0)
     deadline = time.monotonic() + 3000
@@ -46,8 +45,7 @@ def test_no_run_is_lost_or_run_twice_while_agents_are_killed_and_stopped(house: 
             agents.append(house.start(**OPTIONS))
     ended = [house.registry.get_run(run.id) for run in runs]
     assert {run.state for run in ended} == {RunState.SUCCESS}
-    again = sum(run.attempt - 1 for run in ended)
-    assert RUNS <= len(list(folder.iterdir())) <= RUNS + again
+    _check_starts(house, ended)
     assert all(run.losses <= run.attempt - 1 for run in ended)
 
 
@@ -57,8 +55,8 @@ def test_no_run_is_lost_or_run_twice_while_agents_are_killed_and_stopped(house: 
 def test_no_run_is_lost_while_the_registry_s_server_is_restarted(
     house: House, postgres_server
 ) -> None:
-    folder, code = _noting(house)
-    runs = [house.ask(code) for _ in range(24)]
+    runs = _asked(house, 24)
+    folder = house.folder / "started"
     agents = [house.start(**{**OPTIONS, "lost_after": 60, "poll": 0.2}) for _ in range(2)]
     house.until(lambda: len(house.registry.agents()) == 2)
     for end in (postgres_server.stop, postgres_server.kill):
@@ -70,16 +68,24 @@ def test_no_run_is_lost_while_the_registry_s_server_is_restarted(
     ended = [house.wait(run, RunState.SUCCESS, RunState.FAILED) for run in runs]
     assert {(run.state, run.message) for run in ended if run.state != RunState.SUCCESS} == set()
     assert sum(run.losses for run in ended) == 0
-    again = sum(run.attempt - 1 for run in ended)
-    assert len(runs) <= len(list(folder.iterdir())) <= len(runs) + again
+    _check_starts(house, ended)
     assert [agent.poll() for agent in agents] == [None, None], house.logs()
 
 
-def _noting(house: House) -> tuple[Path, str]:
-    """Return a folder, and code by which each run leaves a file there."""
-    folder = house.folder / "done"
+def _asked(house: House, count: int) -> list[Run]:
+    """Ask for runs each of which leaves a file with its number whenever it is started."""
+    folder = house.folder / "started"
     folder.mkdir()
-    return folder, f"import tempfile; tempfile.mkstemp(dir={str(folder)!r})"
+    code = f"import tempfile; tempfile.mkstemp(dir={str(folder)!r}, prefix="
+    return [house.ask(f"{code}'{number}-')") for number in range(count)]
+
+
+def _check_starts(house: House, runs: list[Run]) -> None:
+    """Check that each run, in the order of their numbers, was started once an attempt at most."""
+    files = (house.folder / "started").iterdir()
+    starts = Counter(int(file.name.partition("-")[0]) for file in files)
+    for number, run in enumerate(runs):
+        assert 1 <= starts[number] <= run.attempt, (run, starts[number])
 
 
 def _unfinished(house: House) -> bool:
