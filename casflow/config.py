@@ -40,7 +40,7 @@ _read_last: dict[tuple[str | None, ...], tuple[State, str, Config]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What casflow was told to use.
+    """The settings of casflow.
 
     Attributes:
         home: Folder of everything that casflow keeps on this machine.

@@ -151,9 +151,9 @@ def register_together(
         CasflowError: They could not be stored or recorded.
     """
     names = [name_of(flow) for flow in flows]
-    with ExitStack() as turns:
+    with ExitStack() as locks:
         for name in sorted(names):  # one order for all, so that nobody waits in a circle
-            turns.enter_context(registry.exclusive(request.project, name))
+            locks.enter_context(registry.lock(request.project, name))
         latest = {name: registry.find_latest(request.project, name) for name in names}
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]

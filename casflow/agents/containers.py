@@ -18,8 +18,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from casflow import secrets
-from casflow.agents import leash
-from casflow.agents.started import StartedRun
+from casflow.agents import lifetime
+from casflow.agents.process import RunProcess
 from casflow.errors import CasflowError, NotFoundError, UnavailableError
 from casflow.storage.docker.engine import engine_errors
 
@@ -70,12 +70,12 @@ class Surroundings:
         )
 
 
-class RunContainer(StartedRun):
+class RunContainer(RunProcess):
     """A run in a container of its own.
 
     Args:
         run: The run as it was claimed.
-        order: What it is told.
+        spec: What its process needs.
         engine: Where it runs.
         image: Exact name of the image.
         surroundings: What it is given.
@@ -85,10 +85,15 @@ class RunContainer(StartedRun):
     """
 
     def __init__(
-        self, run: Run, order: leash.Order, engine: Engine, image: str, surroundings: Surroundings
+        self,
+        run: Run,
+        spec: lifetime.RunSpec,
+        engine: Engine,
+        image: str,
+        surroundings: Surroundings,
     ) -> None:
         super().__init__(run)
-        self._order = order
+        self._spec = spec
         self._engine = engine
         self._image = image
         self._surroundings = surroundings
@@ -165,10 +170,10 @@ class RunContainer(StartedRun):
         options = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         self._connection = client.attach_socket(self._container, params=options)
         client.start(self._container)
-        order = BytesIO()
-        leash.give(self._order, order)
+        spec = BytesIO()
+        lifetime.send(self._spec, spec)
         raw = _raw(self._connection)
-        raw.sendall(order.getvalue())
+        raw.sendall(spec.getvalue())
         raw.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     # ---- while it runs ---------------------------------------------------------------------

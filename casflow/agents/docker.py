@@ -92,8 +92,8 @@ class DockerAgent(LocalAgent):
         labels = {_OWN: self._mark, "io.casflow.run": str(run.id), "io.casflow.flow": run.flow}
         environment = {**self._given.environment, **_secrets(version.storage.get("secrets", ()))}
         given = replace(self._given, labels=labels, environment=environment)
-        order = replace(self.order(run, version), registry=self._registry.url)
-        return RunContainer(run, order, self._engine, image.pinned, given)
+        spec = replace(self.run_spec(run, version), registry=self._registry.url)
+        return RunContainer(run, spec, self._engine, image.pinned, given)
 
     @property
     def _mark(self) -> str:

@@ -1,8 +1,8 @@
 """One run in a process of its own: `python -m casflow.agents.execute`, started by an agent.
 
-Owns the road from an order to the run's outcome. Invariant: the flow that runs is read through
-the cache and verified, and its digest stands in the outcome; however the run ends, the registry
-is told in one line without secrets, unless the run is no longer this process's.
+Owns the way from the specification of a run to its outcome. Invariant: the flow
+that runs is read through the cache and verified, and its digest stands in the outcome; however the
+run ends, its message is one line without secrets.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from casflow import secrets
-from casflow.agents import leash
+from casflow.agents import lifetime
 from casflow.agents.report import Report
 from casflow.errors import CasflowError, ConflictError, UnavailableError
-from casflow.registry import Hold, RunState
+from casflow.registry import RunAttempt, RunState
 from casflow.storage.known import load
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("casflow.agents")
 
-_PATIENCE = 120.0  # seconds that the end of a run waits for a registry that is away
-_NAP = 0.5  # seconds
+_TIMEOUT = 120.0  # seconds that the end of a run waits for a registry that is away
+_RETRY_INTERVAL = 0.5  # seconds
 
 
 class _Formatter(logging.Formatter):
@@ -40,18 +40,18 @@ class _Formatter(logging.Formatter):
 
 
 def main() -> int:
-    """Carry out the order on standard input; return the exit code."""
+    """Run what standard input specifies; return the exit code."""
     try:
-        order = leash.take(leash.Order)
+        spec = lifetime.receive(lifetime.RunSpec)
     except EOFError:
         return 1
-    if order.report is not None:
-        os.set_inheritable(order.report, False)  # noqa: FBT003 - it takes no keyword
-    sys.argv = [sys.argv[0], str(order.run)]  # so that it looks the same, forked or not
-    _log_to_stderr(order.run)
-    report = _carry_out(order)
+    if spec.report is not None:
+        os.set_inheritable(spec.report, False)  # noqa: FBT003 - it takes no keyword
+    sys.argv = [sys.argv[0], str(spec.run)]  # so that it looks the same, forked or not
+    _log_to_stderr(spec.run)
+    report = _run(spec)
     try:
-        _deliver(report, order)
+        _send_report(report, spec)
     except ConflictError:  # cancelled, or taken from the agent, in the meantime
         return 0
     except CasflowError as error:
@@ -67,30 +67,32 @@ def _log_to_stderr(run_id: int) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _carry_out(order: leash.Order) -> Report:
+def _run(spec: lifetime.RunSpec) -> Report:
     outcome: dict[str, Any] = {}
     try:
-        state, message = _execute(order, outcome)
+        state, message = _execute(spec, outcome)
     except (Exception, SystemExit) as error:
         log.debug("the run failed", exc_info=True)
-        state, message = RunState.FAILED, f"Failed to load and execute flow run: {_said(error)}"
+        state, message = RunState.FAILED, f"Failed to load and execute flow run: {_message(error)}"
     return Report(state, secrets.redact(message), outcome)
 
 
-def _deliver(report: Report, order: leash.Order) -> None:
-    if order.report is not None:
-        report.write(order.report)
+def _send_report(report: Report, spec: lifetime.RunSpec) -> None:
+    if spec.report is not None:
+        report.write(spec.report)
         return
     from casflow.registry import Registry
 
-    hold = Hold(order.run, order.attempt)
+    attempt = RunAttempt(spec.run, spec.attempt)
     state, message, outcome = report.state, report.message, report.outcome
-    with Registry(order.registry) as registry:
-        _patiently(lambda: registry.finish(hold, state, message=message, outcome=outcome))
+    with Registry(spec.registry) as registry:
+        _retry_while_unavailable(
+            lambda: registry.finish(attempt, state, message=message, outcome=outcome)
+        )
 
 
-def _execute(order: leash.Order, outcome: dict[str, Any]) -> tuple[RunState, str]:
-    state = execute(order.flow, order.storage, order.parameters, outcome)
+def _execute(spec: lifetime.RunSpec, outcome: dict[str, Any]) -> tuple[RunState, str]:
+    state = execute(spec.flow, spec.storage, spec.parameters, outcome)
     if state is not None and state.is_successful():
         return RunState.SUCCESS, state.message
     return RunState.FAILED, failure(state)
@@ -139,23 +141,24 @@ def failure(state: State | None) -> str:
     """Return one line on why a flow did not succeed."""
     if state is None:
         return "the flow did not run"
-    return f"{state.message} ({_said(state.exception)})" if state.exception else str(state.message)
+    message = str(state.message)
+    return f"{message} ({_message(state.exception)})" if state.exception else message
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"
 
 
-def _patiently(act: Callable[[], object]) -> None:
-    """Do something at the registry, again and again while that is away."""
-    deadline = time.monotonic() + _PATIENCE
+def _retry_while_unavailable(act: Callable[[], object]) -> None:
+    """Call `act` until the registry can be reached, for at most two minutes."""
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
             act()
         except UnavailableError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_NAP)
+            time.sleep(_RETRY_INTERVAL)
         else:
             return
 

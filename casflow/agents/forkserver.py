@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casflow.agents import execute, rehearsal
-from casflow.agents.forked import REPORT
+from casflow.agents import execute, warmup
+from casflow.agents.fork_client import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +41,8 @@ LOADED = (
     "casflow.storage.local",
     "cloudpickle",
 )
-_LARGEST = 1 << 16  # bytes of a message
-_MOST_DESCRIPTORS = 2
+_MAX_BYTES = 1 << 16  # bytes of a message
+_MAX_DESCRIPTORS = 2
 
 
 class ForkServer:
@@ -54,14 +54,14 @@ class ForkServer:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._rehearse = rehearsal.prepare()
+        self._warm_up = warmup.make_warm_up()
         self._children: dict[int, int] = {}  # descriptor of a process by its id
         self._probes: dict[int, str] = {}
         self._refused: set[str] = set()
 
     def serve(self) -> Callable[[], int] | None:
         """Work until the agent is gone; return None then, and in a child what it is to do."""
-        self._tell(ready=True)
+        self._send(ready=True)
         while True:
             for descriptor in self._ready():
                 if descriptor != self._connection.fileno():
@@ -70,7 +70,7 @@ class ForkServer:
                 message, descriptors = self._receive()
                 if message is None:
                     return None
-                work = self._obey(message, descriptors)
+                work = self._dispatch(message, descriptors)
                 if work is not None:
                     return work
 
@@ -81,29 +81,31 @@ class ForkServer:
         return [descriptor for descriptor, _ in poll.poll()]
 
     def _receive(self) -> tuple[dict[str, Any] | None, list[int]]:
-        size = array.array("i").itemsize * _MOST_DESCRIPTORS
-        data, ancillary, _, _ = self._connection.recvmsg(_LARGEST, socket.CMSG_SPACE(size))
+        size = array.array("i").itemsize * _MAX_DESCRIPTORS
+        data, ancillary, _, _ = self._connection.recvmsg(_MAX_BYTES, socket.CMSG_SPACE(size))
         descriptors = array.array("i")
         for _, _, packed in ancillary:
             descriptors.frombytes(packed[: len(packed) - len(packed) % descriptors.itemsize])
         return (json.loads(data) if data else None), list(descriptors)
 
-    def _obey(self, message: dict[str, Any], descriptors: list[int]) -> Callable[[], int] | None:
+    def _dispatch(
+        self, message: dict[str, Any], descriptors: list[int]
+    ) -> Callable[[], int] | None:
         if "fork" in message:
-            return self._breed(descriptors)
+            return self._fork_child(descriptors)
         if "signal" in message:
             self._signal(*message["signal"])
         return self._probe(message.get("load", ()))
 
-    def _breed(self, descriptors: list[int]) -> Callable[[], int] | None:
+    def _fork_child(self, descriptors: list[int]) -> Callable[[], int] | None:
         child = self._fork()
         if child == 0:
-            _become(self._connection, descriptors)
-            self._rehearse()
+            _set_up_child(self._connection, descriptors)
+            self._warm_up()
             return execute.main
         for descriptor in descriptors:
             os.close(descriptor)
-        self._tell(forked=child)
+        self._send(forked=child)
         return None
 
     def _fork(self) -> int:
@@ -128,11 +130,11 @@ class ForkServer:
         os.close(self._children.pop(child))
         code = os.waitstatus_to_exitcode(status)
         if child in self._probes:
-            self._judge(self._probes.pop(child), clean=code == 0)
+            self._finish_probe(self._probes.pop(child), clean=code == 0)
         else:
-            self._tell(ended=child, code=code)
+            self._send(ended=child, code=code)
 
-    def _tell(self, **message: Any) -> None:
+    def _send(self, **message: Any) -> None:
         with suppress(OSError):  # the agent is gone; `serve` will see it
             self._connection.send(json.dumps(message).encode())
 
@@ -145,12 +147,12 @@ class ForkServer:
                 continue
             child = self._fork()
             if child == 0:
-                _become(self._connection)
-                return lambda name=name: 0 if _loads_cleanly(name) else 1  # type: ignore[misc]
+                _set_up_child(self._connection)
+                return lambda name=name: 0 if _has_no_side_effects(name) else 1  # type: ignore[misc]
             self._probes[child] = name
         return None
 
-    def _judge(self, name: str, *, clean: bool) -> None:
+    def _finish_probe(self, name: str, *, clean: bool) -> None:
         if not clean:
             self._refused.add(name)
             return
@@ -160,12 +162,12 @@ class ForkServer:
         gc.freeze()
 
 
-def _become(connection: socket.socket, descriptors: Sequence[int] = ()) -> None:
+def _set_up_child(connection: socket.socket, descriptors: Sequence[int] = ()) -> None:
     """Make a forked child look like a process of its own: nothing open but what it is given.
 
     Args:
-        connection: The server's, which is none of the child's business.
-        descriptors: Its standard input and its sheet, if any.
+        connection: The server's, which the child must not keep.
+        descriptors: Its standard input and its report file, if any.
     """
     for number, descriptor in zip((0, REPORT), descriptors, strict=False):
         os.dup2(descriptor, number, inheritable=number == 0)
@@ -175,23 +177,23 @@ def _become(connection: socket.socket, descriptors: Sequence[int] = ()) -> None:
         sys.modules["numpy.random"].seed()
 
 
-def _loads_cleanly(name: str) -> bool:
-    before = _traces()
+def _has_no_side_effects(name: str) -> bool:
+    before = _process_state()
     try:
         importlib.import_module(name)
     except BaseException:  # noqa: BLE001 - whatever it raises, it cannot be loaded
         return False
-    return _traces() == before
+    return _process_state() == before
 
 
-def _traces() -> tuple[object, ...]:
+def _process_state() -> tuple[object, ...]:
     """Return what a module that is loaded has to leave as it is."""
     signals = [signal.getsignal(each) for each in sorted(signal.valid_signals())]
     counted = [len(os.listdir(f"/proc/self/{each}")) for each in ("task", "fd")]  # noqa: PTH208
     return signals, counted, dict(os.environ), Path.cwd(), sys.path[:], sys.stdout, sys.stderr
 
 
-def _leave(code: int) -> NoReturn:
+def _exit_child(code: int) -> NoReturn:
     """End a child as an interpreter ends, save for taking apart memory that it shares.
 
     That would copy all of it, and take longer than most runs.
@@ -216,7 +218,7 @@ def main() -> int:
     work = server.serve()
     if work is None:
         return 0
-    _leave(work())
+    _exit_child(work())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from casflow import secrets
-from casflow.agents import leash
+from casflow.agents import lifetime
 from casflow.errors import CasflowError
 from casflow.reference import PICKLE, SCRIPT
 from casflow.registry import Registry
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from casflow.registry import Version
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_MOST_MODULES = 40
-_LARGEST = 10_000_000  # bytes that are looked through for names of modules
+_MAX_MODULES = 40
+_MAX_BYTES = 10_000_000  # bytes that are looked through for names of modules
 
 
 def main() -> int:
-    """Carry out the errand on standard input; return the exit code."""
+    """Prefetch what standard input specifies; return the exit code."""
     try:
-        errand = leash.take(leash.Errand)
-        with Registry(errand.registry) as registry:
-            version = registry.get_version(errand.project, errand.flow, errand.version)
+        spec = lifetime.receive(lifetime.PrefetchSpec)
+        with Registry(spec.registry) as registry:
+            version = registry.get_version(spec.project, spec.flow, spec.version)
         for name in sorted(modules_of(version)):
             sys.stdout.write(f"{name}\n")
     except EOFError:
@@ -54,10 +54,10 @@ def modules_of(version: Version) -> set[str]:
     with secrets.given({name: secrets.Secret(name).get() for name in storage.secrets}):
         data = storage.get_everything(version.flow)
     media_type = (version.reference or {}).get("media_type")
-    if len(data) > _LARGEST or media_type not in (PICKLE, SCRIPT):
+    if len(data) > _MAX_BYTES or media_type not in (PICKLE, SCRIPT):
         return set()
     names = _of_script(data) if media_type == SCRIPT else _of_pickle(data)
-    return set(sorted(_installed(names))[:_MOST_MODULES])
+    return set(sorted(_installed(names))[:_MAX_MODULES])
 
 
 def _of_script(data: bytes) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The report of a run: what its process leaves for its agent, who alone writes to the registry.
+"""The report of a run: its process writes it for its agent, who alone writes to the registry.
 
-Owns the sheet that it is written on, a file without a name. Invariant: a report is read as a whole
-or not at all, and whatever else a flow may have written there is no report.
+Owns the file that it is written to, which has no name. Invariant: a report is read as a whole or
+not at all, and whatever else a flow may have written there is no report.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from casflow.registry import RunState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST = 1 << 24  # bytes
+_MAX_BYTES = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Report:
     outcome: Mapping[str, Any]
 
     def write(self, descriptor: int) -> None:
-        """Write it on the sheet that is open as a descriptor."""
+        """Write it to an open descriptor."""
         data = json.dumps(asdict(self)).encode()
         while data:
             data = data[os.write(descriptor, data) :]
 
 
-class Sheet:
-    """A sheet that a process can be handed, still empty.
+class ReportFile:
+    """An empty file without a name, for the report of one process.
 
     Raises:
         OSError: There is no room for it.
@@ -60,7 +60,7 @@ class Sheet:
 
     def find(self) -> Report | None:
         """Return the report, or None while there is none."""
-        data = os.pread(self._descriptor, _LARGEST, 0)
+        data = os.pread(self._descriptor, _MAX_BYTES, 0)
         try:
             report = Report(**json.loads(data, parse_constant=_refuse))
             is_fit = RunState(report.state).is_final and isinstance(report.message, str)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.agents.execute import execute, failure
 from casflow.agents.local import LocalAgent
-from casflow.agents.started import StartedRun
+from casflow.agents.process import RunProcess
 from casflow.errors import CasflowError, ConflictError
 from casflow.integrations.dask import connect
 from casflow.registry import RunState
@@ -71,11 +71,11 @@ class DaskAgent(LocalAgent):
         return DaskRun(self._registry, run, future)
 
 
-class DaskRun(StartedRun):
+class DaskRun(RunProcess):
     """A run on a cluster.
 
     Args:
-        registry: Who is told how it ended.
+        registry: Where its end is recorded.
         run: The run as it was claimed.
         future: What Dask calls it.
     """
@@ -133,8 +133,8 @@ def run_version(version: Version, parameters: dict[str, Any]) -> tuple[str, str,
         state = execute(version.flow, version.storage, parameters, outcome)
     except (Exception, SystemExit) as error:
         log.debug("the run failed", exc_info=True)
-        said = str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"
-        message = f"Failed to load and execute flow run: {said}"
+        text = str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"
+        message = f"Failed to load and execute flow run: {text}"
         return RunState.FAILED.value, secrets.redact(message), outcome
     outcome["worker_seconds"] = time.perf_counter() - started
     if state is not None and state.is_successful():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("casflow.dask")
 
-_MOST_FLOWS = 16
+_MAX_FLOWS = 16
 _flows: OrderedDict[str, Flow] = OrderedDict()
 _loading = threading.Lock()
 
@@ -103,7 +103,7 @@ def open_flow(address: Address) -> Flow:
                 )
             _flows[address.digest] = opened.flow
         _flows.move_to_end(address.digest)
-        while len(_flows) > _MOST_FLOWS:
+        while len(_flows) > _MAX_FLOWS:
             _flows.popitem(last=False)
         return _flows[address.digest]
 

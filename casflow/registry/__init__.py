@@ -15,8 +15,8 @@ from casflow.registry.records import (
     DEFAULT_PROJECT,
     SCHEMA,
     Agent,
-    Hold,
     Run,
+    RunAttempt,
     RunState,
     Version,
     check_labels,
@@ -27,18 +27,18 @@ from casflow.registry.records import (
 if TYPE_CHECKING:
     from casflow.registry.overview import Overview
     from casflow.registry.registry import Registry
-    from casflow.registry.runs import MOST_LOSSES
+    from casflow.registry.runs import MAX_LOSSES
     from casflow.registry.watch import Watch
 
 __all__ = [
     "DEFAULT_PROJECT",
-    "MOST_LOSSES",
+    "MAX_LOSSES",
     "SCHEMA",
     "Agent",
-    "Hold",
     "Overview",
     "Registry",
     "Run",
+    "RunAttempt",
     "RunState",
     "Version",
     "Watch",
@@ -50,7 +50,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "MOST_LOSSES": "casflow.registry.runs",
+        "MAX_LOSSES": "casflow.registry.runs",
         "Overview": "casflow.registry.overview",
         "Registry": "casflow.registry.registry",
         "Watch": "casflow.registry.watch",

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-_PATIENCE = 30.0  # seconds that a writer waits for another
+_TIMEOUT = 30.0  # seconds that a writer waits for another
 _SECRET_OPTIONS = ("password", "sslpassword")
-_PATIENT = {  # a server that vanished without a word is given up after that, not after hours
+_TCP_TIMEOUTS = {  # a server that vanished without a word is given up after that, not after hours
     "connect_timeout": 10,  # seconds
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -52,7 +52,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = file_of(url)
         self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
-        self.where = str(self.path or _shown(self.url))
+        self.where = str(self.path or _format_url(self.url))
         self._engine: Engine | None = None
         self._pid = 0
         self._opening = threading.Lock()
@@ -126,7 +126,7 @@ def _server_of(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _shown(url: URL) -> str:
+def _format_url(url: URL) -> str:
     """Return a URL for people: without a password, also where libpq takes it as an option."""
     hidden = {name: "***" for name in _SECRET_OPTIONS if name in url.query}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
@@ -134,7 +134,7 @@ def _shown(url: URL) -> str:
 
 def _sqlite(path: Path, url: URL) -> Engine:
     _make_folder(path.parent)
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _TIMEOUT})
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
@@ -152,7 +152,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _set_up(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # BEGIN is said by _begin
+    connection.isolation_level = None  # _begin executes BEGIN
     _switch_to_wal(connection)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
@@ -163,7 +163,7 @@ def _switch_to_wal(connection: Any) -> None:
     import sqlite3
     import time
 
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -181,7 +181,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgres(url: URL) -> Engine:
-    options = {name: value for name, value in _PATIENT.items() if name not in url.query}
+    options = {name: value for name, value in _TCP_TIMEOUTS.items() if name not in url.query}
     try:
         return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
     except ImportError as error:

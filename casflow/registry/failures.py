@@ -1,4 +1,4 @@
-"""What goes wrong with a database, said in casflow's own errors.
+"""Errors of a database as casflow's own.
 
 Owns the translation of SQLAlchemy's, sqlite3's and psycopg's exceptions. Invariant: nothing of
 theirs leaves the registry, and no message holds a password, a statement or its values.

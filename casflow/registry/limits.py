@@ -82,7 +82,7 @@ class Slots:
         return True
 
 
-def hold_slots(connection: Connection, carried: Iterable[str]) -> Slots:
+def lock_limits(connection: Connection, carried: Iterable[str]) -> Slots:
     """Lock the limits of labels until the transaction ends; return what is free."""
     keys = [key_of(label) for label in carried]
     query = select(label_limits).where(label_limits.c.key.in_(keys)).order_by(label_limits.c.id)

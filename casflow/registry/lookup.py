@@ -21,7 +21,7 @@ from casflow.registry.records import SCHEMA, Version, check_project
 
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PATIENCE = 30.0  # seconds
+_TIMEOUT = 30.0  # seconds
 _QUERY = """
 SELECT
     versions.id, projects.name AS project, flows.name AS flow, versions.number, versions.digest,
@@ -81,7 +81,7 @@ def find_version(
     }
     try:
         # Not for reading alone: then SQLite could not open a file that nobody has open.
-        opened = sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=_PATIENCE, uri=True)
+        opened = sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=_TIMEOUT, uri=True)
         with closing(opened) as connection:
             connection.row_factory = sqlite3.Row
             row = connection.execute(_QUERY, values).fetchone()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from casflow.registry.presence import agent_of
+from casflow.registry.agents import agent_of
 from casflow.registry.records import RunState
 from casflow.registry.schema import agents, label_limits, runs, versions
 

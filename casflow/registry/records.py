@@ -80,7 +80,7 @@ class Agent:
         pid: Its process there.
         labels: Sorted labels that it carries.
         started: When it started.
-        heartbeat: When it last told that it is alive.
+        heartbeat: When it last reported that it is alive.
         ended: When it stopped or was given up; None while it is there.
     """
 
@@ -109,10 +109,10 @@ class Run:
         state: Where it stands.
         message: One line on why it stands there.
         scheduled: Not to be started before this moment.
-        attempt: How often it was claimed; tells its present holder from an earlier one.
+        attempt: How often it was claimed; distinguishes its present holder from an earlier one.
         losses: How many agents died with it.
         agent: Name of the agent that holds or held it.
-        heartbeat: When that agent last told that it is alive.
+        heartbeat: When that agent last reported that it is alive.
         created: When it was asked for.
         started: When it was last claimed.
         ended: When it reached a final state.
@@ -140,8 +140,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """What the holder of a run has to know of it to end it.
+class RunAttempt:
+    """One attempt at a run: what its holder has to know to end it.
 
     Attributes:
         id: Number of the run.

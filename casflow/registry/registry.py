@@ -1,4 +1,4 @@
-"""The registry itself, of its parts: versions, runs, agents, limits, and what is said of them.
+"""The registry itself, of its parts: versions, runs, agents, limits, and an overview.
 
 Owns its opening and closing, and its clock. Invariant: it touches the database at its first use,
 and not before.
@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from casflow.reference import check_name
+from casflow.registry.agents import Agents
 from casflow.registry.database import Database
 from casflow.registry.limits import Limits
+from casflow.registry.locks import lock as registration_lock
 from casflow.registry.lookup import key_of
 from casflow.registry.overview import Overviews
-from casflow.registry.presence import Agents
 from casflow.registry.records import check_project
 from casflow.registry.runs import Runs
-from casflow.registry.turns import turn
 from casflow.registry.versions import Versions
 from casflow.registry.watch import FileWatch, ServerWatch
 
@@ -64,7 +64,7 @@ class Registry(Versions, Runs, Agents, Limits, Overviews):
 
     @property
     def url(self) -> str:
-        """The URL with its password: for another process's ears, never for a message."""
+        """The URL with its password: to hand to another process, never for a message."""
         return self._db.address
 
     @property
@@ -76,16 +76,16 @@ class Registry(Versions, Runs, Agents, Limits, Overviews):
         """Close the connections of this process; the next use opens new ones."""
         self._db.close()
 
-    def exclusive(
+    def lock(
         self, project: str | None, flow: str, *, timeout: float = 60.0
     ) -> AbstractContextManager[None]:
-        """Hold this flow's turn to register, so that others find what was registered.
+        """Hold this flow's registration lock, so that others find what was registered.
 
-        It spares double work and decides nothing: when the turn cannot be had in `timeout`
+        It spares double work and decides nothing: when the lock cannot be had in `timeout`
         seconds, the block runs without it. Hand `after` to `add_version` to be sure.
         """
         key = key_of(f"{check_project(project)},{check_name(flow)}")
-        return turn(self._db, key, timeout)
+        return registration_lock(self._db, key, timeout)
 
     def watch(self) -> Watch:
         """Open a watch, by which a loop waits for changes instead of asking again and again."""

@@ -1,6 +1,6 @@
 """Runs that wait, run and end, and the agents that take them.
 
-Owns the states of a run. Invariant: a run has at most one holder, told from earlier ones by the
+Owns the states of a run. Invariant: a run has at most one holder, known from earlier ones by the
 number of its attempt: who lost a run (to a cancellation, or because it fell silent and the run
 was recovered) can no longer change it. A final state never changes.
 
@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, select, text, update
 
 from casflow.errors import ConfigError, ConflictError, NotFoundError
 from casflow.reference import check_name
-from casflow.registry.limits import Slots, hold_slots
+from casflow.registry.limits import Slots, lock_limits
 from casflow.registry.lookup import key_of
 from casflow.registry.records import Run, RunState, check_labels, check_parameters, check_project
 from casflow.registry.schema import (
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from casflow.registry.database import Database
-    from casflow.registry.records import Agent, Hold, Version
+    from casflow.registry.records import Agent, RunAttempt, Version
 
 CHANNEL = "casflow"
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 _DROPPED = ("version_id", "label_set_id", "agent_id")
 _RUNS: Select[Any] = select(
     *(each for each in runs.c if each.name not in _DROPPED),
@@ -135,7 +135,7 @@ class Runs:
         """Take waiting runs whose labels the agent carries, oldest first; no other gets them."""
         with self._db.write() as connection:
             now = self._now()
-            slots = hold_slots(connection, agent.labels)
+            slots = lock_limits(connection, agent.labels)
             served = _served(connection, agent, slots)
             if not served:
                 return []
@@ -153,7 +153,7 @@ class Runs:
 
     def finish(
         self,
-        run: Run | Hold,
+        run: Run | RunAttempt,
         state: RunState,
         *,
         message: str | None = None,
@@ -213,10 +213,10 @@ class Runs:
         with self._db.write() as connection:
             now = self._now()
             lost = _lost(now - older_than)
-            spared = connection.scalars(lost.where(runs.c.losses + 1 < MOST_LOSSES)).all()
-            failed = connection.scalars(lost.where(runs.c.losses + 1 >= MOST_LOSSES)).all()
+            spared = connection.scalars(lost.where(runs.c.losses + 1 < MAX_LOSSES)).all()
+            failed = connection.scalars(lost.where(runs.c.losses + 1 >= MAX_LOSSES)).all()
             again = _requeued("its agent died") | {"losses": runs.c.losses + 1}
-            message = f"{MOST_LOSSES} agents died while they ran it"
+            message = f"{MAX_LOSSES} agents died while they ran it"
             ended = {"state": RunState.FAILED, "message": message, "ended": now}
             ended |= {"losses": runs.c.losses + 1}
             silent = agents.c.ended.is_(None) & (agents.c.heartbeat < now - older_than)
@@ -225,7 +225,7 @@ class Runs:
                 _notify(connection)
             return _change(connection, spared, again) + _change(connection, failed, ended)
 
-    def _leave(self, run: Run | Hold, values: dict[str, Any]) -> Run:
+    def _leave(self, run: Run | RunAttempt, values: dict[str, Any]) -> Run:
         with self._db.write() as connection:
             if not connection.execute(update(runs).where(_held(run)).values(values)).rowcount:
                 stands = _get(connection, run.id)
@@ -277,7 +277,7 @@ def _change(connection: Connection, ids: Sequence[int], values: dict[str, Any]) 
     return sorted(found, key=lambda run: ids.index(run.id))
 
 
-def _held(run: Run | Hold) -> ColumnElement[bool]:
+def _held(run: Run | RunAttempt) -> ColumnElement[bool]:
     running = runs.c.state == RunState.RUNNING
     return (runs.c.id == run.id) & running & (runs.c.attempt == run.attempt)
 

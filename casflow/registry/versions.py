@@ -39,7 +39,7 @@ _LATEST = _COLUMNS.select_from(
         versions, (versions.c.flow_id == flows.c.id) & (versions.c.number == flows.c.latest)
     )
 )
-_MOST_NAMES = 5000  # that a "did you mean" looks at
+_MAX_NAMES = 5000  # that a "did you mean" looks at
 _NAMES_SHOWN = 5
 _BEHIND = "g"  # sorts behind every digit of a digest, in every collation
 
@@ -169,7 +169,7 @@ class Versions:
             versions.c.digest.between(start, f"{start}{_BEHIND}"),  # what an index can find
         )
         with self._db.read() as connection:
-            rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MOST_NAMES))
+            rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MAX_NAMES))
             found = [_version(row) for row in rows]
         if not found:
             raise NotFoundError("no version has a digest that starts so", where=start)
@@ -277,7 +277,7 @@ def _absent(
 
 def _close(connection: Connection, project: str, flow: str) -> str:
     query = select(projects.c.name, flows.c.name).select_from(flows.join(projects))
-    rows = connection.execute(query.order_by(flows.c.id.desc()).limit(_MOST_NAMES)).all()
+    rows = connection.execute(query.order_by(flows.c.id.desc()).limit(_MAX_NAMES)).all()
     elsewhere = sorted(there for there, name in rows if name == flow)
     if elsewhere:
         return f"there is one in project {elsewhere[0]!r}"

@@ -16,11 +16,11 @@ from casflow.registry.runs import CHANNEL
 if TYPE_CHECKING:
     from casflow.registry.database import Database
 
-_LOOK = 0.002  # seconds between two looks at a SQLite file; a look takes some microseconds
+_POLL_INTERVAL = 0.002  # seconds between two looks at a SQLite file; a look takes some microseconds
 
 
 class Watch(ABC):
-    """Tells when anything in the registry may have changed. To be used by one thread."""
+    """Waits for changes of the registry. To be used by one thread."""
 
     def __init__(self, database: Database) -> None:
         self._where = database.where
@@ -30,12 +30,12 @@ class Watch(ABC):
             # Detached: the pool must neither hand it to others nor close it under our hands.
             self._connection: Any = connection.driver_connection
             connection.detach()
-            self._listen()
+            self._subscribe()
         except self._failures() as error:  # SQLAlchemy does not wrap them here
             raise of_driver(error, self._where) from error
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a change; tell whether there was one within `timeout` seconds.
+        """Wait for a change; return whether there was one within `timeout` seconds.
 
         Raises:
             UnavailableError: The database went away; open a new watch.
@@ -56,7 +56,7 @@ class Watch(ABC):
         self.close()
 
     @abstractmethod
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         """Remember the present state."""
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Watch(ABC):
 class FileWatch(Watch):
     """Looks at SQLite's counter of changes by others."""
 
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         self._seen = self._version()
 
     def _wait(self, timeout: float) -> bool:
@@ -80,7 +80,7 @@ class FileWatch(Watch):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(_LOOK, left))
+            time.sleep(min(_POLL_INTERVAL, left))
         self._seen = version
         return True
 
@@ -96,7 +96,7 @@ class FileWatch(Watch):
 class ServerWatch(Watch):
     """Listens to PostgreSQL's notifications."""
 
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         self._connection.autocommit = True
         self._connection.execute(f"LISTEN {CHANNEL}")
 

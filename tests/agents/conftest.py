@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from casflow.agents.forked import ForkedRun, Nursery
-from casflow.agents.leash import Order
+from casflow.agents.fork_client import ForkClient, ForkedRun
+from casflow.agents.lifetime import RunSpec
 from casflow.agents.local import LocalAgent
 from casflow.flow.script import flow_from_script
 from casflow.registration import register
@@ -40,8 +40,8 @@ with Flow("do") as flow:
 """
 AGENT = """
 import json, logging, sys
-from casflow.agents.forked import ForkedRun, Nursery
-from casflow.agents.leash import Order
+from casflow.agents.fork_client import ForkedRun, ForkClient
+from casflow.agents.lifetime import RunSpec
 from casflow.agents.local import LocalAgent
 from casflow.registry import Registry
 logging.basicConfig(level="INFO")
@@ -50,7 +50,7 @@ with Registry(options.pop("url")) as registry:
     LocalAgent(registry, **options).start()
 print("stopped cleanly")
 """
-PATIENCE = 180  # seconds
+TIMEOUT = 180  # seconds
 
 
 class House:
@@ -79,13 +79,13 @@ class House:
         """Let an agent work in this process until nothing waits."""
         LocalAgent(self.registry, **options).start(once=True)
 
-    def fork(self, run: Run, nursery: Nursery) -> ForkedRun:
+    def fork(self, run: Run, fork_client: ForkClient) -> ForkedRun:
         """Claim a run and hand it to a forked child."""
         agent = self.registry.add_agent(name="test", host="here", pid=1, labels=run.labels)
         (claimed,) = self.registry.claim(agent)
         storage = self.registry.get_version(None, "do").storage
-        order = Order(claimed.id, claimed.attempt, "do", storage, claimed.parameters)
-        return ForkedRun(claimed, order, nursery)
+        spec = RunSpec(claimed.id, claimed.attempt, "do", storage, claimed.parameters)
+        return ForkedRun(claimed, spec, fork_client)
 
     def start(self, **options: Any) -> subprocess.Popen[str]:
         """Start an agent in a process of its own."""
@@ -110,7 +110,7 @@ class House:
 
     def until(self, asked: Callable[[], Any]) -> Any:
         """Wait until something is true, and return it."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (answer := asked()):
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.02)
@@ -152,9 +152,9 @@ def house(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def nursery(house: House) -> Iterator[Nursery]:
+def fork_client(house: House) -> Iterator[ForkClient]:
     """A fork server that is ready."""
-    nursery = Nursery()
-    assert nursery.is_ready(60)
-    yield nursery
-    nursery.close()
+    fork_client = ForkClient()
+    assert fork_client.is_ready(60)
+    yield fork_client
+    fork_client.close()

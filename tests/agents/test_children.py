@@ -1,4 +1,4 @@
-"""Forked children from before their order to after their report."""
+"""Forked children from from their fork to their report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from casflow.agents import rehearsal
+from casflow.agents import warmup
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
-    from casflow.agents.forked import ForkedRun, Nursery
+    from casflow.agents.fork_client import ForkClient, ForkedRun
     from tests.agents.conftest import House
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no fork server here")
@@ -33,41 +33,43 @@ def _end(house: House, process: ForkedRun) -> None:
     house.until(lambda: process.exit_code() is not None)
 
 
-def _ahead(house: House, nursery: Nursery) -> int:
-    nursery.go_on()
-    house.until(lambda: nursery._receive(1) or nursery._forked)
-    return nursery._forked[0]
+def _ahead(house: House, fork_client: ForkClient) -> int:
+    fork_client.poll()
+    house.until(lambda: fork_client._receive(1) or fork_client._forked)
+    return fork_client._forked[0]
 
 
-def test_a_run_gets_the_child_that_was_forked_ahead(house: House, nursery: Nursery) -> None:
-    child = _ahead(house, nursery)
-    process = house.fork(house.ask(), nursery)
+def test_a_run_gets_the_child_that_was_forked_ahead(house: House, fork_client: ForkClient) -> None:
+    child = _ahead(house, fork_client)
+    process = house.fork(house.ask(), fork_client)
     assert process.pid == child
-    assert _ahead(house, nursery) != child
+    assert _ahead(house, fork_client) != child
     _end(house, process)
     report = process.find_report()
     assert report is not None
     assert report.state == RunState.SUCCESS
 
 
-def test_a_rehearsal_leaves_nothing(
+def test_a_warm_up_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CASFLOW_HOME", str(tmp_path))
     before = set(Path("/proc/self/fd").iterdir())
-    rehearsal.prepare()()
+    warmup.make_warm_up()()
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_a_child_that_died_while_it_waited_gets_no_run(house: House, nursery: Nursery) -> None:
-    child = _ahead(house, nursery)
+def test_a_child_that_died_while_it_waited_gets_no_run(
+    house: House, fork_client: ForkClient
+) -> None:
+    child = _ahead(house, fork_client)
     os.kill(child, signal.SIGKILL)
     house.until(lambda: not Path("/proc", str(child), "exe").exists())
     with pytest.raises(BrokenPipeError):
-        house.fork(house.ask(), nursery)
-    process = house.fork(house.ask(), nursery)
+        house.fork(house.ask(), fork_client)
+    process = house.fork(house.ask(), fork_client)
     _end(house, process)
     assert process.exit_code() == 0
 
@@ -113,13 +115,13 @@ def test_numpy_is_seeded_anew_for_each_run(
 ) -> None:
     pytest.importorskip("numpy")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # else it starts threads, and is not loaded
-    nursery = request.getfixturevalue("nursery")
-    nursery.load(["numpy.random"])
+    fork_client = request.getfixturevalue("fork_client")
+    fork_client.load(["numpy.random"])
     said = []
     deadline = time.monotonic() + 60
     while len([each for each in said if each.startswith("True")]) < 3:
         assert time.monotonic() < deadline
         file = house.folder / "said"
-        _end(house, house.fork(house.ask(NUMPY.replace("FILE", repr(str(file)))), nursery))
+        _end(house, house.fork(house.ask(NUMPY.replace("FILE", repr(str(file)))), fork_client))
         said.append(file.read_text())
     assert len(set(said)) == len(said)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from casflow.agents.forked import Nursery
+from casflow.agents.fork_client import ForkClient
 from casflow.flow.script import flow_from_script
 from casflow.registration import register
 from casflow.registry import RunState
@@ -163,9 +163,9 @@ def test_only_modules_that_leave_no_trace_are_loaded_before_a_run(
     (folder / "breaks.py").write_text("raise ValueError\n")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     names = ["tidy", "threads", "moves", "breaks", "absent_module"]
-    nursery = Nursery()
-    assert nursery.is_ready(60)
-    nursery.load(names)
+    fork_client = ForkClient()
+    assert fork_client.is_ready(60)
+    fork_client.load(names)
     file = house.folder / "loaded"
     said = f"""
         import sys, pathlib
@@ -174,15 +174,17 @@ def test_only_modules_that_leave_no_trace_are_loaded_before_a_run(
     seen = "set()"
     deadline = time.monotonic() + 60
     while seen == "set()" and time.monotonic() < deadline:
-        process = house.fork(house.ask(said), nursery)
+        process = house.fork(house.ask(said), fork_client)
         house.until(lambda process=process: process.exit_code() is not None)
         seen = file.read_text()
-    nursery.close()
+    fork_client.close()
     assert seen == "{'tidy'}"
 
 
-def test_a_signal_reaches_a_forked_run_and_its_end_is_told(house: House, nursery: Nursery) -> None:
-    process = house.fork(house.ask("import time; time.sleep(600)"), nursery)
+def test_a_signal_reaches_a_forked_run_and_its_end_is_reported(
+    house: House, fork_client: ForkClient
+) -> None:
+    process = house.fork(house.ask("import time; time.sleep(600)"), fork_client)
     assert process.exit_code() is None
     process.stop(0)
     house.until(lambda: process.exit_code() is not None)
@@ -192,15 +194,15 @@ def test_a_signal_reaches_a_forked_run_and_its_end_is_told(house: House, nursery
 
 
 def test_a_run_of_a_fork_server_that_died_goes_back_to_the_queue(
-    house: House, nursery: Nursery
+    house: House, fork_client: ForkClient
 ) -> None:
-    process = house.fork(house.ask("import time; time.sleep(600)"), nursery)
-    os.kill(nursery._process.pid, signal.SIGKILL)
+    process = house.fork(house.ask("import time; time.sleep(600)"), fork_client)
+    os.kill(fork_client._process.pid, signal.SIGKILL)
     house.until(lambda: process.exit_code() is not None)
     assert process.was_stopped
     house.until(lambda: not Path("/proc", str(process.pid), "exe").exists())
     with pytest.raises(OSError, match=r"Broken pipe|Bad file|gone"):
-        nursery.take()
+        fork_client.take()
 
 
 def test_a_registered_flow_is_in_the_cache_before_it_runs_and_its_modules_are_loaded(

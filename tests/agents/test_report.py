@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from casflow.agents.report import Report, Sheet
+from casflow.agents.report import Report, ReportFile
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ GOOD = {"state": "Success", "message": "done", "outcome": {"seconds": 1.5}}
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    sheet = Sheet()
-    assert sheet.find() is None
+    report_file = ReportFile()
+    assert report_file.find() is None
     report = Report(RunState.FAILED, "odd: \udcff \0", {"big": "x" * 200_000})
-    report.write(sheet.fileno())
-    assert sheet.find() == report
-    assert sheet.find() == report
+    report.write(report_file.fileno())
+    assert report_file.find() == report
+    assert report_file.find() == report
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def test_a_report_is_read_as_it_was_written() -> None:
     ],
 )
 def test_what_is_no_report_is_none(written: str) -> None:
-    sheet = Sheet()
-    os.write(sheet.fileno(), written.encode())
-    assert sheet.find() is None
+    report_file = ReportFile()
+    os.write(report_file.fileno(), written.encode())
+    assert report_file.find() is None
 
 
 def test_bytes_that_are_no_text_are_no_report() -> None:
-    sheet = Sheet()
-    os.write(sheet.fileno(), b"\xff\xfe")
-    assert sheet.find() is None
+    report_file = ReportFile()
+    os.write(report_file.fileno(), b"\xff\xfe")
+    assert report_file.find() is None
 
 
 def test_a_flow_that_scribbles_on_its_report_fails(house: House) -> None:

@@ -16,7 +16,7 @@ from casflow.registry import Registry, RunState
 from casflow.storage import Local
 
 pytestmark = pytest.mark.service
-PATIENCE = 60  # seconds
+TIMEOUT = 60  # seconds
 
 
 def doing(name="Doing"):
@@ -54,7 +54,7 @@ def working(registry, address):
 
 
 def wait(registry, run, *states):
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (stands := registry.get_run(run.id)).state not in states:
         assert time.monotonic() < deadline, stands
         time.sleep(0.02)

@@ -8,7 +8,7 @@ import pytest
 
 from casflow.digests import digest_of
 from casflow.registry import Agent, Registry, Run, Version
-from tests.registry.actors import Clock
+from tests.registry.processes import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from casflow.registry import Registry, RunState
-from tests.registry.actors import (
+from tests.registry.processes import (
     add_if_new,
     add_one,
     at_once,
@@ -62,12 +62,12 @@ def test_a_killed_holder_gives_its_turn_back(url: str) -> None:
         while registry.find_latest(None, "turn taken") is None:
             time.sleep(0.01)
         began = time.monotonic()
-        with registry.exclusive(None, "etl", timeout=0.3):
+        with registry.lock(None, "etl", timeout=0.3):
             assert time.monotonic() - began >= 0.29, "two held one turn"
-        with registry.exclusive(None, "other", timeout=10):
+        with registry.lock(None, "other", timeout=10):
             assert time.monotonic() - began < 5, "flows wait for one another"
         holder.kill()
         holder.join()
         began = time.monotonic()
-        with registry.exclusive(None, "etl", timeout=20):
+        with registry.lock(None, "etl", timeout=20):
             assert time.monotonic() - began < 10

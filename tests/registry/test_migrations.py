@@ -20,7 +20,7 @@ from casflow.errors import ConfigError, IntegrityError
 from casflow.registry import SCHEMA, Registry
 from casflow.registry.migrations import ALEMBIC_TABLE, config
 from casflow.registry.schema import metadata
-from tests.registry.actors import at_once, in_background
+from tests.registry.processes import at_once, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

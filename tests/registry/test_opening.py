@@ -21,7 +21,7 @@ from casflow.errors import (
     UnavailableError,
 )
 from casflow.registry import SCHEMA, Registry
-from tests.registry.actors import _add
+from tests.registry.processes import _add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from casflow.registry import Registry, RunState
-from tests.registry.actors import _add
+from tests.registry.processes import _add
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, text
 
 from casflow.errors import AccessError, ConfigError, IntegrityError, UnavailableError
 from casflow.registry import SCHEMA, Registry
-from tests.registry.actors import _add
+from tests.registry.processes import _add
 
 pytestmark = pytest.mark.service
 
@@ -109,7 +109,7 @@ def test_nothing_of_the_driver_s_gets_out_while_the_server_is_away(
         registry.flows()
         postgres_server.stop()
         try:
-            for act in (registry.flows, registry.watch, registry.exclusive(None, "x").__enter__):
+            for act in (registry.flows, registry.watch, registry.lock(None, "x").__enter__):
                 with pytest.raises(UnavailableError, match="check that the server runs"):
                     act()
         finally:
@@ -118,8 +118,8 @@ def test_nothing_of_the_driver_s_gets_out_while_the_server_is_away(
 
 def test_a_turn_survives_a_restart(postgres_server, database: str) -> None:
     with Registry(database) as registry:
-        with registry.exclusive(None, "etl"):
+        with registry.lock(None, "etl"):
             postgres_server.restart()
             assert _add(registry, "etl", b"code").number == 1
-        with registry.exclusive(None, "etl", timeout=5):
+        with registry.lock(None, "etl", timeout=5):
             assert _add(registry, "etl", b"more").number == 2

@@ -13,7 +13,7 @@ from casflow.errors import ConfigError, ConflictError, NotFoundError
 from casflow.registry import Agent, Registry, Run, RunState, Version
 
 if TYPE_CHECKING:
-    from tests.registry.actors import Clock
+    from tests.registry.processes import Clock
 
 Add = Callable[..., Version]
 MINUTE = timedelta(minutes=1)

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 
 from casflow.digests import digest_of
 from casflow.errors import ConflictError
-from casflow.registry import MOST_LOSSES, Agent, Registry, Run, RunState
-from tests.registry.actors import Clock
+from casflow.registry import MAX_LOSSES, Agent, Registry, Run, RunState
+from tests.registry.processes import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,7 @@ class RunsMachine(RuleBasedStateMachine):
         assert {run.id for run in self.registry.recover(SILENCE)} == set(lost)
         for model in lost.values():
             model.losses += 1
-            final = model.losses == MOST_LOSSES
+            final = model.losses == MAX_LOSSES
             model.state = RunState.FAILED if final else RunState.SCHEDULED
 
     @invariant()

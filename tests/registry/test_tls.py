@@ -9,7 +9,7 @@ import pytest
 
 from casflow.errors import AccessError, CasflowError, ConfigError
 from casflow.registry import Registry
-from tests.registry.actors import _add
+from tests.registry.processes import _add
 from tests.services.postgres import SecurePostgresServer, make_certificate, require_postgres
 from tests.services.presence import require
 

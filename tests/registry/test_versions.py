@@ -12,7 +12,7 @@ from casflow.errors import ConfigError, ConflictError, NotFoundError
 from casflow.registry import Registry, Version
 
 if TYPE_CHECKING:
-    from tests.registry.actors import Clock
+    from tests.registry.processes import Clock
 
 Add = Callable[..., Version]
 

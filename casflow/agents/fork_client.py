@@ -1,7 +1,7 @@
 """Runs that are forked from a fork server, as their agent sees them.
 
 Owns the agent's end of the socket to the fork server. Invariant: a run that was forked ends like
-one that was started plainly; when the fork server is gone, so are its runs, by their leashes.
+one that was started plainly; when the fork server is gone, so are its runs, by their pipes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from casflow.agents import leash
-from casflow.agents.report import Sheet
-from casflow.agents.started import StartedRun
+from casflow.agents import lifetime
+from casflow.agents.process import RunProcess
+from casflow.agents.report import ReportFile
 
 if TYPE_CHECKING:
     from casflow.registry import Run
 
-REPORT = 3  # descriptor of the sheet in a forked run
-_PATIENCE = 20.0  # seconds that a fork server may take to start, and to fork
-_LARGEST = 1 << 16  # bytes of a message
+REPORT = 3  # descriptor of the report file in a forked run
+_TIMEOUT = 20.0  # seconds that a fork server may take to start, and to fork
+_MAX_BYTES = 1 << 16  # bytes of a message
 
 
 def can_fork() -> bool:
@@ -35,21 +35,21 @@ def can_fork() -> bool:
 
 
 class Child(NamedTuple):
-    """A forked process that waits for its order.
+    """A forked process that waits for its spec.
 
     Attributes:
         pid: Its id, and that of its group.
-        pipe: Where it reads its order; it ends when that is closed.
-        sheet: Where it will leave its report.
+        pipe: Where it reads its run; it ends when that is closed.
+        report_file: Where it will write its report.
     """
 
     pid: int
     pipe: IO[bytes]
-    sheet: Sheet
+    report_file: ReportFile
 
 
-class Nursery:
-    """A fork server, started at once and used when it is ready.
+class ForkClient:
+    """The client of a fork server, which is started at once and used when it is ready.
 
     It always keeps one child ahead, since forking takes as long as all the rest of a start.
 
@@ -69,7 +69,7 @@ class Nursery:
         self._connection = ours
         self._codes: dict[int, int] = {}
         self._forked: list[int] = []
-        self._spare: tuple[IO[bytes], Sheet] | None = None
+        self._spare: tuple[IO[bytes], ReportFile] | None = None
         self._ready = False
         self.is_open = True
 
@@ -80,21 +80,21 @@ class Nursery:
                 self._receive(timeout)
         return self.is_open and self._ready
 
-    def go_on(self) -> None:
+    def poll(self) -> None:
         """Have the next child forked, unless there is one; never waits."""
         if self._spare is None and self.is_ready():
             with suppress(OSError):
-                self._spare = self._ask()
+                self._spare = self._request_fork()
 
     def take(self) -> Child:
-        """Return a child that waits for its order.
+        """Return a child that waits for its spec.
 
         Raises:
             OSError: The fork server is gone, or takes too long.
         """
-        pipe, sheet = self._spare or self._ask()
+        pipe, report_file = self._spare or self._request_fork()
         self._spare = None
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         try:
             while not self._forked:
                 self._receive(deadline - time.monotonic())
@@ -102,24 +102,24 @@ class Nursery:
                     raise ConnectionResetError("the fork server is gone")
         except OSError:
             pipe.close()
-            self._give_up()
+            self._close()
             raise
-        return Child(self._forked.pop(), pipe, sheet)
+        return Child(self._forked.pop(), pipe, report_file)
 
-    def _ask(self) -> tuple[IO[bytes], Sheet]:
+    def _request_fork(self) -> tuple[IO[bytes], ReportFile]:
         theirs, ours = os.pipe()
         pipe = os.fdopen(ours, "wb")
         try:
-            sheet = Sheet()
+            report_file = ReportFile()
             message = json.dumps({"fork": True}).encode()
-            socket.send_fds(self._connection, [message], [theirs, sheet.fileno()])
+            socket.send_fds(self._connection, [message], [theirs, report_file.fileno()])
         except OSError:
             pipe.close()
-            self._give_up()
+            self._close()
             raise
         finally:
             os.close(theirs)
-        return pipe, sheet
+        return pipe, report_file
 
     def load(self, modules: list[str]) -> None:
         """Let modules be loaded before the next runs, those that leave no trace."""
@@ -139,10 +139,10 @@ class Nursery:
 
     def close(self) -> None:
         """End the fork server."""
-        self._give_up()
+        self._close()
         self._process.wait()
 
-    def _give_up(self) -> None:
+    def _close(self) -> None:
         self.is_open = False
         self._connection.close()
         if self._spare is not None:
@@ -152,10 +152,10 @@ class Nursery:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._connection.settimeout(_PATIENCE)
+            self._connection.settimeout(_TIMEOUT)
             self._connection.send(json.dumps(message).encode())
         except OSError:
-            self._give_up()
+            self._close()
 
     def _receive(self, timeout: float) -> None:
         """Take in one message.
@@ -165,7 +165,7 @@ class Nursery:
         """
         self._connection.settimeout(max(timeout, 0))
         try:
-            data = self._connection.recv(_LARGEST)
+            data = self._connection.recv(_MAX_BYTES)
         except BlockingIOError:
             raise TimeoutError("the fork server does not answer") from None
         except TimeoutError:
@@ -173,7 +173,7 @@ class Nursery:
         except OSError:
             data = b""
         if not data:
-            self._give_up()
+            self._close()
             return
         message = json.loads(data)
         if "ready" in message:
@@ -184,29 +184,29 @@ class Nursery:
             self._codes[message["ended"]] = message["code"]
 
 
-class ForkedRun(StartedRun):
+class ForkedRun(RunProcess):
     """A run that was forked, in a group of its own.
 
     Args:
         run: The run as it was claimed.
-        order: What it is told.
-        nursery: Where it is forked.
+        spec: What its process needs.
+        fork_client: The fork server that it is forked from.
 
     Raises:
         OSError: It could not be forked.
     """
 
-    def __init__(self, run: Run, order: leash.Order, nursery: Nursery) -> None:
-        child = nursery.take()
-        super().__init__(run, child.sheet)
-        self._nursery = nursery
+    def __init__(self, run: Run, spec: lifetime.RunSpec, fork_client: ForkClient) -> None:
+        child = fork_client.take()
+        super().__init__(run, child.report_file)
+        self._fork_client = fork_client
         self._code: int | None = None
         self._child = child.pid
-        self._leash = child.pipe
+        self._pipe = child.pipe
         try:
-            leash.give(replace(order, report=REPORT), self._leash)
+            lifetime.send(replace(spec, report=REPORT), self._pipe)
         except OSError:  # it died while it waited
-            self._hang_up()
+            self._close_pipe()
             raise
 
     @property
@@ -219,18 +219,18 @@ class ForkedRun(StartedRun):
         if self._code is not None:
             return self._code
         self.kill_when_due()
-        self._code = self._nursery.find_code(self._child)
-        if self._code is None and not self._nursery.is_open:
+        self._code = self._fork_client.find_code(self._child)
+        if self._code is None and not self._fork_client.is_open:
             self.was_stopped = True  # not its fault: another agent, or this one, runs it again
             self._code = -signal.SIGKILL
         if self._code is not None:
-            self._hang_up()
+            self._close_pipe()
         return self._code
 
     def _signal(self, number: int) -> None:
-        self._nursery.signal(self._child, number)
+        self._fork_client.signal(self._child, number)
 
-    def _hang_up(self) -> None:
-        """Close the pipe, which ends what may be left of the group."""
+    def _close_pipe(self) -> None:
+        """Close the pipe, which kills what may be left of the group."""
         with suppress(BrokenPipeError):
-            self._leash.close()
+            self._pipe.close()

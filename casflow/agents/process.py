@@ -1,7 +1,7 @@
-"""What an agent has started for a run, until it has ended.
+"""The process of a run, whatever it runs in: a child, a container, a worker of a cluster.
 
-Owns how it is brought to its end. Invariant: whatever was asked to end is ended by force once its
-grace is over, and the agent knows whether that was for the run's own fault.
+Owns stopping it. Invariant: what was asked to stop is killed once its grace is over, and the agent
+knows whether the run itself was at fault.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from casflow.agents.report import Report, Sheet
+    from casflow.agents.report import Report, ReportFile
     from casflow.registry import Run
 
 
-class StartedRun(ABC):
-    """A run that was started, whatever it runs in.
+class RunProcess(ABC):
+    """The process of a run.
 
     Args:
         run: The run as it was claimed.
-        sheet: Where it leaves its report; None when it tells the registry by itself.
+        report_file: Where it writes its report; None when it writes to the registry itself.
 
     Attributes:
-        was_heard: Whether the registry knows its report.
-        was_stopped: Whether it ended for the agent's sake, so that it has to run again.
+        is_recorded: Whether its report was recorded in the registry.
+        was_stopped: Whether the agent ended it, so that the run has to be started again.
         reason: Why it failed, where its exit code does not say.
     """
 
-    def __init__(self, run: Run, sheet: Sheet | None = None) -> None:
+    def __init__(self, run: Run, report_file: ReportFile | None = None) -> None:
         self.run = run
-        self.was_heard = False
-        self._sheet = sheet
+        self.is_recorded = False
+        self._report_file = report_file
         self.was_stopped = False
         self.reason: str | None = None
         self._kill_at: float | None = None
@@ -52,8 +52,8 @@ class StartedRun(ABC):
         """Send a signal to all of it, if any of it is still there."""
 
     def find_report(self) -> Report | None:
-        """Return how it says that it ended, or None while it has not said anything."""
-        return None if self._sheet is None else self._sheet.find()
+        """Return its report, or None while there is none."""
+        return None if self._report_file is None else self._report_file.find()
 
     @property
     def age(self) -> float:
@@ -62,31 +62,31 @@ class StartedRun(ABC):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was told to end, or has only a while left."""
+        """Whether it was told to stop, or will be killed after its grace."""
         return self._kill_at is not None
 
     def stop(self, grace: float) -> None:
-        """Ask it to end, and end it by force after `grace` seconds."""
+        """Send SIGTERM, and SIGKILL after `grace` seconds."""
         if not self.was_stopped:
             self.was_stopped = True
-            self._end_within(grace)
+            self._terminate(grace)
 
     def expire(self, reason: str, grace: float) -> None:
-        """End it as `stop` does, but as a failure of its own, for a reason."""
+        """Stop it as `stop` does, but let the run fail, for a reason."""
         if not self.is_ending:
             self.reason = reason
-            self._end_within(grace)
+            self._terminate(grace)
 
-    def expect_end(self, grace: float) -> None:
-        """End it by force if it is still there after `grace` seconds."""
+    def kill_after(self, grace: float) -> None:
+        """Kill it if it has not ended after `grace` seconds."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace
 
     def kill_when_due(self) -> None:
-        """End it by force if its time is over."""
+        """Kill it if its grace is over."""
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._signal(signal.SIGKILL)
 
-    def _end_within(self, grace: float) -> None:
+    def _terminate(self, grace: float) -> None:
         self._signal(signal.SIGTERM)
         self._kill_at = time.monotonic() + grace

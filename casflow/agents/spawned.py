@@ -1,4 +1,4 @@
-"""The process of a run, as its agent sees it.
+"""Runs in an interpreter of their own.
 
 Owns starting and ending it. Invariant: it is the leader of a process group of its own, and when
 it is settled nothing of that group is left.
@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from casflow.agents import leash
-from casflow.agents.report import Sheet
-from casflow.agents.started import StartedRun
+from casflow.agents import lifetime
+from casflow.agents.process import RunProcess
+from casflow.agents.report import ReportFile
 
 if TYPE_CHECKING:
     from typing import IO
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from casflow.registry import Run
 
 
-class RunProcess(StartedRun):
+class SpawnedRun(RunProcess):
     """A started process, in a group of its own.
 
     Args:
         run: The run as it was claimed.
-        order: What it is told.
+        spec: What its process needs.
 
     Raises:
         OSError: It could not be started.
     """
 
-    def __init__(self, run: Run, order: leash.Order) -> None:
-        sheet = Sheet()
-        super().__init__(run, sheet)
+    def __init__(self, run: Run, spec: lifetime.RunSpec) -> None:
+        report_file = ReportFile()
+        super().__init__(run, report_file)
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, pass_fds=[sheet.fileno()], process_group=0
+            command, stdin=subprocess.PIPE, pass_fds=[report_file.fileno()], process_group=0
         )
-        with suppress(BrokenPipeError):  # it died at once; `exit_code` tells
-            leash.give(replace(order, report=sheet.fileno()), self._pipe)
+        with suppress(BrokenPipeError):  # it died at once; see `exit_code`
+            lifetime.send(replace(spec, report=report_file.fileno()), self._pipe)
 
     @property
     def pid(self) -> int:

@@ -1,8 +1,8 @@
-"""Taking turns: one registration of a flow at a time.
+"""The registration lock: one registration of a flow at a time.
 
-Owns the lock that spares concurrent registrations of one flow their double work. Invariant: it is
-an optimisation only. Where it cannot be had (no such lock on the file system, no right, time
-over) the caller goes on without it, and `add_version(after=…)` decides who was first.
+Owns the advisory lock that spares concurrent registrations of one flow their double work.
+Invariant: it is an optimisation only. Where it cannot be had (no such lock on the file system, no
+right, time over) the caller goes on without it, and `add_version(after=…)` decides who was first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from casflow.cache.turns import turn as file_turn
+from casflow.cache.turns import turn as file_lock
 from casflow.registry.failures import translated
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def turn(database: Database, key: str, timeout: float) -> Iterator[None]:
-    """Hold the turn of one flow, or go on without it after `timeout` seconds.
+def lock(database: Database, key: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of one flow, or go on without it after `timeout` seconds.
 
     Args:
         database: The registry's database.
@@ -35,15 +35,15 @@ def turn(database: Database, key: str, timeout: float) -> Iterator[None]:
     """
     if database.path is not None:
         folder = database.path.with_name(f"{database.path.name}.locks")
-        with file_turn(folder, key, patience=timeout):
+        with file_lock(folder, key, patience=timeout):
             yield
     else:
-        with _server_turn(database, int(key[:15], 16), timeout):
+        with _server_lock(database, int(key[:15], 16), timeout):
             yield
 
 
 @contextmanager
-def _server_turn(database: Database, key: int, timeout: float) -> Iterator[None]:
+def _server_lock(database: Database, key: int, timeout: float) -> Iterator[None]:
     with translated(database.where):
         connection = database.engine().connect()
     with connection:

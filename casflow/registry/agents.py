@@ -1,4 +1,4 @@
-"""Which agents are there.
+"""Agents and their heartbeats.
 
 Owns the agents' rows and their heartbeats. Invariant: an agent and the runs that it holds beat
 together, in one transaction, so that a run is silent exactly when its agent is.
@@ -41,7 +41,7 @@ class Agents:
             return agent_of(connection.execute(entered).one())
 
     def heartbeat(self, agent: Agent) -> Mapping[int, int]:
-        """Tell that an agent is alive, and with it the runs that it holds.
+        """Record that an agent is alive, and with it the runs that it holds.
 
         Returns:
             The attempt of each run that the agent still holds, by the run's id; what is missing
@@ -74,7 +74,7 @@ class Agents:
             connection.execute(gone.values(ended=self._now()))
 
     def agents(self) -> list[Agent]:
-        """Return the agents that have not ended, oldest first; `heartbeat` tells the silent."""
+        """Return the agents that have not ended, oldest first; see `heartbeat` for the silent."""
         query = select(*agents.c).where(agents.c.ended.is_(None)).order_by(agents.c.id)
         with self._db.read() as connection:
             return [agent_of(row) for row in connection.execute(query)]

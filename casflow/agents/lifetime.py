@@ -1,7 +1,8 @@
-"""The leash between an agent and the process of a run: a pipe whose end is everybody's end.
+"""The parent-death pipe between an agent and the process of a run.
 
-Owns what goes through that pipe. Invariant: when the agent is gone, even by SIGKILL, the kernel
-ends the whole process group of the run; no thread or signal handler of ours is in its way.
+Owns the pipe and the specification that is sent through it. Invariant: when
+the agent is gone, even by SIGKILL, the kernel kills the whole process group of the run, without
+any thread or signal handler of ours.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What an agent asks of a process.
+class RunSpec:
+    """What the process of a run needs.
 
     Attributes:
         run: Number of the run.
@@ -29,8 +30,8 @@ class Order:
         flow: Name of the flow.
         storage: JSON form of the storage that holds it.
         parameters: The flow's parameters.
-        report: Descriptor of the sheet that the report is written on.
-        registry: Who is told how it ended where no sheet can be handed over: URL of the registry,
+        report: Descriptor of the file that the report is written to.
+        registry: Where the end is recorded when there is no such file: URL of the registry,
             with its password, which goes through the pipe alone.
     """
 
@@ -44,8 +45,8 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What an agent asks of a process that prepares runs of a version.
+class PrefetchSpec:
+    """A version to be brought into the cache.
 
     Attributes:
         registry: URL of the registry, with its password.
@@ -60,32 +61,34 @@ class Errand:
     version: int
 
 
-AnyOrder = TypeVar("AnyOrder", Order, Errand)
+Spec = TypeVar("Spec", RunSpec, PrefetchSpec)
 
 
-def give(order: Order | Errand, pipe: IO[bytes]) -> None:
-    """Send an order; the pipe has to stay open for as long as the process may live."""
-    form = {each.name: getattr(order, each.name) for each in fields(order)}
+def send(spec: RunSpec | PrefetchSpec, pipe: IO[bytes]) -> None:
+    """Send a specification; the pipe has to stay open for as long as the process may live."""
+    form = {each.name: getattr(spec, each.name) for each in fields(spec)}
     pipe.write(json.dumps(form).encode() + b"\n")
     pipe.flush()
 
 
-def take(kind: type[AnyOrder]) -> AnyOrder:
-    """Read the order from standard input, tie this process group to it, and empty the input.
+def receive(kind: type[Spec]) -> Spec:
+    """Read a specification from standard input, and let its end kill this process group.
+
+    Standard input is empty afterwards.
 
     Raises:
         EOFError: The agent is gone already.
     """
-    leash = os.dup(0)
-    order = kind(**json.loads(_line(leash)))
-    _tie(leash)
+    pipe = os.dup(0)
+    spec = kind(**json.loads(_read_line(pipe)))
+    _bind_to_pipe(pipe)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    return order
+    return spec
 
 
-def _line(descriptor: int) -> bytes:
+def _read_line(descriptor: int) -> bytes:
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(descriptor, 1 << 16)
@@ -95,7 +98,7 @@ def _line(descriptor: int) -> bytes:
     return line
 
 
-def _tie(descriptor: int) -> None:
+def _bind_to_pipe(descriptor: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
     if hasattr(fcntl, "F_SETSIG"):  # else SIGIO, which ends a process that does not catch it
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
@@ -103,5 +106,5 @@ def _tie(descriptor: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
     poll = select.poll()
     poll.register(descriptor, 0)
-    if poll.poll(0):  # it went while we were at it, and nobody will be told again
+    if poll.poll(0):  # it went while we were at it, and no further signal comes
         raise EOFError("the agent is gone")

@@ -39,14 +39,14 @@ class Clock:
 def at_once(count: int, act: Callable[..., Any], *args: Any) -> list[Any]:
     """Run `act(*args, number)` in many processes from the same moment on; return what each said."""
     barrier, answers = _CONTEXT.Barrier(count), _CONTEXT.SimpleQueue()
-    actors = [
+    processes = [
         _CONTEXT.Process(target=_play, args=(barrier, answers, act, (*args, number)))
         for number in range(count)
     ]
-    for actor in actors:
+    for actor in processes:
         actor.start()
-    said = [answers.get() for _ in actors]
-    for actor in actors:
+    said = [answers.get() for _ in processes]
+    for actor in processes:
         actor.join()
         actor.close()
     answers.close()
@@ -79,7 +79,7 @@ def add_if_new(url: str, flow: str, lock: bool, number: int) -> bool:
     content = b"the same"
     with Registry(url) as registry:
         while True:
-            with registry.exclusive("default", flow, timeout=30 if lock else 0):
+            with registry.lock("default", flow, timeout=30 if lock else 0):
                 latest = registry.find_latest("default", flow)
                 if latest is not None and latest.digest == digest_of(content):
                     return False
@@ -132,7 +132,7 @@ def claim_and_hang(url: str) -> None:
 
 
 def hold_turn(url: str, flow: str) -> None:
-    """Hold a flow's turn for ever."""
-    with Registry(url) as registry, registry.exclusive(None, flow):
+    """RunAttempt a flow's turn for ever."""
+    with Registry(url) as registry, registry.lock(None, flow):
         _add(registry, "turn taken", b"")
         time.sleep(600)

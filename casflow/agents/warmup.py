@@ -1,8 +1,8 @@
-"""The rehearsal of a forked child: it runs a flow of ours while it waits for its order.
+"""The warm-up of a forked child: it runs a built-in flow while it waits for its run.
 
 After a fork, memory is copied page by page as it is touched, which takes longer than all that a
 warm run does; here that happens before anybody waits. Owns that flow. Invariant: nothing of a
-user's flow takes part, nothing is read or written, and only the child that rehearses changes.
+user's flow takes part, nothing is read or written, and only that child changes.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 _STORAGE = {"type": "Local", "directory": "/", "stored_as_script": False, "secrets": []}
 
 
-def prepare() -> Callable[[], None]:
-    """Return the rehearsal."""
+def make_warm_up() -> Callable[[], None]:
+    """Return a function that runs the built-in flow once."""
 
     @task
     def repeat(word: str) -> str:
         return word
 
-    with Flow("Rehearsal") as flow:
+    with Flow("Warm-up") as flow:
         repeat(Parameter("word", default="again"))
     made = serialize(flow)
 
-    def rehearse() -> None:
+    def warm_up() -> None:
         load(_STORAGE)
         deserialize(made.data, attachments=made.attachments).run(parameters={"word": "once"})
 
-    return rehearse
+    return warm_up
