@@ -15,8 +15,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs import layout
-from casflow.blobs.draft import Committed, Draft, Source, named
-from casflow.blobs.together import together
+from casflow.blobs.concurrent import run_concurrently
+from casflow.blobs.draft import Commit, Draft, Source, named
 from casflow.digests import verify
 from casflow.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
 from casflow.reference import FORMAT, BlobName, Reference
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEADLINE",
-    "Committed",
+    "Commit",
     "ContentStore",
     "Draft",
     "boottime",
@@ -77,7 +77,7 @@ class ContentStore:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def commit(self, draft: Draft, *, name: str | None = None) -> Committed:
+    def commit(self, draft: Draft, *, name: str | None = None) -> Commit:
         """Store a draft's blobs and create a reference to them.
 
         Args:
@@ -102,7 +102,7 @@ class ContentStore:
             if not (self._create(key, reference) and self._safe(started, key, reference)):
                 continue
             if name is None or self._point(started, name, reference):
-                return Committed(name or key, reference, sum(each for _, each in stored.values()))
+                return Commit(name or key, reference, sum(each for _, each in stored.values()))
         raise UnavailableError("could not store a flow in time", where=self.store.url)
 
     def copy(
@@ -167,7 +167,7 @@ class ContentStore:
         return name, blob.size
 
     def _look(self, digest: str, incarnation: int) -> tuple[ObjectInfo | None, ObjectInfo | None]:
-        marker, present = together(
+        marker, present = run_concurrently(
             lambda: self.store.find(layout.marker(digest, incarnation)),
             lambda: self.store.find(layout.blob(digest, incarnation)),
         )
@@ -248,12 +248,12 @@ class ContentStore:
         infos = self.store.list(layout.folder(flow))
         return [info.key for info in infos if layout.is_reference(info.key)]
 
-    def find_latest(self, flow: str) -> Committed | None:
+    def find_latest(self, flow: str) -> Commit | None:
         """Return the newest reference of a flow, or None when it has none."""
         for key in reversed(self.reference_keys(flow)):
             reference = self.get_reference(key)
             if reference.flow == flow:
-                return Committed(key, reference)
+                return Commit(key, reference)
         return None
 
     def has(self, blob: BlobName) -> bool:

@@ -68,7 +68,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class Commit:
     """A reference in a store.
 
     Attributes:

@@ -142,7 +142,7 @@ def translate(error: BaseException, *, where: object) -> CasflowError:
     if isinstance(error, ImportError):
         return _missing(error)
     family = _family(error)
-    return family.error(_worded(family, error), where=redact(str(where)), hint=family.hint)
+    return family.error(_message(family, error), where=redact(str(where)), hint=family.hint)
 
 
 def _missing(error: ImportError) -> CasflowError:
@@ -206,7 +206,7 @@ def _number(value: Any) -> int | None:
     return int(value) if str(value).isdecimal() else None
 
 
-def _worded(family: Family, error: BaseException) -> str:
+def _message(family: Family, error: BaseException) -> str:
     if family in (ABSENT, EXISTS, BEYOND, NO_ROOT):
         return family.what
     words = " ".join(redact(str(error)).split()) or type(error).__name__

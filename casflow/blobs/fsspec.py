@@ -20,11 +20,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
+from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.failures import ContendedError, RangeError, translate
-from casflow.blobs.forks import one_opens
-from casflow.blobs.parts import SharedFile, gathered, parts_of
+from casflow.blobs.fork_safety import open_lock
 from casflow.blobs.progress import moved, transfer
-from casflow.blobs.together import together
+from casflow.blobs.ranges import SharedFile, read_chunk, split_range
 from casflow.errors import (
     CasflowError,
     ConfigError,
@@ -64,7 +64,7 @@ class FsspecBlobStore(BlobStore):
     def fs(self) -> Any:
         """The filesystem of this process; one opened before a fork is not used after it."""
         if self._process != os.getpid():
-            with one_opens, self._border(self.url):
+            with open_lock, self._border(self.url):
                 if self._process != os.getpid():
                     self._filesystem = self._open()
                     self._process = os.getpid()
@@ -151,7 +151,7 @@ class FsspecBlobStore(BlobStore):
 
     def _look(self, key: str, path: str) -> ObjectInfo | None:
         info = self.fs.info(path)
-        return None if info["type"] == "directory" else _described(key, info)
+        return None if info["type"] == "directory" else _object_info(key, info)
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         """Create an object exclusively; `mark` is for filesystems whose answers can get lost."""
@@ -184,7 +184,7 @@ class FsspecBlobStore(BlobStore):
             return
         keys = {str(path).lstrip("/")[len(self._root.lstrip("/")) + 1 :]: path for path in found}
         for key in sorted(key for key in keys if key.startswith(prefix)):
-            yield _described(key, found[keys[key]])
+            yield _object_info(key, found[keys[key]])
 
     # What they share.
 
@@ -214,11 +214,11 @@ class FsspecBlobStore(BlobStore):
 
     def _copy_parts(self, key: str, target: BinaryIO, start: int, size: int) -> None:
         """Write all that follows `start`, and comes before `size`."""
-        file, parts = SharedFile(target), parts_of(start, size)
+        file, parts = SharedFile(target), split_range(start, size)
         try:
             with transfer(f"downloading from {self.url}", size):
                 moved(start)
-                together(*(partial(self._copy_part, key, *part, file) for part in parts))
+                run_concurrently(*(partial(self._copy_part, key, *part, file) for part in parts))
         except NotFoundError as error:
             if start == 0 and not file.is_begun:
                 raise
@@ -258,10 +258,10 @@ class FsspecBlobStore(BlobStore):
     ) -> Iterator[bytes]:
         """Yield the body of an answer while it comes; what follows is read meanwhile."""
         loop = self.fs.loop
-        coming = run_coroutine_threadsafe(gathered(read), loop)
+        coming = run_coroutine_threadsafe(read_chunk(read), loop)
         try:
             while piece := coming.result():
-                coming = run_coroutine_threadsafe(gathered(read), loop)
+                coming = run_coroutine_threadsafe(read_chunk(read), loop)
                 yield piece
         finally:
             coming.cancel()
@@ -299,7 +299,7 @@ def _reopener(filesystem: Any) -> Callable[[], Any]:
     return partial(opened, *filesystem.storage_args, **options)
 
 
-def _described(key: str, info: dict[str, Any]) -> ObjectInfo:
+def _object_info(key: str, info: dict[str, Any]) -> ObjectInfo:
     names = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
     moment = next((info[name] for name in names if info.get(name)), 0.0)
     return ObjectInfo(key, int(info["size"]), seconds(moment))

@@ -64,7 +64,7 @@ class LocalBlobStore(BlobStore):
                 stat = path.stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return _described(key, stat) if S_ISREG(stat.st_mode) else None
+        return _object_info(key, stat) if S_ISREG(stat.st_mode) else None
 
     def create(self, key: str, data: bytes | Path) -> None:
         """Write an object that must not exist yet."""
@@ -161,10 +161,10 @@ def _info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
         return None
     except OSError as error:
         raise from_os(error, entry.path) from error
-    return _described(key, stat)
+    return _object_info(key, stat)
 
 
-def _described(key: str, stat: os.stat_result) -> ObjectInfo:
+def _object_info(key: str, stat: os.stat_result) -> ObjectInfo:
     # A file gets its content before its name, by a link that changes the later of the two times.
     changed = stat.st_ctime
     modified = max(stat.st_mtime, changed)

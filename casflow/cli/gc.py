@@ -73,8 +73,8 @@ def gc(
     hosted = [] if stores else sorted(found.hosted)
     placed = []
     if not stores:
-        told = (_policy(options), _limits(options))
-        placed = images.collect(found, *told, yes=may_write and yes, ask=ask)
+        settings = (_policy(options), _limits(options))
+        placed = images.collect(found, *settings, yes=may_write and yes, ask=ask)
     if as_json:
         forms, of_images = ([each.to_dict() for each in some] for some in (reports, placed))
         show_json({"stores": forms, "images": of_images, "managed_by_host": hosted})
@@ -136,15 +136,15 @@ def _policy(options: dict[str, Any]) -> Policy:
 
 
 def _collect(make: Callable[[Any], Collector], *, yes: bool, ask: bool) -> Report:
-    with _progress() as told:
-        report = make(told).run() if yes else make(told).preview()
+    with _progress() as progress:
+        report = make(progress).run() if yes else make(progress).preview()
     if not ask or yes:
         return report
     _show(report)
     if not (_changes(report) and click.confirm("Do it?", err=True)):
         return report
-    with _progress() as told:
-        return make(told).run()
+    with _progress() as progress:
+        return make(progress).run()
 
 
 def _changes(report: Report) -> bool:
@@ -160,12 +160,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("survey", total=None)
+        task = bar.add_task("scan", total=None)
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show_progress(stage: str, done: int, total: int) -> None:
             bar.update(task, description=stage, completed=done, total=total or None)
 
-        yield told
+        yield show_progress
 
 
 def _prune(*, yes: bool, ask: bool, as_json: bool) -> None:

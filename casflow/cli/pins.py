@@ -19,7 +19,7 @@ from casflow.gc import unpin as unpin_reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from casflow.gc.survey import Found
+    from casflow.gc.scan import Found
     from casflow.reference import Reference
 
 store_option = click.option(

@@ -13,7 +13,7 @@ from casflow import config
 from casflow.blobs import layout
 from casflow.errors import NotFoundError
 from casflow.gc import Claims
-from casflow.gc.survey import key_of
+from casflow.gc.scan import key_of
 from casflow.reference import Reference
 from casflow.registry import Registry, RunState
 from casflow.storage import load

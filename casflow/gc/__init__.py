@@ -1,4 +1,4 @@
-"""Collection: what nobody needs is condemned, waits, and is deleted; nothing else ever is."""
+"""Collection: what nothing names is condemned, waits, and is deleted; nothing else ever is."""
 
 from casflow.gc.collector import Collector, history
 from casflow.gc.limits import Claims, Limits

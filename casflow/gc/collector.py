@@ -18,13 +18,13 @@ from casflow.blobs import layout
 from casflow.blobs.content import ContentStore, boottime, utcnow
 from casflow.errors import ConfigError, ConflictError, NotFoundError, UnavailableError
 from casflow.gc.limits import DAY, SKEW, Claims, Limits
-from casflow.gc.memory import SETTLED
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.plan import Plan, Planner
+from casflow.gc.reference_cache import SETTLED
 from casflow.gc.reports import Report
 from casflow.gc.retention import Policy
 from casflow.gc.roots import discard
-from casflow.gc.survey import Survey
+from casflow.gc.scan import Scan
 from casflow.reference import stamp
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     from casflow.blobs.base import BlobStore
     from casflow.cache import Cache
-    from casflow.gc.table import Entry
+    from casflow.gc.digest_set import Entry
 
     Progress = Callable[[str, int, int], None]
 
 Item = TypeVar("Item")
 
-_TOGETHER = 1000  # deletions of one request
+_BATCH = 1000  # deletions of one request
 _HISTORY = 100  # runs whose objects are kept
 
 
@@ -77,7 +77,7 @@ class Collector:
         cache: Cache | None = None,
     ) -> None:
         self.store = store
-        self.survey = Survey(store, threads, cache=cache)
+        self.scan = Scan(store, threads, cache=cache)
         self.limits = limits or Limits()
         self._policy = policy or Policy()
         self._claims = claims or Claims()
@@ -94,7 +94,7 @@ class Collector:
             CasflowError: As `run` does.
         """
         now = self._now().timestamp()
-        plan = self._plan(now) if self.survey.check_format() else Plan(now)
+        plan = self._plan(now) if self.scan.check_format() else Plan(now)
         return Report.of(plan, self.store.url)
 
     def run(self) -> Report:
@@ -106,12 +106,12 @@ class Collector:
             CasflowError: The store refused or failed. Nothing was deleted, in each of these
                 cases, unless the deletions themselves failed.
         """
-        if not self.survey.check_format():
+        if not self.scan.check_format():
             return self.preview()
         self._started = self._clock()
         run = f"{stamp(self._now())}-{token_hex(4)}"
         now = self._begin(run)
-        self.survey.settled = now - SETTLED
+        self.scan.settled = now - SETTLED
         plan = self._plan(now)
         self._carry_out(plan)
         leftovers = self.store.drop_leftovers(DAY)
@@ -136,8 +136,8 @@ class Collector:
         return info.modified
 
     def _plan(self, now: float) -> Plan:
-        self._progress("survey", 0, 0)
-        return Planner(self.survey, self._policy, self.limits, self._claims).plan(now)
+        self._progress("scan", 0, 0)
+        return Planner(self.scan, self._policy, self.limits, self._claims).plan(now)
 
     # ---- writing ---------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Collector:
             self.store.create(_marker_key(blob), b"")
 
     def _delete(self, stage: str, keys: Iterable[str], total: int) -> None:
-        self._each(stage, self.store.delete_many, chunked(keys, _TOGETHER), total, _TOGETHER)
+        self._each(stage, self.store.delete_many, chunked(keys, _BATCH), total, _BATCH)
 
     def _each(
         self,
@@ -165,7 +165,7 @@ class Collector:
         together: int = 1,
     ) -> None:
         timely = self._timely(items)
-        for count, _ in enumerate(ordered_map(function, timely, self.survey.threads), 1):
+        for count, _ in enumerate(ordered_map(function, timely, self.scan.threads), 1):
             self._progress(stage, min(count * together, total), total)
 
     def _timely(self, items: Iterable[Item]) -> Iterator[Item]:

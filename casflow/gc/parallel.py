@@ -1,4 +1,4 @@
-"""Many requests at once, in constant memory.
+"""Bounded concurrent mapping over a stream of items.
 
 Owns the threads of the collector. Invariant: results come in the order of their questions, an
 error comes where its result would have, and no more than a few questions are ever under way.

@@ -1,7 +1,7 @@
-"""What a collector will do, decided from one survey of the store.
+"""What a collector will do, decided from one scan of the store.
 
 Owns the decisions: what retention takes, what is condemned, deleted and forgotten. Invariant: they
-follow from the survey alone, so a dry run decides what the next real run does; and the survey read
+follow from the scan alone, so a dry run decides what the next real run does; and the scan read
 markers, blobs and references in this order, after `now`. The order is part of the proof
 (docs/gc.md).
 """
@@ -14,16 +14,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.errors import ConfigError, IntegrityError
-from casflow.gc.memory import Root
+from casflow.gc.digest_set import SHARDS, DigestSet, packed
+from casflow.gc.reference_cache import Root
 from casflow.gc.retention import Candidate, Policy, expired
-from casflow.gc.survey import key_of
-from casflow.gc.table import SHARDS, Table, packed
+from casflow.gc.scan import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from casflow.gc.limits import Claims, Limits
-    from casflow.gc.survey import Survey
+    from casflow.gc.scan import Scan
 
 
 class Expired(NamedTuple):
@@ -59,33 +59,33 @@ class Plan:
     expired: list[Expired] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     purged: list[str] = field(default_factory=list)
-    condemned: Table = field(default_factory=Table)
-    deleted: Table = field(default_factory=Table)
-    waiting: Table = field(default_factory=Table)
+    condemned: DigestSet = field(default_factory=DigestSet)
+    deleted: DigestSet = field(default_factory=DigestSet)
+    waiting: DigestSet = field(default_factory=DigestSet)
     until: float | None = None
-    forgotten: Table = field(default_factory=Table)
+    forgotten: DigestSet = field(default_factory=DigestSet)
 
 
 class Planner:
     """Makes the plan of one run.
 
     Args:
-        survey: The readings of the store.
+        scan: The readings of the store.
         policy: What retention keeps.
         limits: How long to wait.
         claims: What retention leaves alone whatever the policy says.
     """
 
-    def __init__(self, survey: Survey, policy: Policy, limits: Limits, claims: Claims) -> None:
-        self._survey = survey
+    def __init__(self, scan: Scan, policy: Policy, limits: Limits, claims: Claims) -> None:
+        self._scan = scan
         self._policy = policy
         self._limits = limits
         self._claims = claims
         self._claimed = {packed(digest, 0)[:32] for digest in claims.digests}
-        self._roots = Table()
+        self._roots = DigestSet()
 
     def plan(self, now: float) -> Plan:
-        """Survey the store and decide.
+        """Scan the store and decide.
 
         Raises:
             IntegrityError: A reference cannot be read, or names a blob that is not there.
@@ -93,8 +93,8 @@ class Planner:
             CasflowError: A listing or a reading failed.
         """
         plan = Plan(now)
-        markers = self._survey.markers()
-        blobs = self._survey.blobs()
+        markers = self._scan.markers()
+        blobs = self._scan.blobs()
         self._read_references(plan)
         plan.stored, plan.stored_bytes = len(blobs), blobs.total()
         self._check(plan, blobs)
@@ -105,16 +105,16 @@ class Planner:
     # ---- references ------------------------------------------------------------------------
 
     def _read_references(self, plan: Plan) -> None:
-        plan.expired = list(self._thinned(plan, self._survey.live_roots()))
+        plan.expired = list(self._thinned(plan, self._scan.live_roots()))
         fixed = set()
-        for found in self._survey.named():
+        for found in self._scan.named():
             self._root(plan, Root.of(*found))
             fixed.add(found.key)
-        for found in self._survey.pins():
+        for found in self._scan.pins():
             self._root(plan, Root.of(*found))
             fixed.add(key_of(found.reference))
         self._spare(plan, fixed)
-        for root in self._survey.trash_roots():
+        for root in self._scan.trash_roots():
             if plan.now - root.modified >= self._limits.trash:
                 plan.purged.append(root.key)
                 plan.references += 1
@@ -163,12 +163,12 @@ class Planner:
 
     # ---- blobs -----------------------------------------------------------------------------
 
-    def _check(self, plan: Plan, blobs: Table) -> None:
-        store = self._survey.store
+    def _check(self, plan: Plan, blobs: DigestSet) -> None:
+        store = self._scan.store
         if plan.stored and not plan.references and not self._limits.allow_empty:
             hint = "give --allow-empty if everything in it shall go"
             raise ConfigError("blobs, but not a single reference", where=store.url, hint=hint)
-        for found, blob in self._survey.missing(blobs, self._roots):
+        for found, blob in self._scan.missing(blobs, self._roots):
             raise IntegrityError(
                 f"a blob of the flow {found.reference.flow!r} is missing or cut short",
                 where=store.location(found.key),

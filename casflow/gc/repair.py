@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from casflow.blobs.base import BlobStore
     from casflow.digests import Buffer
-    from casflow.gc.survey import Found
-    from casflow.gc.table import Entry
+    from casflow.gc.digest_set import Entry
+    from casflow.gc.scan import Found
     from casflow.reference import BlobName
 
 

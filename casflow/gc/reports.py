@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from casflow.gc.digest_set import DigestSet
     from casflow.gc.plan import Plan
-    from casflow.gc.table import Table
 
 
 def moment(seconds: float) -> str:
@@ -30,7 +30,7 @@ class Amount:
     bytes: int = 0
 
     @classmethod
-    def of(cls, table: Table) -> Amount:
+    def of(cls, table: DigestSet) -> Amount:
         """Count a table."""
         return cls(len(table), table.total())
 

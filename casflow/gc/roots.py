@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from casflow.blobs import layout
 from casflow.blobs.base import check_key
 from casflow.errors import ConfigError, ConflictError, NotFoundError
-from casflow.gc.survey import Survey
+from casflow.gc.scan import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from casflow.blobs.content import ContentStore
-    from casflow.gc.survey import Found
+    from casflow.gc.scan import Found
     from casflow.reference import Reference
 
 
@@ -55,7 +55,7 @@ def unpin(content: ContentStore, name: str) -> Reference:
 
 def pins(content: ContentStore) -> Iterator[Found]:
     """Yield the pins; their keys begin with `casflow.blobs.layout.PINS`."""
-    return Survey(content.store).pins()
+    return Scan(content.store).pins()
 
 
 def discard(content: ContentStore, key: str) -> None:
@@ -92,6 +92,6 @@ def undelete(content: ContentStore, key: str) -> Reference:
 
 def trashed(content: ContentStore, flow: str | None = None) -> Iterator[Found]:
     """Yield what is in the trash, of one flow or of all; keys as they stood before."""
-    for found in Survey(content.store).trash():
+    for found in Scan(content.store).trash():
         if flow is None or found.reference.flow == flow:
             yield found._replace(key=found.key.removeprefix(layout.TRASH))

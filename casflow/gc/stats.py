@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from casflow.gc.digest_set import DigestSet
 from casflow.gc.reports import Amount
-from casflow.gc.survey import Survey, name_of
-from casflow.gc.table import Table
+from casflow.gc.scan import Scan, name_of
 from casflow.gc.verify import orphaned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
-    from casflow.gc.survey import Found
+    from casflow.gc.scan import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,18 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
         IntegrityError: A reference cannot be read.
         CasflowError: The store refused or failed.
     """
-    survey = Survey(store, threads)
-    if not survey.check_format():
+    scan = Scan(store, threads)
+    if not scan.check_format():
         return Stats(store.url)
     growth: Counter[str] = Counter()
-    roots = Table()
-    condemned = len(survey.markers())
-    blobs = survey.blobs(lambda info: growth.update({_month(info): info.size}))
+    roots = DigestSet()
+    condemned = len(scan.markers())
+    blobs = scan.blobs(lambda info: growth.update({_month(info): info.size}))
     flows: set[str] = set()
-    references, live = _take(roots, _noting(flows, survey.live()))
-    named, mutable = _take(roots, survey.named())
-    pins, _ = _take(roots, survey.pins())
-    trashed, old = _take(roots, survey.trash())
+    references, live = _take(roots, _noting(flows, scan.live()))
+    named, mutable = _take(roots, scan.named())
+    pins, _ = _take(roots, scan.pins())
+    trashed, old = _take(roots, scan.trash())
     return Stats(
         store=store.url,
         flows=len(flows),
@@ -122,7 +122,7 @@ def _noting(flows: set[str], references: Iterable[Found]) -> Iterator[Found]:
         yield found
 
 
-def _take(roots: Table, references: Iterable[Found]) -> tuple[int, int]:
+def _take(roots: DigestSet, references: Iterable[Found]) -> tuple[int, int]:
     """Take in what references name; return how many they are, and the bytes that they name."""
     count = size = 0
     for found in references:

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from casflow.blobs import layout
 from casflow.digests import Verifying
 from casflow.errors import IntegrityError, NotFoundError
+from casflow.gc.digest_set import SHARDS, DigestSet
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.repair import Repairer
 from casflow.gc.reports import Amount
-from casflow.gc.survey import Survey, name_of
-from casflow.gc.table import SHARDS, Table
+from casflow.gc.scan import Scan, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from casflow.blobs.base import BlobStore
     from casflow.digests import Buffer
-    from casflow.gc.table import Entry
+    from casflow.gc.digest_set import Entry
 
-_TOGETHER = 16  # blobs that one thread reads in a row
+_BATCH = 16  # blobs that one thread reads in a row
 _IN_MEMORY = 8 * 2**20  # bytes of a blob from which it is read by way of the disk
 
 
@@ -129,16 +129,16 @@ def verify(
 
 class _Checker:
     def __init__(self, store: BlobStore, repairer: Repairer | None, threads: int | None) -> None:
-        self._survey = Survey(store, threads, unreadable=self._unreadable)
+        self._scan = Scan(store, threads, unreadable=self._unreadable)
         self._repairer = repairer
         self._findings: dict[tuple[str, str], Finding] = {}
 
     def check(self, share: float, chance: random.Random) -> Verification:
-        store = self._survey.store
-        if not self._survey.check_format():
+        store = self._scan.store
+        if not self._scan.check_format():
             return Verification(store.url, 0, Amount(), Amount(), Amount())
-        blobs, roots, references = self._survey.blobs(), Table(), 0
-        for found in self._survey.references():
+        blobs, roots, references = self._scan.blobs(), DigestSet(), 0
+        for found in self._scan.references():
             references += 1
             for blob in found.reference.blobs():
                 roots.add(name_of(blob), blob.size)
@@ -160,8 +160,8 @@ class _Checker:
         del error
         self._note(Finding("unreadable", key))
 
-    def _find_missing(self, blobs: Table, roots: Table) -> None:
-        for found, blob in self._survey.missing(blobs, roots):
+    def _find_missing(self, blobs: DigestSet, roots: DigestSet) -> None:
+        for found, blob in self._scan.missing(blobs, roots):
             finding = Finding("missing", found.key, blob.digest, found.reference.flow)
             if self._repairer is not None:
                 finding = replace(finding, repaired=self._repairer.restore(found))
@@ -169,7 +169,7 @@ class _Checker:
 
     def _read_back(self, blobs: Iterable[Entry]) -> Amount:
         count = total = 0
-        for some in ordered_map(self._read_some, chunked(blobs, _TOGETHER), self._survey.threads):
+        for some in ordered_map(self._read_some, chunked(blobs, _BATCH), self._scan.threads):
             for entry, actual in some:
                 count += 1
                 total += entry.number
@@ -186,7 +186,7 @@ class _Checker:
             with SpooledTemporaryFile(_IN_MEMORY) as file:
                 target = Verifying(cast("BinaryIO", file))
                 try:
-                    self._survey.store.copy_to(key, cast("BinaryIO", target))
+                    self._scan.store.copy_to(key, cast("BinaryIO", target))
                 except NotFoundError:  # collected meanwhile
                     continue
                 yield entry, target.digest()
@@ -198,7 +198,7 @@ class _Checker:
         self._note(finding)
 
 
-def orphaned(blobs: Table, roots: Table) -> Amount:
+def orphaned(blobs: DigestSet, roots: DigestSet) -> Amount:
     """Return how many blobs nothing names."""
     count = total = 0
     for index in range(SHARDS):

@@ -270,9 +270,9 @@ class Storage(ABC):
         first = self.cache.find(reference.blob.digest)
         if first is not None:
             return [Fetched(first, hit=True), *(self._fetch(name, each) for each in blobs[1:])]
-        from casflow.blobs.together import together
+        from casflow.blobs.concurrent import run_concurrently
 
-        return together(*(partial(self._fetch, name, each) for each in blobs))
+        return run_concurrently(*(partial(self._fetch, name, each) for each in blobs))
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         return self.cache.fetch(

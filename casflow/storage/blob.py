@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.blobs import layout
-from casflow.blobs.content import Committed, ContentStore, Draft
-from casflow.blobs.together import together
+from casflow.blobs.concurrent import run_concurrently
+from casflow.blobs.content import Commit, ContentStore, Draft
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.reference import Reference
 from casflow.storage.base import Storage
@@ -112,11 +112,11 @@ class BlobStorage(Storage):
         path = self.script_path()
         return None if path is None else draft_script(flow, path, labels)
 
-    def _find_same(self, draft: Draft, known: Reference | None) -> Committed | None:
+    def _find_same(self, draft: Draft, known: Reference | None) -> Commit | None:
         """Return the newest reference of a flow if it says what a draft says and is whole."""
         preview = draft.preview()
         likely = known.blob if known is not None and known.same_content(preview) else None
-        latest, stands = together(
+        latest, stands = run_concurrently(
             lambda: self._find_latest(draft.flow, known),
             lambda: likely is not None and self.content.has(likely),
         )
@@ -126,16 +126,16 @@ class BlobStorage(Storage):
         blob = latest.reference.blob
         return latest if (stands if blob == likely else self.content.has(blob)) else None
 
-    def _find_latest(self, flow: str, known: Reference | None) -> Committed | None:
+    def _find_latest(self, flow: str, known: Reference | None) -> Commit | None:
         if self.key is not None:
             try:
-                return Committed(self.key, self.content.get_reference(self.key))
+                return Commit(self.key, self.content.get_reference(self.key))
             except NotFoundError:
                 return None
         if known is not None:
             key = layout.reference(flow, datetime.fromisoformat(known.created))
             try:
-                return Committed(key, self.content.get_reference(key))
+                return Commit(key, self.content.get_reference(key))
             except NotFoundError:
                 pass  # retention took it
         return self.content.find_latest(flow)

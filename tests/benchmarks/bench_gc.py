@@ -24,7 +24,7 @@ from casflow.cache import Cache
 from casflow.digests import digest_of
 from casflow.gc import Collector, Policy
 from casflow.gc.parallel import ordered_map
-from casflow.gc.survey import Survey
+from casflow.gc.scan import Scan
 from casflow.reference import PICKLE, BlobName, Reference
 from casflow.storage.urls import open_url
 from tests.benchmarks import peers
@@ -99,9 +99,9 @@ def preview(store: BlobStore, cache: Cache | None = None) -> Any:
 def remembering(store: BlobStore, folder: Path) -> Cache:
     """Return the cache that a run on a store leaves."""
     cache = Cache(folder, 10**9)
-    survey = Survey(store, cache=cache)
-    survey.settled = math.inf  # the references are as old as the store
-    for _ in survey.live_roots():
+    scan = Scan(store, cache=cache)
+    scan.settled = math.inf  # the references are as old as the store
+    for _ in scan.live_roots():
         pass
     return cache
 

@@ -66,7 +66,7 @@ class Endless(BlobStore):
 def test_a_plan_of_a_big_store_takes_a_few_bytes_for_each_object(tmp_path, remembers):
     cache = Cache(tmp_path, 10**9) if remembers else None
     collector = Collector(Endless(), policy=Policy(last=50), cache=cache)
-    collector.survey.settled = 1.0
+    collector.scan.settled = 1.0
     tracemalloc.start()
     report = collector.preview()
     _, peak = tracemalloc.get_traced_memory()

@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from casflow.blobs import layout, together
+from casflow.blobs import concurrent, layout
 from casflow.gc.collector import Collector
 from casflow.gc.limits import Limits
-from casflow.gc.memory import Root
 from casflow.gc.plan import Planner
-from casflow.gc.survey import Survey
+from casflow.gc.reference_cache import Root
+from casflow.gc.scan import Scan
 from tests.gc.scenarios import Scenario
 from tests.gc.simulation import LossError, SerialPool, WatchedContent
 
@@ -23,7 +23,7 @@ CAUGHT_WITHIN = 4000
 
 @pytest.fixture(autouse=True)
 def serial(monkeypatch):
-    monkeypatch.setattr(together, "ThreadPoolExecutor", SerialPool)
+    monkeypatch.setattr(concurrent, "ThreadPoolExecutor", SerialPool)
 
 
 def blobs_named(world):
@@ -62,8 +62,8 @@ class ReferencesFirst(Collector):
     """Reads the references before its present moment and the markers."""
 
     def _begin(self, run):
-        live, trash = self.survey.live_roots(), self.survey.trash_roots()
-        named = [Root.of(*found) for found in (*self.survey.named(), *self.survey.pins())]
+        live, trash = self.scan.live_roots(), self.scan.trash_roots()
+        named = [Root.of(*found) for found in (*self.scan.named(), *self.scan.pins())]
         self._early = [*live, *named, *trash]
         return super()._begin(run)
 
@@ -73,7 +73,7 @@ class ReferencesFirst(Collector):
         ).plan(now)
 
 
-class Early(Survey):
+class Early(Scan):
     def __init__(self, store, early):
         super().__init__(store)
         self._early = early

@@ -12,7 +12,7 @@ import weakref
 from threading import Lock
 from typing import Any
 
-one_opens = Lock()  # threads that begin together share a connection
+open_lock = Lock()  # threads that begin together share a connection
 
 
 def _forget_inherited() -> None:
@@ -22,7 +22,7 @@ def _forget_inherited() -> None:
     ever; and the loop's selector is shared, so that what a child removes is lost to its parent.
     """
     # Another thread of the parent may have held it.
-    one_opens._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
+    open_lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001
     for finalizer in list(vars(weakref.finalize)["_registry"]):
         alive = finalizer.peek()
         if alive is not None and getattr(alive[0], "async_impl", False):

@@ -36,14 +36,14 @@ class SharedFile:
             moved(len(piece))
 
 
-def parts_of(start: int, end: int) -> list[tuple[int, int]]:
+def split_range(start: int, end: int) -> list[tuple[int, int]]:
     """Return equal parts of a range, as many as are copied at once."""
     count = max(1, min(_PARTS, (end - start) // _LEAST))
     size = math.ceil((end - start) / count)
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 
 
-async def gathered(read: Callable[[int], Awaitable[bytes]]) -> bytes:
+async def read_chunk(read: Callable[[int], Awaitable[bytes]]) -> bytes:
     """Return the next bytes of a body, enough to be worth a change of threads."""
     bits, missing = [], _BODY
     while missing > 0 and (bit := await read(missing)):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def together(*calls: Callable[[], Any]) -> list[Any]:
+def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
     """Return what calls return that are made at the same time; of errors the first call's."""
     first, *others = calls
     with ThreadPoolExecutor(max(len(others), 1)) as pool:

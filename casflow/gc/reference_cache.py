@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from casflow.digests import digest_of
 from casflow.errors import CasflowError
-from casflow.gc.table import packed
+from casflow.gc.digest_set import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,13 +54,13 @@ class Root(NamedTuple):
         return cls(key, modified, reference.flow, reference.labels, names)
 
 
-class Memory:
-    """What the references of one listing said; asked, and told, in the order of their keys.
+class ReferenceCache:
+    """What the references of one listing said; read and written in the order of their keys.
 
     Args:
         cache: Where it is kept.
         name: Which listing of which store it is.
-        settled: What is told is kept if it changed last before this moment of the store's clock.
+        settled: Only what changed last before this moment of the store's clock is kept.
     """
 
     def __init__(self, cache: Cache, name: str, settled: float) -> None:
@@ -69,7 +69,7 @@ class Memory:
         self._settled = settled
         self._entries = self._recalled()
         self._next = next(self._entries, None)
-        self._told: list[list[Any]] = []
+        self._page: list[list[Any]] = []
         self._pages: list[str] = []
 
     def find(self, info: ObjectInfo) -> Root | None:
@@ -82,26 +82,26 @@ class Memory:
         names = tuple((bytes.fromhex(name), size) for name, size in blobs)
         return Root(info.key, info.modified, flow, tuple(labels), names)
 
-    def tell(self, info: ObjectInfo, root: Root) -> None:
+    def record(self, info: ObjectInfo, root: Root) -> None:
         """Say what was found at an object, whether it was known or read."""
         if info.modified < self._settled and info.version:
             blobs = ((name.hex(), size) for name, size in root.blobs)
-            self._told.append([*info, root.flow, root.labels, *blobs])
-            if len(self._told) == _PAGE:
-                self._turn()
+            self._page.append([*info, root.flow, root.labels, *blobs])
+            if len(self._page) == _PAGE:
+                self._end_page()
 
-    def keep(self) -> None:
-        """Keep what was told, in place of what was kept."""
-        if self._told:
-            self._turn()
+    def save(self) -> None:
+        """Write the recorded pages in place of the former ones."""
+        if self._page:
+            self._end_page()
         with suppress(*_TROUBLES):
             if self._pages:
                 self._cache.set_alias(self._alias, self._put(self._pages))
 
-    def _turn(self) -> None:
+    def _end_page(self) -> None:
         with suppress(*_TROUBLES):
-            self._pages.append(self._put(self._told))
-        self._told = []
+            self._pages.append(self._put(self._page))
+        self._page = []
 
     def _put(self, form: list[Any]) -> str:
         data = json.dumps(form).encode()

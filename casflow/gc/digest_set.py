@@ -45,7 +45,7 @@ def unpacked(name: bytes, number: int = 0) -> Entry:
     return Entry(PREFIX + name[:32].hex(), int.from_bytes(name[32:], "big"), number)
 
 
-class Table:
+class DigestSet:
     """Blobs with a number each; of a blob that was added twice, the last number counts."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Table:
         """Add a blob by its packed name."""
         self._shards[name[0]] += _ENTRY.pack(name, number)
 
-    def merge(self, other: Table) -> None:
+    def merge(self, other: DigestSet) -> None:
         """Add all of another table."""
         for mine, theirs in zip(self._shards, other._shards, strict=True):
             mine.extend(theirs)

@@ -181,7 +181,7 @@ def test_a_run_that_fails_keeps_nothing(reading):
 
 
 def test_more_references_than_a_page_holds_are_remembered(reading, monkeypatch):
-    monkeypatch.setattr("casflow.gc.memory._PAGE", 4)
+    monkeypatch.setattr("casflow.gc.reference_cache._PAGE", 4)
     keys = [reading.bench.add(f"flow {n % 2}", b"%d" % n).key for n in range(11)]
     reading.run()
     reading.bench.store.delete(keys[3])

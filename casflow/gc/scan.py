@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from casflow.blobs import layout
 from casflow.blobs.content import check_format
 from casflow.errors import IntegrityError, NotFoundError, UnavailableError
-from casflow.gc.memory import Memory, Root
+from casflow.gc.digest_set import SHARDS, DigestSet, packed, unpacked
 from casflow.gc.parallel import chunked, ordered_map
-from casflow.gc.table import SHARDS, Table, packed, unpacked
+from casflow.gc.reference_cache import ReferenceCache, Root
 from casflow.reference import FORMAT, Reference
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from casflow.reference import BlobName
 
 _FIRSTS = sorted("-" + string.digits + string.ascii_lowercase)  # of a slug
-_TOGETHER = 64  # references that one thread reads in a row
+_BATCH = 64  # references that one thread reads in a row
 
 
 class Found(NamedTuple):
@@ -63,7 +63,7 @@ def key_of(reference: Reference) -> str:
     return layout.reference(reference.flow, made)
 
 
-class Survey:
+class Scan:
     """The readings of one store.
 
     Args:
@@ -107,28 +107,28 @@ class Survey:
         check_format(found, where=self.store.location(layout.FORMAT))
         return True
 
-    def markers(self) -> Table:
+    def markers(self) -> DigestSet:
         """Return all markers, with the microsecond since the epoch at which each was set."""
-        table = Table()
+        table = DigestSet()
         for info in self.store.list(layout.CONDEMNED):
             if (name := layout.parse_marker(info.key)) is not None:
                 table.add(packed(*name), int(info.modified * 1e6))
         return table
 
-    def blobs(self, notice: Callable[[ObjectInfo], None] | None = None) -> Table:
+    def blobs(self, notice: Callable[[ObjectInfo], None] | None = None) -> DigestSet:
         """Return all blobs with their sizes; shards are listed side by side.
 
         Args:
             notice: Is told of each as it is listed, in no order.
         """
         prefixes = [f"{layout.BLOBS}{digit}" for digit in "0123456789abcdef"]
-        table = Table()
+        table = DigestSet()
         for part in ordered_map(partial(self._blobs_below, notice), prefixes, self.threads):
             table.merge(part)
         return table
 
-    def _blobs_below(self, notice: Callable[[ObjectInfo], None] | None, prefix: str) -> Table:
-        table = Table()
+    def _blobs_below(self, notice: Callable[[ObjectInfo], None] | None, prefix: str) -> DigestSet:
+        table = DigestSet()
         for info in self.store.list(prefix):
             if (name := layout.parse_blob(info.key)) is not None:
                 table.add(packed(*name), info.size)
@@ -178,17 +178,17 @@ class Survey:
         """Yield what listed references name, remembered where that is certain, else read."""
         if self._cache is None:
             return (Root.of(*found) for found in self._read(infos))
-        memory = Memory(self._cache, f"{name} of {self.store.url}", self.settled)
-        return self._remembered(memory, infos)
+        known = ReferenceCache(self._cache, f"{name} of {self.store.url}", self.settled)
+        return self._remembered(known, infos)
 
-    def _remembered(self, memory: Memory, infos: Iterator[ObjectInfo]) -> Iterator[Root]:
-        asked = ((info, memory.find(info)) for info in infos)
-        for some in ordered_map(self._rooted, chunked(asked, _TOGETHER), self.threads):
+    def _remembered(self, known: ReferenceCache, infos: Iterator[ObjectInfo]) -> Iterator[Root]:
+        asked = ((info, known.find(info)) for info in infos)
+        for some in ordered_map(self._rooted, chunked(asked, _BATCH), self.threads):
             for info, root in some:
-                memory.tell(info, root)
+                known.record(info, root)
                 yield root
         if self.settled:
-            memory.keep()
+            known.save()
 
     def _rooted(self, asked: list[tuple[ObjectInfo, Root | None]]) -> list[tuple[ObjectInfo, Root]]:
         """Return what objects are roots of, in their order; those that are gone are left out."""
@@ -199,7 +199,7 @@ class Survey:
 
     def _read(self, infos: Iterator[ObjectInfo], skipped: int = 0) -> Iterator[Found]:
         read = partial(self._read_some, skipped)
-        for some in ordered_map(read, chunked(infos, _TOGETHER), self.threads):
+        for some in ordered_map(read, chunked(infos, _BATCH), self.threads):
             yield from some
 
     def _read_some(self, skipped: int, infos: list[ObjectInfo]) -> list[Found]:
@@ -225,7 +225,7 @@ class Survey:
 
     # ---- what does not fit together --------------------------------------------------------
 
-    def missing(self, blobs: Table, roots: Table) -> Iterator[tuple[Found, BlobName]]:
+    def missing(self, blobs: DigestSet, roots: DigestSet) -> Iterator[tuple[Found, BlobName]]:
         """Yield each reference that names a blob which is not there, or has another size.
 
         Args:
