@@ -1,8 +1,8 @@
 """The container of a run, as its agent sees it.
 
-Owns pulling its image, starting it, streaming its output and removing it. Invariant: the container
-hangs on the agent's connection as a process does on its pipe, so it ends with the agent; when it
-is settled it is removed; an engine that goes away ends no run: the run goes back to the queue.
+Owns pulling its image, starting it, streaming its output and removing it. Invariant: the agent's
+connection is the container's standard input, so the container ends with the agent; when its
+outcome is recorded it is removed; when the engine goes away, the run returns to the queue.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("casflow.agents")
 
 _HEADER = 8  # bytes before each piece of output: its stream, and its length
-_LOOK_EVERY = 0.5  # seconds between two questions to the engine about a container that ended
-_VERDICT = 2.0  # seconds that an engine may take to go down after it ended its containers
+_POLL_INTERVAL = 0.5  # seconds between two questions to the engine about a container that ended
+_SHUTDOWN_WINDOW = 2.0  # seconds that an engine may take to go down after it ended its containers
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a container is given.
+class ContainerOptions:
+    """The settings of a run's container.
 
     Attributes:
         environment: Environment variables; secrets are among them.
@@ -78,7 +78,7 @@ class RunContainer(RunProcess):
         spec: What its process needs.
         engine: Where it runs.
         image: Exact name of the image.
-        surroundings: What it is given.
+        options: Settings of the container.
 
     Raises:
         UnavailableError: The engine does not answer.
@@ -90,15 +90,15 @@ class RunContainer(RunProcess):
         spec: lifetime.RunSpec,
         engine: Engine,
         image: str,
-        surroundings: Surroundings,
+        options: ContainerOptions,
     ) -> None:
         super().__init__(run)
         self._spec = spec
         self._engine = engine
         self._image = image
-        self._surroundings = surroundings
-        self._look_at = 0.0
-        self._ended_at: float | None = None
+        self._options = options
+        self._next_poll = 0.0
+        self._exited_at: float | None = None
         self._output = b""
         self._container = ""
         self._connection: Any = None
@@ -117,25 +117,25 @@ class RunContainer(RunProcess):
         """Return how it ended; None while it is pulled or runs."""
         self.kill_when_due()
         if self._pull is not None:
-            return self._pulled(self._pull)
-        if self._connection is not None and not self._listen():
+            return self._finish_pull(self._pull)
+        if self._connection is not None and not self._read_output():
             return None
-        if time.monotonic() < self._look_at:
+        if time.monotonic() < self._next_poll:
             return None
-        self._look_at = time.monotonic() + _LOOK_EVERY
-        return self._look()
+        self._next_poll = time.monotonic() + _POLL_INTERVAL
+        return self._inspect()
 
     # ---- before it runs --------------------------------------------------------------------
 
-    def _pulled(self, pull: subprocess.Popen[str]) -> int | None:
+    def _finish_pull(self, pull: subprocess.Popen[str]) -> int | None:
         code = pull.poll()
         if code is None:
             return None
-        said = pull.communicate()[1].strip().splitlines()
+        errors = pull.communicate()[1].strip().splitlines()
         self._pull = None
         if code == 0 and not self.was_stopped:
             return self._start_or_fail()
-        self.reason = said[-1] if said else "the image could not be pulled"
+        self.reason = errors[-1] if errors else "the image could not be pulled"
         return code or 1
 
     def _start_or_fail(self) -> int | None:
@@ -148,17 +148,17 @@ class RunContainer(RunProcess):
         return None
 
     def _start(self) -> None:
-        client, given = self._engine.client, self._surroundings
+        client, options = self._engine.client, self._options
         with engine_errors(self._image):
             self._container = client.create_container(
                 self._image,
                 entrypoint=["python", "-P", "-m", "casflow.agents.execute"],
                 command=[str(self.run.id)],
                 stdin_open=True,
-                environment=dict(given.environment),
-                labels=dict(given.labels),
-                user=given.user,
-                host_config=given.host_config(client),
+                environment=dict(options.environment),
+                labels=dict(options.labels),
+                user=options.user,
+                host_config=options.host_config(client),
             )["Id"]
             try:
                 self._connect(client)
@@ -178,12 +178,12 @@ class RunContainer(RunProcess):
 
     # ---- while it runs ---------------------------------------------------------------------
 
-    def _listen(self) -> bool:
+    def _read_output(self) -> bool:
         """Pass its output on; return whether that has ended."""
         try:
             while piece := _raw(self._connection).recv(1 << 16):
                 self._output += piece
-                self._pass_on()
+                self._forward_output()
         except BlockingIOError:
             return False
         except OSError:  # the engine went away
@@ -192,7 +192,7 @@ class RunContainer(RunProcess):
         self._connection = None
         return True
 
-    def _pass_on(self) -> None:
+    def _forward_output(self) -> None:
         while len(self._output) >= _HEADER:
             end = _HEADER + int.from_bytes(self._output[4:_HEADER], "big")
             if len(self._output) < end:
@@ -201,32 +201,32 @@ class RunContainer(RunProcess):
             self._output = self._output[end:]
             sys.stderr.write(secrets.redact(text))
 
-    def _look(self) -> int | None:
+    def _inspect(self) -> int | None:
         """Ask the engine how it ended; None while it runs or nobody can say."""
         try:
             with engine_errors(self._container):
                 state = self._engine.client.inspect_container(self._container)["State"]
         except NotFoundError:
-            return self._give_up()
+            return self._lost()
         except CasflowError:
             self.was_stopped = True  # the engine went away, and took the run with it
             return None
-        if state["Running"] or self._is_open(state):
+        if state["Running"] or self._may_be_shutdown(state):
             return None
         self._remove()
         if state.get("OOMKilled"):
             self.reason = "its container used more memory than it may"
         return cast("int", state["ExitCode"])
 
-    def _is_open(self, state: Mapping[str, Any]) -> bool:
+    def _may_be_shutdown(self, state: Mapping[str, Any]) -> bool:
         """Tell whether it is too early to say if a flow was killed or the whole engine ends."""
         if state["ExitCode"] not in _KILLED or state.get("OOMKilled") or self.was_stopped:
             return False
         now = time.monotonic()
-        self._ended_at = self._ended_at or now
-        return now < self._ended_at + _VERDICT
+        self._exited_at = self._exited_at or now
+        return now < self._exited_at + _SHUTDOWN_WINDOW
 
-    def _give_up(self) -> int:
+    def _lost(self) -> int:
         self.was_stopped = True
         return 128 + signal.SIGKILL
 

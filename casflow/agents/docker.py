@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
-from casflow.agents.containers import RunContainer, Surroundings
+from casflow.agents.containers import ContainerOptions, RunContainer
 from casflow.agents.local import LocalAgent
 from casflow.errors import AccessError, CasflowError, ConfigError
 from casflow.secrets import Secret
@@ -33,7 +33,7 @@ log = logging.getLogger("casflow.agents")
 
 CACHE = "/var/cache/casflow"  # in a container
 _HUB = "docker.io"
-_OWN = "io.casflow.agent"
+_AGENT_LABEL = "io.casflow.agent"
 
 
 class DockerAgent(LocalAgent):
@@ -72,7 +72,7 @@ class DockerAgent(LocalAgent):
         self._engine = engine or Engine()
         self._allowed = frozenset(allow_registries)
         self._image = None if image is None else ImageName.parse(image)
-        self._given = Surroundings(
+        self._options = ContainerOptions(
             environment={"CASFLOW_CACHE_DIR": CACHE, **(environment or {})},
             volumes={**_mounts(registry.url), **(volumes or {})},
             network=network,
@@ -83,20 +83,24 @@ class DockerAgent(LocalAgent):
 
     def start(self, *, once: bool = False) -> None:
         """Remove what an earlier life of this agent left behind, then work."""
-        self._remove_left_overs()
+        self._remove_stale_containers()
         super().start(once=once)
 
     def open(self, run: Run, version: Version) -> RunContainer:
         """Start a run in a container."""
         image = self._choose(version)
-        labels = {_OWN: self._mark, "io.casflow.run": str(run.id), "io.casflow.flow": run.flow}
-        environment = {**self._given.environment, **_secrets(version.storage.get("secrets", ()))}
-        given = replace(self._given, labels=labels, environment=environment)
+        labels = {
+            _AGENT_LABEL: self._label,
+            "io.casflow.run": str(run.id),
+            "io.casflow.flow": run.flow,
+        }
+        environment = {**self._options.environment, **_secrets(version.storage.get("secrets", ()))}
+        options = replace(self._options, labels=labels, environment=environment)
         spec = replace(self.run_spec(run, version), registry=self._registry.url)
-        return RunContainer(run, spec, self._engine, image.pinned, given)
+        return RunContainer(run, spec, self._engine, image.pinned, options)
 
     @property
-    def _mark(self) -> str:
+    def _label(self) -> str:
         """What the containers of this agent are known by, in its next life too."""
         return f"{socket.gethostname()}/{self.name}"
 
@@ -119,8 +123,11 @@ class DockerAgent(LocalAgent):
             raise AccessError("images of this registry are not allowed", where=image, hint=hint)
         return image
 
-    def _remove_left_overs(self) -> None:
-        filters = {"label": f"{_OWN}={self._mark}", "status": ["exited", "created", "dead"]}
+    def _remove_stale_containers(self) -> None:
+        filters = {
+            "label": f"{_AGENT_LABEL}={self._label}",
+            "status": ["exited", "created", "dead"],
+        }
         with suppress(CasflowError), engine_errors("containers"):
             client = self._engine.client
             for each in client.containers(all=True, filters=filters):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from casflow.gc.images import Placed, collect_images
+from casflow.gc.images import ImageVersion, collect_images
 from casflow.storage import load
 from casflow.storage.docker.names import ImageName, split_url
 from casflow.storage.docker.registry import Registry
@@ -45,9 +45,9 @@ def collect(
 def _collect(found: Known, policy: Policy, limits: Limits, *, dry_run: bool) -> list[ImageReport]:
     reports = []
     for versions in found.images.values():
-        placed = [_placed(each, kept=each.id in found.wanted) for each in versions]
+        images = [_image_version(each, kept=each.id in found.wanted) for each in versions]
         registry = _registry(versions[-1])
-        reports.append(collect_images(registry, placed, policy, limits, dry_run=dry_run))
+        reports.append(collect_images(registry, images, policy, limits, dry_run=dry_run))
     return reports
 
 
@@ -56,9 +56,9 @@ def _registry(version: Version) -> Registry:
     return Registry(ImageName.parse(version.location).api_host, scheme=scheme)
 
 
-def _placed(version: Version, *, kept: bool) -> Placed:
+def _image_version(version: Version, *, kept: bool) -> ImageVersion:
     flow, image = (version.project, version.flow), ImageName.parse(version.location)
-    return Placed(flow, version.number, version.created, version.labels, image, kept)
+    return ImageVersion(flow, version.number, version.created, version.labels, image, kept)
 
 
 def show(report: ImageReport) -> None:

@@ -18,8 +18,8 @@ from casflow.reference import stamp
 from casflow.storage.docker.markers import (
     BY_INPUTS,
     CONDEMNED,
-    condemned_by,
-    dated,
+    condemned_at,
+    condemned_at_tag,
     is_condemned,
     marker,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from casflow.storage.docker.registry import Registry
 
 
-class Placed(NamedTuple):
+class ImageVersion(NamedTuple):
     """A version of a flow that stands in an image.
 
     Attributes:
@@ -80,7 +80,7 @@ class ImageReport:
 
 def collect_images(
     registry: Registry,
-    versions: Iterable[Placed],
+    versions: Iterable[ImageVersion],
     policy: Policy,
     limits: Limits,
     *,
@@ -98,19 +98,19 @@ def collect_images(
     Raises:
         CasflowError: The registry refused or failed.
     """
-    placed = list(versions)
-    count = len({each.image.digest for each in placed})
-    report = ImageReport(placed[0].image.untagged, dry_run, count)
-    gone = _expired(placed, policy)
+    found = list(versions)
+    count = len({each.image.digest for each in found})
+    report = ImageReport(found[0].image.untagged, dry_run, count)
+    gone = _expired(found, policy)
     if gone:
         _Repository(registry, gone, limits, report).collect()
     return report
 
 
-def _expired(placed: list[Placed], policy: Policy) -> dict[str, list[ImageName]]:
+def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[ImageName]]:
     """Return the images of which every version has expired: by digest, the names they have."""
-    flows: dict[tuple[str, str], dict[str, Placed]] = {}
-    for each in placed:
+    flows: dict[tuple[str, str], dict[str, ImageVersion]] = {}
+    for each in versions:
         flows.setdefault(each.flow, {})[f"{each.number}/{stamp(each.created)}"] = each
     taken = {flow: set(expired(policy, _candidates(of, policy))) for flow, of in flows.items()}
     images: dict[str, list[ImageName]] = {}
@@ -124,17 +124,17 @@ def _expired(placed: list[Placed], policy: Policy) -> dict[str, list[ImageName]]
     return {digest: names for digest, names in images.items() if digest not in needed}
 
 
-def _candidates(placed: dict[str, Placed], policy: Policy) -> list[Candidate]:
+def _candidates(versions: dict[str, ImageVersion], policy: Policy) -> list[Candidate]:
     return [
         Candidate(key, kept=each.kept or not policy.labels.isdisjoint(each.labels))
-        for key, each in placed.items()
+        for key, each in versions.items()
     ]
 
 
 class _Repository:
     """What retention takes of one repository.
 
-    Only tags that are moments are ours: each was given by one registration. A tag that a person
+    Only tags that are timestamps are ours: each was given by one registration. A tag that a person
     chose keeps its image, for another registration may have given it, too.
 
     Args:
@@ -166,10 +166,12 @@ class _Repository:
             there = by_digest.get(digest)
             if there is None or not all(_is_ours(tag, own) for tag in there):
                 continue  # gone already, or somebody else calls it something
-            self._sentence(names[0], digest, tags, now)
+            self._delete_or_wait(names[0], digest, tags, now)
 
-    def _sentence(self, name: ImageName, digest: str, tags: frozenset[str], now: float) -> None:
-        condemned: float | None = condemned_by(tags, digest)
+    def _delete_or_wait(
+        self, name: ImageName, digest: str, tags: frozenset[str], now: float
+    ) -> None:
+        condemned: float | None = condemned_at(tags, digest)
         if condemned is None:
             condemned = self._condemn(name, digest, marked=is_condemned(tags, digest))
             self._report.condemned.append(str(name))
@@ -181,15 +183,15 @@ class _Repository:
         self._report.deleted.append(str(name))
 
     def _condemn(self, name: ImageName, digest: str, *, marked: bool) -> float:
-        """Mark an image; return a moment by which it was marked."""
+        """Mark an image; return a time by which it was marked."""
         if self._report.dry_run:
             return self._now()
         manifest = self._registry.get_manifest(name.at(digest))
         if not marked:
             self._registry.put_manifest(name.tagged(marker(digest)), manifest)
-        moment = self._now()
-        self._registry.put_manifest(name.tagged(dated(digest, moment)), manifest)
-        return moment
+        time = self._now()
+        self._registry.put_manifest(name.tagged(condemned_at_tag(digest, time)), manifest)
+        return time
 
     def _by_digest(self, tags: Iterable[str]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
@@ -200,10 +202,10 @@ class _Repository:
         return found
 
     def _now(self) -> float:
-        """Return the moment of the registry's last answer, by its clock."""
-        if self._registry.moment is None:
+        """Return the time of the registry's last answer, by its clock."""
+        if self._registry.server_time is None:
             raise UnavailableError("the registry tells no time", where=self._registry.host)
-        return self._registry.moment
+        return self._registry.server_time
 
 
 def _is_ours(tag: str, own: set[str | None]) -> bool:

@@ -254,6 +254,6 @@ def test_what_is_built_shows_on_a_terminal_only(home, local, capfd):
 
 
 SHOWN = """
-from casflow.storage.docker.stream import follow, show_on_terminal
-follow([{"stream": "Step 1/2"}], show_on_terminal)
+from casflow.storage.docker.stream import read_stream, show_on_terminal
+read_stream([{"stream": "Step 1/2"}], show_on_terminal)
 """

@@ -12,7 +12,7 @@ from casflow import config, register
 from casflow.cli import main
 from casflow.errors import ConfigError
 from casflow.gc import Limits, Policy
-from casflow.gc.images import Placed, collect_images
+from casflow.gc.images import ImageVersion, collect_images
 from casflow.gc.limits import DAY
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
@@ -36,12 +36,12 @@ class Later(Registry):
     ahead = 0.0
 
     @property
-    def moment(self):
+    def server_time(self):
         return None if self._told is None else self._told + self.ahead
 
-    @moment.setter
-    def moment(self, told):
-        self._told = told
+    @server_time.setter
+    def server_time(self, result):
+        self._told = result
 
 
 class Undeletable(oci.Registry):
@@ -73,7 +73,7 @@ class Repository:
             each._replace(kept=each.flow[1] != flow and each.kept) for each in self.placed
         ]
         of = ("default", flow)
-        self.placed.append(Placed(of, version.number, version.created, (), image, kept=True))
+        self.placed.append(ImageVersion(of, version.number, version.created, (), image, kept=True))
         return image
 
     def collect(self, *, after=0.0, versions=None, **options):
@@ -151,7 +151,9 @@ def test_a_tag_that_a_person_chose_keeps_the_image(repository):
 
 def test_an_image_goes_only_when_all_that_stand_in_it_have_expired(repository):
     old, _ = repository.register(1), repository.register(2)
-    other = Placed(("other", "Docker Flow"), 1, repository.placed[0].created, (), old, kept=True)
+    other = ImageVersion(
+        ("other", "Docker Flow"), 1, repository.placed[0].created, (), old, kept=True
+    )
     now = Limits(grace=0, exclusive=True)
     assert repository.collect(versions=[*repository.placed, other], limits=now).deleted == []
     assert repository.collect(limits=now).deleted == [str(old)]

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from casflow.errors import AccessError, IntegrityError, NotFoundError, UnavailableError
-from casflow.storage.docker.access import Access
+from casflow.storage.docker.auth import RegistryAuth
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import OCI_MANIFEST, Manifest, Registry
@@ -193,10 +193,10 @@ def test_a_wrong_password_is_refused_and_not_told(front, name):
 
 
 def test_a_password_does_not_go_to_a_token_service_in_the_open(front, name):
-    access = Access("reg.example", {"username": "a", "password": "b"})
-    assert not access._may_see("http://tokens.example/token")
-    assert access._may_see("https://tokens.example/token")
-    assert access._may_see("http://127.0.0.1:80/token")
+    access = RegistryAuth("reg.example", {"username": "a", "password": "b"})
+    assert not access._is_safe("http://tokens.example/token")
+    assert access._is_safe("https://tokens.example/token")
+    assert access._is_safe("http://127.0.0.1:80/token")
 
 
 def test_a_helper_that_fails_is_an_access_error(front, name, credential_helper, tmp_path):

@@ -14,10 +14,10 @@ from casflow.digests import hex_of
 from casflow.errors import ConfigError, IntegrityError, NotFoundError, UnavailableError
 from casflow.reference import SCRIPT as SCRIPT_TYPE
 from casflow.storage import Docker, load
+from casflow.storage.docker.image_store import config_of
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import Registry
-from casflow.storage.docker.shelves import config_of
 from tests.docker.flows import SCRIPT, make, result
 from tests.docker.images import KINDS, put_base
 from tests.services.images import busybox_root

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from casflow.errors import AccessError, ConfigError, NotFoundError, TransferError, UnavailableError
-from casflow.storage.docker.stream import build_error, follow, transfer_error
+from casflow.storage.docker.stream import build_error, read_stream, transfer_error
 
 
 def test_lines_of_every_kind_are_shown_and_unknown_ones_passed_over():
     shown = []
-    told = follow(
+    result = read_stream(
         [
             {"stream": "Step 1/2\n"},
             {"stream": "\n"},
@@ -26,7 +26,7 @@ def test_lines_of_every_kind_are_shown_and_unknown_ones_passed_over():
         shown.append,
     )
     assert shown == ["Step 1/2", "a1 Pushing [=>  ]", "done", "hello"]
-    assert told == {"said": "", "ID": "sha256:1", "Tag": "t", "Digest": "sha256:2"}
+    assert result == {"said": "", "ID": "sha256:1", "Tag": "t", "Digest": "sha256:2"}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_line_that_names_an_error_is_told(line):
         {"stream": " ---> a1\n"},
         line,
     ]
-    assert follow(lines, lambda _: None) == {"said": "why", "error": "bad"}
+    assert read_stream(lines, lambda _: None) == {"said": "why", "error": "bad"}
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_a_failed_build_is_a_value_error_but_for_a_full_disk():
 
 def test_a_full_disk_is_told_whatever_a_step_says_after_it():
     lines = [{"stream": "dd: No space left on device"}, {"stream": "15+0 records out"}]
-    said = follow(lines, lambda _: None)["said"]
+    said = read_stream(lines, lambda _: None)["said"]
     assert type(build_error(f"exit code: 1: {said}", "a")) is UnavailableError

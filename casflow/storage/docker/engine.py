@@ -24,13 +24,13 @@ from casflow.errors import (
 )
 from casflow.storage.docker.layer import extract
 from casflow.storage.docker.names import ImageName
-from casflow.storage.docker.stream import build_error, follow, show_on_terminal, transfer_error
+from casflow.storage.docker.stream import build_error, read_stream, show_on_terminal, transfer_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _TIMEOUT = 600  # seconds between two signs of life, of a build step too
-_QUICK = 10  # seconds that an engine may take to say that it is there
+_CONNECT_TIMEOUT = 10  # seconds that an engine may take to say that it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,12 @@ class Engine:
         fixed = {"custom_context": True, "decode": True, "dockerfile": dockerfile}
         options = {"rm": True, "forcerm": True, **options, **fixed}
         with engine_errors(dockerfile):
-            told = follow(self.client.build(fileobj=context, **options), self._show)
-        if "error" in told:
-            raise build_error(f"{told['error']}: {told['said']}", options.get("tag"))
-        if "ID" not in told:
+            result = read_stream(self.client.build(fileobj=context, **options), self._show)
+        if "error" in result:
+            raise build_error(f"{result['error']}: {result['said']}", options.get("tag"))
+        if "ID" not in result:
             raise UnavailableError("the Docker engine stopped in the middle of a build")
-        return str(told["ID"])
+        return str(result["ID"])
 
     def tag(self, image: str, name: ImageName) -> None:
         """Give an image a further name."""
@@ -116,20 +116,20 @@ class Engine:
             lines = self.client.pull(
                 parsed.untagged, tag=parsed.reference, stream=True, decode=True
             )
-            told = follow(lines, self._show)
-        if "error" in told:
-            raise transfer_error(told["error"], name)
+            result = read_stream(lines, self._show)
+        if "error" in result:
+            raise transfer_error(result["error"], name)
 
     def push(self, name: ImageName) -> str:
         """Send an image to its registry and return its manifest's digest."""
         with engine_errors(name):
             lines = self.client.push(name.untagged, tag=name.tag, stream=True, decode=True)
-            told = follow(lines, self._show)
-        if "error" in told:
-            raise transfer_error(told["error"], name)
-        if "Digest" not in told:
+            result = read_stream(lines, self._show)
+        if "error" in result:
+            raise transfer_error(result["error"], name)
+        if "Digest" not in result:
             raise UnavailableError("the Docker engine stopped in the middle of a push", where=name)
-        return str(told["Digest"])
+        return str(result["Digest"])
 
     def remove_image(self, image: str) -> None:
         """Remove an image that has no name; one that is named or used stays."""
@@ -146,7 +146,7 @@ class Engine:
         """
         with self._container(image=image, command=["-"]) as container, engine_errors(image):
             pieces, _ = self.client.get_archive(container, path)
-            extract(cast("BinaryIO", _Pieces(pieces)), path, target, where=image)
+            extract(cast("BinaryIO", _ChunkReader(pieces)), path, target, where=image)
 
     def run(self, image: str, command: list[str], *, network: str) -> tuple[int, str]:
         """Run a command in a container that is removed again; return its exit code and output."""
@@ -170,7 +170,7 @@ class Engine:
                 self.client.remove_container(container, force=True)
 
 
-class _Pieces:
+class _ChunkReader:
     """Pieces of bytes as a file to be read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -198,7 +198,7 @@ def _connect(base_url: str | None, tls: Any) -> Any:
         raise MissingExtraError("docker", "docker") from error
     where = {"base_url": base_url, "tls": tls} if base_url else kwargs_from_env()
     with engine_errors(address):
-        docker.APIClient(**where, version="auto", timeout=_QUICK).close()
+        docker.APIClient(**where, version="auto", timeout=_CONNECT_TIMEOUT).close()
         return docker.APIClient(**where, version="auto", timeout=_TIMEOUT)
 
 

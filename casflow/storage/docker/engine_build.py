@@ -78,14 +78,14 @@ class EngineBuilder:
 
     def build(self, plan: Plan) -> ImageName:
         """Build an image, check it and name it; return its exact name."""
-        by_inputs = plan.by_inputs
-        if self._engine.find_image(str(by_inputs)) is None:
-            self._make(plan, by_inputs)
-        self._engine.tag(str(by_inputs), plan.name)
+        input_name = plan.input_name
+        if self._engine.find_image(str(input_name)) is None:
+            self._make(plan, input_name)
+        self._engine.tag(str(input_name), plan.name)
         if not self._push:
             return plan.name
         digest = self._engine.push(plan.name)
-        self._engine.push(by_inputs)
+        self._engine.push(input_name)
         return plan.name.at(digest)
 
     def _resolve(self, base: str) -> str:
@@ -98,13 +98,13 @@ class EngineBuilder:
             raise NotFoundError("the base image is not in the Docker engine", where=base)
         return image.id
 
-    def _make(self, plan: Plan, by_inputs: ImageName) -> None:
+    def _make(self, plan: Plan, input_name: ImageName) -> None:
         environment = self._environment(plan.environment)
         image = self._with_flows(environment, plan)
         try:
             if self._check:
                 self._verify(image, plan)
-            self._engine.tag(image, by_inputs)
+            self._engine.tag(image, input_name)
         except BaseException:
             self._engine.remove_image(image)
             raise

@@ -1,8 +1,8 @@
-"""Markers on images that nobody needs: tags, since a registry keeps nothing else for us.
+"""Tags that mark an image as condemned.
 
-Owns the form of these tags. Invariant: from the moment that a marker is set nobody gives the image
-a further name; a dated marker names a moment at which the image was marked already. A marker goes
-with its image.
+Owns the form of these tags. Invariant: once the marker tag is set, no writer gives the image a
+further name; the dated tag names a time at which the marker was already set. Deleting the image
+deletes its markers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def marker(digest: str) -> str:
     return f"{CONDEMNED}{digest.removeprefix('sha256:')[:_SHORT]}"
 
 
-def dated(digest: str, seconds: float) -> str:
+def condemned_at_tag(digest: str, seconds: float) -> str:
     """Return the tag which says that the image was condemned by some second since the epoch."""
     return f"{marker(digest)}-{int(seconds) + 1}"
 
@@ -32,7 +32,7 @@ def is_condemned(tags: Iterable[str], digest: str) -> bool:
     return marker(digest) in tags
 
 
-def condemned_by(tags: Iterable[str], digest: str) -> int | None:
+def condemned_at(tags: Iterable[str], digest: str) -> int | None:
     """Return the earliest second by which an image was condemned, or None if no tag tells."""
     start = f"{marker(digest)}-"
     ends = [tag.removeprefix(start) for tag in tags if tag.startswith(start)]

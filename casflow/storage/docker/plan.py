@@ -39,7 +39,7 @@ class Plan:
         directory: Folder of casflow's own files in it.
         drafts: The flows, by name.
         link: Further path of the only flow.
-        moment: When this was planned.
+        created: When this was planned.
     """
 
     name: ImageName
@@ -47,7 +47,7 @@ class Plan:
     directory: str
     drafts: Mapping[str, Draft]
     link: str | None
-    moment: datetime
+    created: datetime
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -55,7 +55,7 @@ class Plan:
         return {name: self._reference(draft) for name, draft in sorted(self.drafts.items())}
 
     def _reference(self, draft: Draft) -> Reference:
-        return draft.reference(self.moment, draft.names)
+        return draft.reference(self.created, draft.names)
 
     @cached_property
     def inputs(self) -> str:
@@ -68,7 +68,7 @@ class Plan:
         return digest_of(json.dumps(parts, sort_keys=True).encode())
 
     @property
-    def by_inputs(self) -> ImageName:
+    def input_name(self) -> ImageName:
         """The name that finds the image by its inputs."""
         return self.name.tagged(f"{BY_INPUTS}{hex_of(self.inputs)[:_SHORT]}")
 

@@ -77,7 +77,7 @@ class Registry:
         credentials: As the docker client keeps them; looked up there when left out.
 
     Attributes:
-        moment: Seconds since the epoch of the last answer, by the registry's clock, if it tells.
+        server_time: `Date` of the last answer, in seconds since the epoch; None if it had none.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Registry:
             import requests
         except ImportError as error:
             raise MissingExtraError("requests", "docker") from error
-        from casflow.storage.docker.access import Access
+        from casflow.storage.docker.auth import RegistryAuth
 
         self.host = host
         self._root = f"{scheme or scheme_of(host)}://{host}/v2/"
         self._session = requests.Session()
-        self._access = Access(host, credentials)
-        self._session.auth = self._access
-        self.moment: float | None = None
+        self._auth = RegistryAuth(host, credentials)
+        self._session.auth = self._auth
+        self.server_time: float | None = None
         weakref.finalize(self, self._session.close)
 
     # ---- manifests -------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Registry:
         """Make a request, once more after the registry asked who we are."""
         url = urljoin(self._root, path)
         response = self._send(method, url, options)
-        if response.status_code == _UNAUTHORIZED and self._answer(response):
+        if response.status_code == _UNAUTHORIZED and self._authenticate(response):
             if hasattr(options.get("data"), "seek"):
                 options["data"].seek(0)
             response.close()
@@ -222,18 +222,18 @@ class Registry:
         with response:
             raise _error(response)
 
-    def _answer(self, response: Response) -> bool:
+    def _authenticate(self, response: Response) -> bool:
         import requests
 
         try:
-            return self._access.answer(self._session, response)
+            return self._auth.respond(self._session, response)
         except requests.RequestException as error:
             raise _unreachable(error, self.host) from error
 
     def _send(self, method: str, url: str, options: dict[str, Any]) -> Response:
         import requests
 
-        from casflow.storage.docker.access import TIMEOUT
+        from casflow.storage.docker.auth import TIMEOUT
 
         try:
             answer = self._session.request(method, url, timeout=TIMEOUT, **options)
@@ -241,7 +241,7 @@ class Registry:
             raise ConfigError("not a registry", where=self.host) from error
         except requests.RequestException as error:
             raise _unreachable(error, self.host) from error
-        self.moment = _moment(answer)
+        self.server_time = _server_time(answer)
         return answer
 
     def _copy(self, response: Response, target: BinaryIO, name: ImageName) -> str:
@@ -268,7 +268,7 @@ def _media_type(response: Response, data: bytes, name: ImageName) -> str:
         raise IntegrityError(f"not a manifest ({error})", where=name) from error
 
 
-def _moment(response: Response) -> float | None:
+def _server_time(response: Response) -> float | None:
     try:
         return parsedate_to_datetime(response.headers["Date"]).timestamp()
     except (KeyError, ValueError):
@@ -294,6 +294,6 @@ def _error(response: Response) -> CasflowError:
     if status == 429 or status >= 500:  # noqa: PLR2004 - too many requests, and its own failures
         return UnavailableError(f"the registry answered {status}", where=where, hint="try again")
     if status == _UNSUPPORTED:
-        hint = "it may have to be told that manifests can be deleted"
+        hint = "it may have to be result that manifests can be deleted"
         return ConfigError("the registry does not offer this", where=where, hint=hint)
     return ConfigError(f"the registry refused the request ({status})", where=where)

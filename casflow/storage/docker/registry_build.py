@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
 from casflow.errors import ConfigError, IntegrityError, os_errors
+from casflow.storage.docker.image_store import config_of
 from casflow.storage.docker.layer import compress, pack, sha256
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import (
@@ -21,7 +22,6 @@ from casflow.storage.docker.registry import (
     Manifest,
     Registry,
 )
-from casflow.storage.docker.shelves import config_of
 
 if TYPE_CHECKING:
     from casflow.storage.docker.plan import Plan
@@ -76,7 +76,7 @@ class RegistryBuilder:
         config = _config(self._base_config(), archives, self._recipe, plan)
         manifest = self._assemble(self._put(plan.name, config), layers)
         self._registry.put_manifest(plan.name, manifest)
-        self._registry.put_manifest(plan.by_inputs, manifest)
+        self._registry.put_manifest(plan.input_name, manifest)
         return plan.name.at(manifest.digest)
 
     def _files(self) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from casflow.storage.base import Storage
 from casflow.storage.content import draft_pickle, draft_script
 from casflow.storage.docker.engine import Engine
 from casflow.storage.docker.engine_build import EngineBuilder
+from casflow.storage.docker.image_store import EngineImageStore, ImageStore, RegistryImageStore
 from casflow.storage.docker.names import ImageName, name_for, split_url
 from casflow.storage.docker.plan import Plan, references_in
 from casflow.storage.docker.recipe import (
@@ -31,7 +32,6 @@ from casflow.storage.docker.recipe import (
 )
 from casflow.storage.docker.registry import Registry
 from casflow.storage.docker.registry_build import RegistryBuilder
-from casflow.storage.docker.shelves import EngineShelf, RegistryShelf, Shelf
 from casflow.storage.docker.sources import Sources
 
 if TYPE_CHECKING:
@@ -204,17 +204,17 @@ class Docker(Storage):
         self, plan: Plan, builder: EngineBuilder | RegistryBuilder, known: Mapping[str, Reference]
     ) -> tuple[ImageName, bool]:
         """Return the exact name of the plan's image, and whether it had to be made."""
-        shelf = self._shelf(plan.name)
-        there = self._find_known(plan, shelf, known)
+        store = self._image_store(plan.name)
+        there = self._find_known(plan, store, known)
         if there is not None:
             return there, False
-        shared = shelf.share(plan.by_inputs, plan.name)
+        shared = store.reuse(plan.input_name, plan.name)
         if shared is not None:
             return shared, False
         return builder.build(plan), True
 
     def _find_known(
-        self, plan: Plan, shelf: Shelf, known: Mapping[str, Reference]
+        self, plan: Plan, store: ImageStore, known: Mapping[str, Reference]
     ) -> ImageName | None:
         """Return the image of an earlier registration if it is what is wanted and still there."""
         if self._built is not None and self._built.inputs == plan.inputs:
@@ -224,7 +224,7 @@ class Docker(Storage):
                 continue
             image = ImageName.parse(str(each.extra.get("image")))
             wanted = plan.name if self._asked[1] else replace(plan.name, tag=image.tag)
-            if image.tagged() == wanted and shelf.find(image) is not None:
+            if image.tagged() == wanted and store.find(image) is not None:
                 return image
         return None
 
@@ -300,9 +300,11 @@ class Docker(Storage):
     def _registry(self, image: ImageName) -> Registry:
         return Registry(image.api_host, scheme=split_url(self.registry_url)[0])
 
-    def _shelf(self, image: ImageName) -> Shelf:
+    def _image_store(self, image: ImageName) -> ImageStore:
         return (
-            RegistryShelf(self._registry(image)) if self.registry_url else EngineShelf(self.engine)
+            RegistryImageStore(self._registry(image))
+            if self.registry_url
+            else EngineImageStore(self.engine)
         )
 
     # ---- the road back ---------------------------------------------------------------------
@@ -310,7 +312,7 @@ class Docker(Storage):
     def resolve(self, name: str) -> Reference:
         """Read the image's labels."""
         image = self._image_of(name)
-        found = references_in(self._shelf(image).labels(image), where=image)
+        found = references_in(self._image_store(image).labels(image), where=image)
         if name not in found:
             raise NotFoundError(f"the image does not hold the flow {name!r}", where=image)
         return found[name]

@@ -32,28 +32,28 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _FULL = re.compile(r"no space left|disk quota exceeded", re.IGNORECASE)
 
 
-def follow(lines: Iterable[Any], show: Callable[[str], None]) -> dict[str, Any]:
+def read_stream(lines: Iterable[Any], show: Callable[[str], None]) -> dict[str, Any]:
     """Show an engine's lines; return what it said aside, and under `error` what failed.
 
     Under `said` is the last line of what a step itself wrote, which tells why it failed.
     """
-    told: dict[str, Any] = {"said": ""}
+    result: dict[str, Any] = {"said": ""}
     for line in lines:
         if not isinstance(line, dict):
             continue
         if line.get("error") or line.get("errorDetail"):
-            told["error"] = _error_in(line)
+            result["error"] = _error_in(line)
         if isinstance(line.get("aux"), dict):
-            told |= line["aux"]
-        text = _text_of(line)
+            result |= line["aux"]
+        text = _progress_line(line)
         if text:
             show(text)
         if "stream" in line:
-            told["said"] = _last_words(text, told["said"])
-    return told
+            result["said"] = _last_output(text, result["said"])
+    return result
 
 
-def _last_words(text: str, before: str) -> str:
+def _last_output(text: str, before: str) -> str:
     """Return the last line that a step wrote, or the one that says more than what follows it."""
     if not text.strip() or _OF_ENGINE.match(text) or _FULL.search(before):
         return before
@@ -66,7 +66,7 @@ def _error_in(line: Mapping[str, Any]) -> str:
     return str(line.get("error") or detail.get("message") or "unknown error").strip()
 
 
-def _text_of(line: Mapping[str, Any]) -> str:
+def _progress_line(line: Mapping[str, Any]) -> str:
     if "stream" in line:
         return _COLOUR.sub("", str(line["stream"])).rstrip()
     if "status" in line:

@@ -1,8 +1,8 @@
-"""Leave to use a registry: who asks, and the tokens that it hands out.
+"""Authentication at a registry: basic, and tokens.
 
-Owns the answer to a registry's challenge. Invariant: a password goes only to the host that it is
-kept for and to the token service that this host names over a connection as safe; it is read where
-the docker client keeps it (its settings, a credential helper) and written nowhere.
+Owns the response to a `WWW-Authenticate` challenge. Invariant: a password goes only to the host
+that it is kept for and to the token service that this host names over a connection as safe; it is
+read where the docker client keeps it (its settings, a credential helper) and written nowhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _REFUSED = 400
 
 
-class Access(AuthBase):
+class RegistryAuth(AuthBase):
     """What a session adds to its requests to one registry.
 
     Args:
@@ -48,7 +48,7 @@ class Access(AuthBase):
             request.headers["Authorization"] = header
         return request
 
-    def answer(self, session: Session, refused: Response) -> bool:
+    def respond(self, session: Session, refused: Response) -> bool:
         """Get what a refusal asks for; return whether the request is worth repeating.
 
         Raises:
@@ -75,7 +75,7 @@ class Access(AuthBase):
     def _token(self, session: Session, wanted: Mapping[str, str]) -> str:
         realm = wanted["realm"]
         found = self._find()
-        if found and not self._may_see(realm):
+        if found and not self._is_safe(realm):
             raise AccessError(
                 "the registry wants its password sent over plain HTTP", where=self.host
             )
@@ -94,13 +94,13 @@ class Access(AuthBase):
         if found.get("identitytoken"):
             form = {"grant_type": "refresh_token", "client_id": "casflow", **query}
             form["refresh_token"] = str(found["identitytoken"])
-            return session.post(realm, data=form, auth=_Nobody(), timeout=TIMEOUT)
-        auth: AuthBase = _Nobody()
+            return session.post(realm, data=form, auth=_NoAuth(), timeout=TIMEOUT)
+        auth: AuthBase = _NoAuth()
         if "username" in found:
             auth = HTTPBasicAuth(str(found["username"]), str(found["password"]))
         return session.get(realm, params=query, auth=auth, timeout=TIMEOUT)
 
-    def _may_see(self, realm: str) -> bool:
+    def _is_safe(self, realm: str) -> bool:
         """Tell whether a token service may see the password: over TLS, or on this machine."""
         parts = urlsplit(realm)
         return parts.scheme == "https" or scheme_of(parts.netloc) == "http"
@@ -111,7 +111,7 @@ class Access(AuthBase):
         return self._credentials
 
 
-class _Nobody(AuthBase):
+class _NoAuth(AuthBase):
     """Sends no credential, not even one from a .netrc file."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:

@@ -1,4 +1,4 @@
-"""Where finished images stand: in a registry, or in the engine alone.
+"""Where built images are kept: in a registry, or in the engine alone.
 
 Owns the question whether an image is there already. Invariant: an image that is there is never
 built or sent again; it gets a further name at most, and within `DEADLINE` of the moment at which
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from casflow.storage.docker.registry import Manifest, Registry
 
 
-class Shelf(ABC):
-    """A place for images."""
+class ImageStore(ABC):
+    """Built images, by name."""
 
     @abstractmethod
     def find(self, name: ImageName) -> ImageName | None:
@@ -34,7 +34,7 @@ class Shelf(ABC):
     def add_name(self, found: ImageName, name: ImageName) -> ImageName:
         """Give an image a further name; return that exactly."""
 
-    def share(self, name: ImageName, other: ImageName) -> ImageName | None:
+    def reuse(self, name: ImageName, other: ImageName) -> ImageName | None:
         """Give an image that is to stay another name, and return that; None if there is none."""
         found = self.find(name)
         return None if found is None else self.add_name(found, other)
@@ -48,7 +48,7 @@ class Shelf(ABC):
         """
 
 
-class RegistryShelf(Shelf):
+class RegistryImageStore(ImageStore):
     """Images in a registry, named by their manifest's digest."""
 
     def __init__(self, registry: Registry) -> None:
@@ -65,14 +65,14 @@ class RegistryShelf(Shelf):
         self.registry.put_manifest(name, manifest)
         return name.at(manifest.digest)
 
-    def share(self, name: ImageName, other: ImageName) -> ImageName | None:
+    def reuse(self, name: ImageName, other: ImageName) -> ImageName | None:
         """Give an image another name, unless it is condemned; in time, or look again."""
         started = boottime()
         found = self.find(name)
         if found is None or is_condemned(self.registry.tags(found), str(found.digest)):
             return None
         named = self.add_name(found, other)
-        return named if boottime() - started <= DEADLINE else self.share(name, other)
+        return named if boottime() - started <= DEADLINE else self.reuse(name, other)
 
     def labels(self, name: ImageName) -> Mapping[str, str]:
         """Read the image's configuration."""
@@ -80,7 +80,7 @@ class RegistryShelf(Shelf):
         return (config.get("config") or {}).get("Labels") or {}
 
 
-class EngineShelf(Shelf):
+class EngineImageStore(ImageStore):
     """Images of one engine, named by their tag."""
 
     def __init__(self, engine: Engine) -> None:
