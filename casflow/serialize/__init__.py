@@ -6,8 +6,9 @@ the process, folder, hash seed or import order; where that cannot be had, a warn
 the bytes still mean what was put in.
 
 Loading needs none of what serializing does. Three steps of the latter: `pickler` (live objects to
-a stream), `parse`, `rules` and `ordering` (the stream as a graph, without what differs by chance),
-`emit` (the graph as bytes). What the bytes leave out and tracebacks need is the source map.
+a stream), `parse`, `normalize` and `ordering` (the stream as a graph, without what differs by
+chance), `emit` (the graph as bytes). What the bytes leave out and tracebacks need is the source
+map.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from casflow.serialize.difference import Difference, explain
     from casflow.serialize.environment import versions
     from casflow.serialize.load import deserialize, loads
-    from casflow.serialize.suspect import Suspect, suspects
+    from casflow.serialize.nondeterminism import Suspect, suspects
 
 __all__ = [
     "Difference",
@@ -42,14 +43,14 @@ __getattr__ = lazily(
     {
         "Difference": "casflow.serialize.difference",
         "Serialized": "casflow.serialize.canonical",
-        "Suspect": "casflow.serialize.suspect",
+        "Suspect": "casflow.serialize.nondeterminism",
         "deserialize": "casflow.serialize.load",
         "digest": "casflow.serialize.canonical",
         "dumps": "casflow.serialize.canonical",
         "explain": "casflow.serialize.difference",
         "loads": "casflow.serialize.load",
         "serialize": "casflow.serialize.canonical",
-        "suspects": "casflow.serialize.suspect",
+        "suspects": "casflow.serialize.nondeterminism",
         "versions": "casflow.serialize.environment",
     },
 )

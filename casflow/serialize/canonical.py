@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
 from casflow.errors import ConfigError
-from casflow.serialize import culprit, rules, sourcemap
+from casflow.serialize import normalize, sourcemap, unpicklable
+from casflow.serialize.buffers import StreamBuffer
 from casflow.serialize.emit import emit
 from casflow.serialize.environment import check_installed, modules_of, report
 from casflow.serialize.graph import UnknownShapeError
 from casflow.serialize.locality import scope_of
+from casflow.serialize.nondeterminism import may_hold_suspects, suspects_of
 from casflow.serialize.ordering import order
 from casflow.serialize.pickler import StagePickler
 from casflow.serialize.records import Context
-from casflow.serialize.sink import Sink
-from casflow.serialize.suspect import may_hold_suspects, suspects_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ def serialize(obj: Any, *, project: Path | None = None) -> Serialized:
 
     Raises:
         ConfigError: It cannot be pickled, or refers to a module that cannot be installed; the
-            message names the culprit.
+            message names the part that cannot.
     """
     scope = scope_of(obj, project)
     with _without_collector():
@@ -80,7 +80,7 @@ def dumps(obj: Any) -> bytes:
 
     Raises:
         ConfigError: It cannot be pickled, or refers to a module that cannot be installed; the
-            message names the culprit.
+            message names the part that cannot.
     """
     with _without_collector():
         return _canonical(obj, scope_of(obj, None), warn=False)[0]
@@ -97,20 +97,20 @@ def digest(obj: Any) -> str:
 
 def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, list[str], list[str]]:
     """Return blob, source map, the modules that it refers to, and warnings."""
-    sink = Sink()
-    pickler = StagePickler(sink, scope)
+    buffer = StreamBuffer()
+    pickler = StagePickler(buffer, scope)
     try:
         pickler.dump(obj)
     except Exception as error:  # whatever an object's own reduction raises
-        raise culprit.error_for(obj, pickler.last, error) from error
+        raise unpicklable.error_for(obj, pickler.last, error) from error
     try:
-        graph = sink.parse()
-        rules.apply(Context(graph, scope.script, pickler.classes))
+        graph = buffer.parse()
+        normalize.apply(Context(graph, scope.script, pickler.classes))
         order(graph)
         emitted = emit(graph.root)
     except UnknownShapeError as unknown:
         warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
-        return sink.joined(), b"", sorted(pickler.imports), [warning]
+        return buffer.joined(), b"", sorted(pickler.imports), [warning]
     modules = modules_of(graph)
     _check_imports(pickler)
     check_installed(modules, scope)

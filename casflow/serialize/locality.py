@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from casflow.serialize.culprit import walk
+from casflow.serialize.unpicklable import walk
 
 MAIN = "__main__"
 _CachedFunction = type(lru_cache(len))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 from cloudpickle import cloudpickle as internals
 
-from casflow.serialize import live
-from casflow.serialize.live import PROTOCOL
+from casflow.serialize import reducers
+from casflow.serialize.reducers import PROTOCOL
 
 if TYPE_CHECKING:
-    from casflow.serialize.live import Reducer
+    from casflow.serialize.buffers import StreamBuffer
     from casflow.serialize.locality import Scope
-    from casflow.serialize.sink import Sink
+    from casflow.serialize.reducers import Reducer
 
 
 class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -27,13 +27,13 @@ class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     Attributes:
         scope: What travels by value.
-        last: The last object that was begun; the culprit, when pickling fails.
+        last: The last object that was begun; what to name, when pickling fails.
         classes: Addresses of all classes that were met.
         imports: Modules that functions by value import when they run, with their function.
     """
 
-    def __init__(self, sink: Sink, scope: Scope) -> None:
-        super().__init__(sink, protocol=PROTOCOL)
+    def __init__(self, buffer: StreamBuffer, scope: Scope) -> None:
+        super().__init__(buffer, protocol=PROTOCOL)
         self.scope = scope
         self.last: Any = None
         self.classes: set[int] = set()
@@ -47,7 +47,7 @@ class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
         try:
             reducer = self._reducers[kind]
         except KeyError:
-            reducer = self._reducers[kind] = live.reducer_for(kind)
+            reducer = self._reducers[kind] = reducers.reducer_for(kind)
         return NotImplemented if reducer is None else reducer(self, obj)
 
     def travels(self, obj: Any, name: str | None = None) -> bool:

@@ -112,12 +112,12 @@ def test_source_map_of_other_bytes_is_refused():
 
 def test_unknown_shape_falls_back_to_the_plain_stream(monkeypatch):
     """A record of cloudpickle that looks otherwise is stored as it came, with a warning."""
-    from casflow.serialize import rules
+    from casflow.serialize import normalize
 
     def refuse(call, context):
         raise UnknownShapeError("a record of another version")
 
-    monkeypatch.setattr(rules, "RULES", [*rules.RULES, (("types", "CodeType"), refuse)])
+    monkeypatch.setattr(normalize, "RULES", [*normalize.RULES, (("types", "CodeType"), refuse)])
     result = serialize(closes_over(3))
     assert pickle.loads(result.data)() == 3
     assert "record of another version" in result.warnings[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from casflow.serialize import rules
+from casflow.serialize import normalize
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,9 +121,9 @@ if sys.version_info < (3, 13):
 CHILD = """
 import sys, runpy, importlib
 sys.path[:0] = [{root!r}, {folder!r}]
-from casflow.serialize import digest, rules
+from casflow.serialize import digest, normalize
 drop = {drop!r}
-rules.RULES[:] = [each for each in rules.RULES if each[1].__name__ != drop]
+normalize.RULES[:] = [each for each in normalize.RULES if each[1].__name__ != drop]
 if {how!r} == "module":
     import etl
     print(digest(etl.f))
@@ -162,7 +162,7 @@ def digests(folder, case, drop):
 
 def test_every_rule_has_a_case():
     """Whoever adds a rule adds a case here."""
-    assert {function.__name__ for _, function in rules.RULES} == set(RULES)
+    assert {function.__name__ for _, function in normalize.RULES} == set(RULES)
 
 
 @pytest.mark.parametrize("name", RULES)

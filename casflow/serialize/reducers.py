@@ -1,6 +1,6 @@
 """How live objects are pickled where cloudpickle's way depends on the process, or fails.
 
-Owns one small function per kind of object, registered by the name of its type in `LIVE`; a
+Owns one small function per kind of object, registered by the name of its type in `REDUCERS`; a
 subclass takes the rule of its nearest base. Invariant: each returns a reduction of importable
 callables only, or NotImplemented for the ordinary way.
 """
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
     Reducer = Callable[[StagePickler, Any], Any]
 
 PROTOCOL = 5
-LIVE: dict[str, Reducer] = {}
+REDUCERS: dict[str, Reducer] = {}
 _MACHINERY = ("__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__")
 
 
 def reducer_for(kind: type) -> Reducer | None:
     """Return the rule for objects of a type, found by its own name or that of a base."""
     for base in kind.__mro__:
-        found = LIVE.get(f"{base.__module__}.{base.__qualname__}")
+        found = REDUCERS.get(f"{base.__module__}.{base.__qualname__}")
         if found is not None:
             return found
     return None
 
 
-def live(*names: str) -> Callable[[Reducer], Reducer]:
+def reducer(*names: str) -> Callable[[Reducer], Reducer]:
     """Register a rule for the types of these names."""
 
     def register(function: Reducer) -> Reducer:
-        LIVE.update(dict.fromkeys(names, function))
+        REDUCERS.update(dict.fromkeys(names, function))
         return function
 
     return register
 
 
-@live("builtins.function")
+@reducer("builtins.function")
 def function(pickler: StagePickler, obj: Any) -> Any:
     """Find sub-modules by what the byte code reads, not by what happens to be imported."""
     if not pickler.travels(obj):
@@ -66,7 +66,7 @@ def function(pickler: StagePickler, obj: Any) -> Any:
     return reduction
 
 
-@live("builtins.type")
+@reducer("builtins.type")
 def class_(pickler: StagePickler, obj: Any) -> Any:
     """Pickle the classes of a project by value; text of a dataclass may hold a set's order."""
     if _is_builtin(obj) or not pickler.travels(obj):
@@ -111,7 +111,7 @@ def _is_generated(cls: Any, doc: Any) -> bool:
     return doc == f"{cls.__name__}{signature}"
 
 
-@live("builtins.module")
+@reducer("builtins.module")
 def module(pickler: StagePickler, obj: Any) -> Any:
     """Pickle the modules of a project by value, without where they were found, names in order.
 
@@ -124,7 +124,7 @@ def module(pickler: StagePickler, obj: Any) -> Any:
     return types.ModuleType, (name,), members
 
 
-@live("functools._lru_cache_wrapper")
+@reducer("functools._lru_cache_wrapper")
 def lru_cache(pickler: StagePickler, obj: Any) -> Any:
     """Pickle a cached function of a project by value, with an empty cache."""
     wrapped = obj.__wrapped__
@@ -137,7 +137,7 @@ def lru_cache(pickler: StagePickler, obj: Any) -> Any:
     return type(obj), arguments, members
 
 
-@live("functools.cached_property")
+@reducer("functools.cached_property")
 def cached_property(_: StagePickler, obj: Any) -> Any:
     """Leave out the lock that a cached property has before 3.12."""
     if type(obj) is not functools.cached_property:
@@ -145,7 +145,7 @@ def cached_property(_: StagePickler, obj: Any) -> Any:
     return type(obj), (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
 
 
-@live(
+@reducer(
     "dataclasses._MISSING_TYPE",
     "dataclasses._HAS_DEFAULT_FACTORY_CLASS",
     "dataclasses._KW_ONLY_TYPE",
@@ -158,7 +158,7 @@ def dataclass_sentinel(_: StagePickler, obj: Any) -> Any:
     return NotImplemented
 
 
-@live("typing.TypeVar")
+@reducer("typing.TypeVar")
 def type_variable(pickler: StagePickler, obj: Any) -> Any:
     """Pickle the type variables of a project by value."""
     if not pickler.travels(obj, obj.__name__):
@@ -166,7 +166,7 @@ def type_variable(pickler: StagePickler, obj: Any) -> Any:
     return internals._make_typevar, internals._decompose_typevar(obj)  # noqa: SLF001
 
 
-@live("typing.ParamSpec", "typing.TypeVarTuple")
+@reducer("typing.ParamSpec", "typing.TypeVarTuple")
 def parameter_variable(pickler: StagePickler, obj: Any) -> Any:
     """Pickle further type variables of a project by value; a name would not be found."""
     if not pickler.travels(obj, obj.__name__):
@@ -174,7 +174,7 @@ def parameter_variable(pickler: StagePickler, obj: Any) -> Any:
     return type(obj), (obj.__name__,)
 
 
-@live("typing.NewType")
+@reducer("typing.NewType")
 def new_type(pickler: StagePickler, obj: Any) -> Any:
     """Pickle the new types of a project by value; a name would not be found."""
     if not pickler.travels(obj, obj.__name__):
@@ -182,7 +182,7 @@ def new_type(pickler: StagePickler, obj: Any) -> Any:
     return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
 
 
-@live("builtins.BaseException")
+@reducer("builtins.BaseException")
 def exception(_: StagePickler, obj: Any) -> Any:
     """Leave out the empty dict that an exception gets when somebody looks for its attributes."""
     reduction = obj.__reduce_ex__(PROTOCOL)
@@ -191,7 +191,7 @@ def exception(_: StagePickler, obj: Any) -> Any:
     return reduction
 
 
-@live("builtins.set", "builtins.frozenset")
+@reducer("builtins.set", "builtins.frozenset")
 def set_subclass(_: StagePickler, obj: Any) -> Any:
     """Hand the members of a subclass of set over as a set: a list would have an order."""
     kind = type(obj)
@@ -205,7 +205,7 @@ def _overridden(kind: type, plain: type) -> set[str]:
     return {name for base in kind.__mro__[: kind.__mro__.index(plain)] for name in vars(base)}
 
 
-@live("numpy.ufunc")
+@reducer("numpy.ufunc")
 def ufunc(_: StagePickler, obj: Any) -> Any:
     """Refer to numpy's functions by name in numpy, not in whichever module re-exports them."""
     numpy = sys.modules["numpy"]
@@ -213,7 +213,7 @@ def ufunc(_: StagePickler, obj: Any) -> Any:
     return (getattr, (numpy, name)) if getattr(numpy, name, None) is obj else NotImplemented
 
 
-@live("numpy.dtype")
+@reducer("numpy.dtype")
 def dtype(_: StagePickler, obj: Any) -> Any:
     """Make plain dtypes by their name: equal ones may be one object or several."""
     if obj.fields or obj.subdtype or obj.metadata:

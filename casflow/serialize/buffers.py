@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from casflow.serialize.graph import Graph
 
 
-class Sink:
+class StreamBuffer:
     """What the pickler writes into: small pieces joined, large payloads kept as they are.
 
     The C pickler hands a payload of 64 KiB or more over by itself, right after its header; it is
