@@ -7,9 +7,9 @@ other module spells or takes apart a key. See docs/format.md for the tree.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from casflow.digests import PREFIX, hex_of
+from casflow.digests import PREFIX, digest_of, hex_of
 from casflow.errors import IntegrityError
 from casflow.reference import slug, stamp
 
@@ -20,10 +20,15 @@ RUNS = ".casflow/gc/runs/"
 PINS = ".casflow/pins/"
 TRASH = ".casflow/trash/"
 NAMES = ".casflow/names/"
+VERSIONS = ".casflow/versions/"
+TAGS = ".casflow/tags/"
+LEASES = ".casflow/leases/"
 OWN = ".casflow/"
 
 _BLOB = re.compile(r"\.casflow/blobs/[0-9a-f]{2}/([0-9a-f]{64})-(\d+)")
 _MARKER = re.compile(r"\.casflow/gc/condemned/([0-9a-f]{64})-(\d+)")
+_TAG_MOVE = re.compile(r"(\.casflow/tags/[0-9a-f]{64}/[^/]+/)(\d{8})")
+_LEASE = re.compile(r"\.casflow/leases/[0-9a-f]{64}/[^/]+/(\d{4}-\d\d-\d\d)")
 _REFERENCE = re.compile(r"[a-z0-9-]+/\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
 
 
@@ -76,6 +81,51 @@ def is_reference(key: str) -> bool:
 def name(key: str) -> str:
     """Return the key of the entry which says that `key` is a mutable name, so a root for gc."""
     return f"{NAMES}{key}"
+
+
+def version(name: str, number: int) -> str:
+    """Return the key of the entry which says what reference is a version of a name."""
+    return f"{versions(name)}{number}"
+
+
+def versions(name: str) -> str:
+    """Return what the keys of all versions of a name start with."""
+    return f"{VERSIONS}{hex_of(digest_of(name.encode()))}/"
+
+
+def tags(name: str) -> str:
+    """Return what the keys of all moves of all tags of a name start with."""
+    return f"{TAGS}{hex_of(digest_of(name.encode()))}/"
+
+
+def tag_move(name: str, tag: str, number: int) -> str:
+    """Return the key of a move of a tag; they count from 1 and sort in this order."""
+    return f"{tags(name)}{tag}/{number:08d}"
+
+
+def parse_tag_move(key: str) -> tuple[str, int] | None:
+    """Return what the keys of all moves of a tag start with, and the number of one of them."""
+    match = _TAG_MOVE.fullmatch(key)
+    return None if match is None else (match[1], int(match[2]))
+
+
+def lease(digest: str, host: str, day: date) -> str:
+    """Return the key of the lease that a machine holds on a digest for a day."""
+    return f"{leases(digest)}{slug(host)}/{day.isoformat()}"
+
+
+def leases(digest: str) -> str:
+    """Return what the keys of all leases on a digest start with."""
+    return f"{LEASES}{hex_of(digest)}/"
+
+
+def lease_day(key: str) -> date | None:
+    """Return the day of a lease's key, or None for another key."""
+    match = _LEASE.fullmatch(key)
+    try:
+        return None if match is None else date.fromisoformat(match[1])
+    except ValueError:
+        return None
 
 
 def moment(key: str) -> datetime:
