@@ -123,10 +123,9 @@ def _note_traceback(error: BaseException) -> None:
 
 def pack(value: Any) -> bytes:
     """Return a value as cloudpickle bytes."""
-    import cloudpickle
+    from casflow.serialize.compat import dumps
 
-    packed: bytes = cloudpickle.dumps(value)
-    return packed
+    return dumps(value)
 
 
 def unpack(data: bytes) -> Any:

@@ -7,18 +7,22 @@ here are canonical, or the plain stream of the first step together with a warnin
 from __future__ import annotations
 
 import gc
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import cloudpickle
 
 from casflow.digests import digest_of
 from casflow.errors import ConfigError
-from casflow.serialize import normalize, sourcemap, unpicklable
+from casflow.serialize import compat, normalize, sourcemap, unpicklable
 from casflow.serialize.buffers import StreamBuffer
 from casflow.serialize.emit import emit
 from casflow.serialize.environment import check_installed, modules_of, report
 from casflow.serialize.graph import UnknownShapeError
-from casflow.serialize.locality import scope_of
+from casflow.serialize.locality import Scope, scope_of
 from casflow.serialize.nondeterminism import may_hold_suspects, suspects_of
 from casflow.serialize.ordering import order
 from casflow.serialize.pickler import StagePickler
@@ -26,11 +30,14 @@ from casflow.serialize.records import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from casflow.serialize.locality import Scope
+    from casflow.serialize.emit import Emitted
+    from casflow.serialize.graph import Graph
 
 SOURCE_MAP = "source_map"
+_NOT_CANONICAL = "stored as pickled, so its digest may differ in another process: {}"
+_PROBE = "blake3:9556b73c332890486c1c9ca9775f8eeed10e3ebd78e3a2ead5abde19fe73574e"
+logger = logging.getLogger("casflow.serialize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ def digest(obj: Any) -> str:
 
 def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, list[str], list[str]]:
     """Return blob, source map, the modules that it refers to, and warnings."""
+    if _FAULT is not None:
+        return _as_pickled(obj, scope), b"", [], [_NOT_CANONICAL.format(_FAULT)]
     buffer = StreamBuffer()
     pickler = StagePickler(buffer, scope)
     try:
@@ -104,13 +113,9 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
     except Exception as error:  # whatever an object's own reduction raises
         raise unpicklable.error_for(obj, pickler.last, error) from error
     try:
-        graph = buffer.parse()
-        normalize.apply(Context(graph, scope.script, pickler.classes))
-        order(graph)
-        emitted = emit(graph.root)
+        graph, emitted = _emit(buffer, pickler)
     except UnknownShapeError as unknown:
-        warning = f"stored as pickled, so its digest may differ in another process: {unknown}"
-        return buffer.joined(), b"", sorted(pickler.imports), [warning]
+        return buffer.joined(), b"", sorted(pickler.imports), [_NOT_CANONICAL.format(unknown)]
     modules = modules_of(graph)
     _check_imports(pickler)
     check_installed(modules, scope)
@@ -118,6 +123,45 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
     found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
     names = sorted({*modules, *pickler.imports})
     return emitted.data, source_map, names, [str(each) for each in found]
+
+
+def _emit(buffer: StreamBuffer, pickler: StagePickler) -> tuple[Graph, Emitted]:
+    graph = buffer.parse()
+    normalize.apply(Context(graph, pickler.scope.script, pickler.classes))
+    order(graph)
+    return graph, emit(graph.root)
+
+
+def _as_pickled(obj: Any, scope: Scope) -> bytes:
+    """Return the pickle of an unknown cloudpickle, with the project's modules by value."""
+    try:
+        with compat.by_value(scope.is_local):
+            return compat.dumps(obj)
+    except Exception as error:  # whatever an object's own reduction raises
+        raise unpicklable.error_for(obj, obj, error) from error
+
+
+def _fault() -> str | None:
+    """Return why cloudpickle cannot be used as ever, if it cannot.
+
+    A version that is not in the table of tested ones must give the probe's digest and source map.
+    """
+    version = cloudpickle.__version__
+    if version in compat.TESTED:
+        return None
+    known = f"casflow was tested with {compat.TESTED[0]} to {compat.TESTED[-1]}"
+    try:
+        buffer, scope = StreamBuffer(), Scope(Path("/"))
+        pickler = StagePickler(buffer, scope)
+        pickler.dump(compat.probe())
+        _, emitted = _emit(buffer, pickler)
+        files = {each.info.file for _, each in emitted.literals if each.role == "file"}
+        same = digest_of(emitted.data) == _PROBE and files == {"probe.py"}
+        fault = None if same else f"cloudpickle {version} pickles otherwise, {known}"
+    except Exception as error:  # noqa: BLE001 - renamed internals fail in any way
+        fault = f"cloudpickle {version} is built otherwise ({error}), {known}"
+    logger.warning("%s", fault or f"cloudpickle {version} is used, {known}")
+    return fault
 
 
 def _check_imports(pickler: StagePickler) -> None:
@@ -138,3 +182,6 @@ def _without_collector() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+_FAULT = _fault()

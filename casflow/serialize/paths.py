@@ -33,18 +33,13 @@ from casflow.serialize.graph import (
     text_of,
     value_of,
 )
+from casflow.serialize.records import CODE_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = "flow"
 _CLOUDPICKLE = "cloudpickle.cloudpickle"
-_CODE_PARTS = (
-    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize"),
-    *("co_flags", "co_code", "co_consts", "co_names", "co_varnames", "co_filename", "co_name"),
-    *("co_qualname", "co_firstlineno", "co_linetable", "co_exceptiontable", "co_freevars"),
-    "co_cellvars",
-)
 _SHOWN = 80  # characters of a value
 
 Part = tuple[str, Item]
@@ -156,7 +151,7 @@ def _member_of_function(name: str, value: Item, code: Node) -> Iterator[Part]:
 
 
 def _parts_of_code(node: Node) -> Iterator[Part]:
-    for name, item in zip(_CODE_PARTS, node.items[1].items, strict=False):
+    for name, item in zip(CODE_PARTS, node.items[1].items, strict=False):
         yield f".{name}", item
 
 

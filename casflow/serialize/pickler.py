@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-from cloudpickle import cloudpickle as internals
-
 from casflow.serialize import reducers
+from casflow.serialize.compat import Pickler, internals
 from casflow.serialize.reducers import PROTOCOL
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from casflow.serialize.reducers import Reducer
 
 
-class StagePickler(cloudpickle.Pickler):  # type: ignore[misc]
+class StagePickler(Pickler):
     """A cloudpickle that leaves out what depends on the process.
 
     Attributes:

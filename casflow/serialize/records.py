@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 SCRIPT = "__main__"  # the module name of a flow's script, whichever way it was started
 NO_FILE = text("<flow>")
+CODE_PARTS = (
+    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize"),
+    *("co_flags", "co_code", "co_consts", "co_names", "co_varnames", "co_filename", "co_name"),
+    *("co_qualname", "co_firstlineno", "co_linetable", "co_exceptiontable", "co_freevars"),
+    "co_cellvars",
+)
 
 
 @dataclass(slots=True)

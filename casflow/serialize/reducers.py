@@ -15,9 +15,8 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
-from cloudpickle import cloudpickle as internals
-
 from casflow.serialize.bytecode import imports_of, submodules_of
+from casflow.serialize.compat import internals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

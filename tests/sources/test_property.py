@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -50,27 +50,32 @@ class Sources(RuleBasedStateMachine):
 
     kind = ""
 
+    def __init__(self):
+        super().__init__()
+        self.begun = ExitStack()  # what ends with the machine, however far it came
+
     @initialize()
     def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(self.begun.enter_context(tempfile.TemporaryDirectory()))
         self.repository = Repository(self.folder / "repository")
         self.host = HOSTS[self.kind](self.repository).start()
+        self.begun.callback(self.host.close)
         self.contents = {}  # commit -> mark of its flow
         self.known = {}  # ref -> the last commit that a run of this computer got for it
         self.computer = self.folder / "first"
         self.registered = []
         self.troubled = False
         self.log = Lines()
-        logging.getLogger("casflow").addHandler(self.log)
-        logging.getLogger("casflow").setLevel(logging.INFO)
+        logger = logging.getLogger("casflow")
+        self.begun.callback(logger.setLevel, logger.level)
+        self.begun.callback(logger.removeHandler, self.log)
+        logger.addHandler(self.log)
+        logger.setLevel(logging.INFO)
         self.commit("trunk")
         self.commit("work")
 
     def teardown(self):
-        logging.getLogger("casflow").removeHandler(self.log)
-        logging.getLogger("casflow").setLevel(logging.NOTSET)
-        self.host.close()
-        shutil.rmtree(self.folder)
+        self.begun.close()
 
     # ---- what happens ----------------------------------------------------------------------
 
@@ -230,3 +235,14 @@ def test_a_run_tells_the_truth(kind):
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         ),
     )
+
+
+def test_a_host_that_cannot_be_had_is_skipped(monkeypatch):
+    """A skip amid the set-up of the machine stays a skip."""
+
+    def missing(_):
+        pytest.skip("no sshd")
+
+    monkeypatch.setitem(HOSTS, "git-ssh", missing)
+    with pytest.raises(pytest.skip.Exception, match="no sshd"):
+        test_a_run_tells_the_truth("git-ssh")
