@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_SHOWN = 5  # differences; the first ones say enough
+_MAX_DIFFERENCES = 5  # differences; the first ones say enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ def register(
     request = Request.checked(
         project, labels, idempotency_key=idempotency_key, build=build, force=force
     )
-    storage = storage or provide_storage(flow, storage_options)
+    storage = storage or assign_storage(flow, storage_options)
     with Registry(config.load().registry) as registry:
-        return register_together(storage, [flow], request, registry)[0]
+        return register_all(storage, [flow], request, registry)[0]
 
 
-def provide_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Storage:
+def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Storage:
     """Return the storage of a flow; a flow without one gets the default storage.
 
     Objects of others (a function, another library's flow) are not told: it would change them.
@@ -142,7 +142,7 @@ def provide_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Sto
     return storage
 
 
-def register_together(
+def register_all(
     storage: Storage, flows: Sequence[Flow], request: Request, registry: Registry
 ) -> list[Registration]:
     """Register flows that share a storage, which is built once for all of them.
@@ -158,7 +158,7 @@ def register_together(
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]
         _store(storage, flows, request, latest)
-        return [_recorded(name, storage, request, registry, latest[name]) for name in names]
+        return [_record_version(name, storage, request, registry, latest[name]) for name in names]
 
 
 def _is_known(latest: Version | None, request: Request) -> bool:
@@ -173,7 +173,7 @@ def _store(
     latest: Mapping[str, Version | None],
 ) -> None:
     for flow in flows:
-        storage.take(flow)
+        storage.add_or_replace(flow)
     if request.build:
         known = {} if request.force else _known(latest)
         storage.build(labels=request.labels, known=known)
@@ -188,10 +188,10 @@ def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
     }
 
 
-def _recorded(
+def _record_version(
     name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
 ) -> Registration:
-    """Record a version; look again when another registration came first, without our turn."""
+    """Record a version; look again when another registration came first, without our lock."""
     try:
         return _record(name, storage, request, registry, latest)
     except ConflictError:
@@ -204,9 +204,9 @@ def _record(
 ) -> Registration:
     reference = storage.reference(name)
     labels = tuple(sorted({*storage.labels, *request.labels}))
-    form, location = _form_of_one(storage, name), storage.flows[name]
+    form, location = _storage_form(storage, name), storage.flows[name]
     uploaded = storage.uploaded.get(name, 0)
-    if latest is not None and not request.force and _same(latest, reference, labels, form):
+    if latest is not None and not request.force and _is_unchanged(latest, reference, labels, form):
         if latest.reference != reference.to_dict():  # only an attachment differs
             latest = registry.update_reference(
                 latest, reference=reference.to_dict(), storage=form, location=location
@@ -223,12 +223,12 @@ def _record(
         idempotency_key=request.idempotency_key,
         after=0 if latest is None else latest.number,
     )
-    if latest is not None and _should_be_equal(latest, reference):
-        _say_why_not(latest, storage, name)
+    if latest is not None and _is_nondeterministic(latest, reference):
+        _warn_of_differences(latest, storage, name)
     return _registration(version, is_new=True, uploaded=uploaded)
 
 
-def _should_be_equal(latest: Version, reference: Reference) -> bool:
+def _is_nondeterministic(latest: Version, reference: Reference) -> bool:
     """Tell whether a flow changed although all its files and versions are the same."""
     before = latest.reference or {}
     same_environment = before.get("environment") == dict(reference.environment)
@@ -240,21 +240,21 @@ def _should_be_equal(latest: Version, reference: Reference) -> bool:
     )
 
 
-def _say_why_not(latest: Version, storage: Storage, name: str) -> None:
+def _warn_of_differences(latest: Version, storage: Storage, name: str) -> None:
     """Name the values by which a flow that nobody edited differs from its last version."""
     try:
         before = load(latest.storage).get_bytes(name)
     except CasflowError as error:
         logger.debug("version %s cannot be compared: %s", latest.number, error)
         return
-    for difference in explain(before, storage.get_bytes(name))[:_MOST_SHOWN]:
+    for difference in explain(before, storage.get_bytes(name))[:_MAX_DIFFERENCES]:
         logger.warning(
             "flow %s is not reproducible: no file changed since version %s, but %s",
             *(name, latest.number, difference),
         )
 
 
-def _form_of_one(storage: Storage, name: str) -> dict[str, Any]:
+def _storage_form(storage: Storage, name: str) -> dict[str, Any]:
     """Return a storage's JSON form with one of its flows: a version is of one flow."""
     form = storage.serialize()
     for part in ("flows", "references"):
@@ -262,14 +262,14 @@ def _form_of_one(storage: Storage, name: str) -> dict[str, Any]:
     return form
 
 
-def _same(
+def _is_unchanged(
     latest: Version, reference: Reference, labels: tuple[str, ...], form: Mapping[str, Any]
 ) -> bool:
-    same_place = _place(latest.storage) == _place(form)
+    same_place = _identity(latest.storage) == _identity(form)
     return latest.digest == reference.digest and latest.labels == labels and same_place
 
 
-def _place(form: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(form: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in form.items() if key not in ("flows", "references")}
 
 

@@ -61,6 +61,6 @@ def test_a_warm_read_brings_neither_the_index_nor_the_registry(home):
     subprocess.run([sys.executable, "-c", setup], check=True)
     read = (
         "import json; from casflow.storage import load\n"
-        f"assert load(json.load(open({str(home.path / 'form')!r}))).open_flow('x').hit\n"
+        f"assert load(json.load(open({str(home.path / 'form')!r}))).load_flow('x').hit\n"
     )
     assert imported(read) & HEAVY == set()

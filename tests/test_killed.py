@@ -50,7 +50,7 @@ def register(script):
 def read(home):
     with Registry(f"sqlite:///{home.path / 'registry.db'}") as registry:
         version = registry.get_version(None, "Plain")
-    return load(version.storage).open_flow("Plain")
+    return load(version.storage).load_flow("Plain")
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from casflow.flow import State
-    from casflow.storage.base import Opened
+    from casflow.storage.base import LoadedFlow
 
 log = logging.getLogger("casflow.agents")
 
@@ -117,7 +117,7 @@ def execute(
     """
     place = load(storage)
     with secrets.given({name: secrets.Secret(name).get() for name in place.secrets}):
-        opened = place.open_flow(flow)
+        opened = place.load_flow(flow)
         outcome |= _measured(opened)
         started = time.perf_counter()
         state = opened.flow.run(parameters=parameters)
@@ -125,7 +125,7 @@ def execute(
     return state
 
 
-def _measured(opened: Opened) -> dict[str, Any]:
+def _measured(opened: LoadedFlow) -> dict[str, Any]:
     """Return what was read and what it took; a moving ref may give another digest each time."""
     commit = opened.reference.environment.get("commit")
     return {

@@ -52,7 +52,7 @@ def modules_of(version: Version) -> set[str]:
     """
     storage = load(version.storage)
     with secrets.given({name: secrets.Secret(name).get() for name in storage.secrets}):
-        data = storage.get_everything(version.flow)
+        data = storage.prefetch(version.flow)
     media_type = (version.reference or {}).get("media_type")
     if len(data) > _MAX_BYTES or media_type not in (PICKLE, SCRIPT):
         return set()

@@ -17,9 +17,9 @@ __all__ = ["Cache", "Entry", "Fetched", "default"]
 def default() -> Cache:
     """Return the cache that the settings of this process name."""
     settings = config.load()
-    return _opened(settings.cache_dir, settings.cache_limit)
+    return _open(settings.cache_dir, settings.cache_limit)
 
 
 @lru_cache(maxsize=4)
-def _opened(root: Path, limit: int) -> Cache:
+def _open(root: Path, limit: int) -> Cache:
     return Cache(root, limit)

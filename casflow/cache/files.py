@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from casflow.cache.turns import turn
+from casflow.cache.locks import lock
 from casflow.digests import PREFIX, Buffer, Verifying, digest_of, digest_of_file, hex_of
 from casflow.errors import os_errors
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAPPED = 1 << 18  # bytes from which a file is mapped: memory for a copy costs more than hashing it
-_TOUCH_EVERY = 3600.0  # seconds; a use is recorded no finer than this
-_LEFT_OVER = 3600.0  # seconds after which a temporary file has no writer any more
-_FRESH = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_one_opens = Lock()  # another thread would take the database for there before it has its tables
+_MMAP_THRESHOLD = (
+    1 << 18
+)  # bytes from which a file is mapped: memory for a copy costs more than hashing it
+_ATIME_RESOLUTION = 3600.0  # seconds; a use is recorded no finer than this
+_TEMPORARY_MAX_AGE = 3600.0  # seconds after which a temporary file has no writer any more
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_index_lock = Lock()  # another thread would take the database for there before it has its tables
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by casflow; safe to delete.\n"
 
 
@@ -116,33 +118,33 @@ class Cache:
         if data is not None:
             return Fetched(data, hit=True)
         self._prepare()
-        with turn(self.root / "turns", hex_of(digest)):
+        with lock(self.root / "locks", hex_of(digest)):
             data = self.find(digest)
             if data is not None:
                 return Fetched(data, hit=True)
-            return self._fill(digest, size, download)
+            return self._download(digest, size, download)
 
     # ---- writing ---------------------------------------------------------------------------
 
     def put(self, digest: str, data: Buffer) -> None:
         """Keep bytes that are at hand already."""
-        self._fill(digest, len(data), lambda target: target.write(data))
+        self._download(digest, len(data), lambda target: target.write(data))
 
-    def _fill(self, digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
-        if not (self._prepare() and self._make_room(digest, size)):
-            return _unkept(digest, download)
+    def _download(self, digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
+        if not (self._prepare() and self._reserve(digest, size)):
+            return _download_uncached(digest, download)
         with self._temporary() as (path, file):
             target = Verifying(file)
             source = download(cast("BinaryIO", target))
             target.check(digest, where=source)
             file.close()
-            self._place(path, hex_of(digest))
+            self._publish(path, hex_of(digest))
         data = self.find(digest)
         if data is None:  # evicted or damaged between two lines; most unlikely twice
-            return _unkept(digest, download)
+            return _download_uncached(digest, download)
         return Fetched(data, hit=False, downloaded=target.size)
 
-    def _make_room(self, digest: str, size: int) -> bool:
+    def _reserve(self, digest: str, size: int) -> bool:
         """Count a file that will come; return False if it is too big to keep."""
         if size > self.limit // 2:
             return False
@@ -172,12 +174,12 @@ class Cache:
         with os_errors(path):
             folder.mkdir(mode=0o700, exist_ok=True)
             try:
-                with os.fdopen(os.open(path, _FRESH, 0o600), "w+b") as file:
+                with os.fdopen(os.open(path, _CREATE_FLAGS, 0o600), "w+b") as file:
                     yield path, file
             finally:
                 path.unlink(missing_ok=True)
 
-    def _place(self, path: Path, name: str) -> None:
+    def _publish(self, path: Path, name: str) -> None:
         final = Path(self._path(name))
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.replace(final)
@@ -187,7 +189,7 @@ class Cache:
     @property
     def index(self) -> Index:
         """The index, opened when first asked for, and again in a forked child or when removed."""
-        with _one_opens:
+        with _index_lock:
             opened = self._open_index
             if opened is None or opened[0] != os.getpid() or opened[1].is_gone():
                 from casflow.cache.index import Index
@@ -216,7 +218,7 @@ class Cache:
             limit: Bytes that may stay.
             keep: Name of a file that is about to be written and counts already.
         """
-        self._drop_left_overs()
+        self._remove_stale_temporaries()
         entries = self.entries()
         total = self.index.rebuild({hex_of(each.digest): each.size for each in entries})
         removed = []
@@ -270,11 +272,11 @@ class Cache:
             except FileNotFoundError:  # evicted by another process
                 continue
 
-    def _drop_left_overs(self) -> None:
+    def _remove_stale_temporaries(self) -> None:
         """Remove temporary files whose writer died."""
         for path in (self.root / "tmp").glob("*"):
             try:
-                if time.time() - path.stat().st_mtime > _LEFT_OVER:
+                if time.time() - path.stat().st_mtime > _TEMPORARY_MAX_AGE:
                     _remove(path)
             except FileNotFoundError:
                 continue
@@ -295,9 +297,9 @@ def _read(path: str) -> Buffer:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         stat = os.fstat(descriptor)
-        if time.time() - stat.st_mtime > _TOUCH_EVERY:
+        if time.time() - stat.st_mtime > _ATIME_RESOLUTION:
             _touch(descriptor)
-        if stat.st_size < _MAPPED:
+        if stat.st_size < _MMAP_THRESHOLD:
             return os.read(descriptor, stat.st_size)
         return memoryview(mmap.mmap(descriptor, stat.st_size, prot=mmap.PROT_READ))
     finally:
@@ -318,7 +320,7 @@ def _remove(path: Path) -> None:
         logger.warning("cannot remove a file of the cache: %s", error)
 
 
-def _unkept(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
+def _download_uncached(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
     """Download into memory, for a cache that is too small, full or not writable."""
     from io import BytesIO
 
@@ -331,4 +333,4 @@ def _unkept(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
 
 if hasattr(os, "register_at_fork"):
     # Another thread of the parent may have held it.
-    os.register_at_fork(after_in_child=_one_opens._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001
+    os.register_at_fork(after_in_child=_index_lock._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STALE = 3600.0  # seconds after which a reservation without a file is forgotten
+_RESERVATION_MAX_AGE = 3600.0  # seconds after which a reservation without a file is forgotten
 _TOTAL = "total"
 
 
@@ -70,13 +70,13 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows = self._open()
-        self._identity = self._look()
+        self._rows = self._open_or_recreate()
+        self._identity = self._stat()
 
-    def _open(self) -> Any:
+    def _open_or_recreate(self) -> Any:
         with os_errors(self._folder):
             try:
-                rows = _opened(self._folder)
+                rows = _open_database(self._folder)
                 for _ in rows:  # a damaged or poisoned row shows here
                     pass
             except (sqlite3.DatabaseError, TypeError) as error:
@@ -84,15 +84,15 @@ class Index:
                     raise
                 logger.warning("the cache's index is damaged and is made anew: %s", error)
                 shutil.rmtree(self._folder, ignore_errors=True)
-                rows = _opened(self._folder)
+                rows = _open_database(self._folder)
         return rows
 
     def is_gone(self) -> bool:
         """Tell whether somebody has removed the database while it was open, or made another."""
-        found = self._look()
+        found = self._stat()
         return found is None or found != self._identity
 
-    def _look(self) -> tuple[int, int] | None:
+    def _stat(self) -> tuple[int, int] | None:
         try:
             found = os.stat(f"{self._folder}/{diskcache.core.DBNAME}")  # noqa: PTH116 - hot
         except OSError:
@@ -136,7 +136,7 @@ class Index:
         A reservation without a file stays counted for an hour: its writer may be on its way.
         """
         with self._rows.transact():
-            oldest = int(time.time() - _STALE)
+            oldest = int(time.time() - _RESERVATION_MAX_AGE)
             counted = dict(files)
             for name in self._names("blob/"):
                 since = self._rows.get(f"since/{name}", 0)
@@ -182,7 +182,7 @@ class Index:
                 yield name, value
 
 
-def _opened(folder: Path) -> Any:
+def _open_database(folder: Path) -> Any:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return diskcache.Cache(
         str(folder),

@@ -10,7 +10,7 @@ import click
 from casflow.cli.flows import choose, read_flows
 from casflow.cli.output import json_option, note, short, show_json, size, working
 from casflow.errors import CasflowError, ConfigError
-from casflow.registration import Registration, Request, provide_storage, register_together
+from casflow.registration import Registration, Request, assign_storage, register_all
 from casflow.registry import Registry
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def register(
     with Registry(config.load().registry) as registry, working("registering"):
         for storage, together in _by_storage(flows, path if as_script else None):
             try:
-                done += register_together(storage, together, request, registry)
+                done += register_all(storage, together, request, registry)
             except CasflowError as error:
                 failed.append(error)
     _show(done, as_json=as_json)
@@ -77,7 +77,7 @@ def _storage(flow: Flow, script: Path | None) -> Storage:
         from casflow.storage.local import Local
 
         flow.storage = Local(path=script, stored_as_script=True)
-    storage = provide_storage(flow)
+    storage = assign_storage(flow)
     if script is not None:
         storage.store_script(script)
     return storage

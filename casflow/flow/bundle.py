@@ -36,8 +36,8 @@ def pack(script: str, files: Mapping[str, bytes]) -> bytes:
         files: Contents by path, relative to the script's folder, with `/`.
     """
     names = sorted(files)
-    head = {"script": script, "files": [[name, len(files[name])] for name in names]}
-    line = json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    header = {"script": script, "files": [[name, len(files[name])] for name in names]}
+    line = json.dumps(header, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     return line + b"".join(files[name] for name in names)
 
 
@@ -49,10 +49,10 @@ def unpack(data: bytes, *, where: str) -> tuple[str, dict[str, bytes]]:
     """
     line, _, rest = data.partition(b"\n")
     try:
-        head = json.loads(line)
-        script, files, start = str(head["script"]), {}, 0
-        for name, size in head["files"]:
-            files[_checked(name)] = rest[start : start + size]
+        header = json.loads(line)
+        script, files, start = str(header["script"]), {}, 0
+        for name, size in header["files"]:
+            files[_check_path(name)] = rest[start : start + size]
             start += size
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"damaged bundle ({error!r})", where=where) from error
@@ -61,7 +61,7 @@ def unpack(data: bytes, *, where: str) -> tuple[str, dict[str, bytes]]:
     return script, files
 
 
-def _checked(name: str) -> str:
+def _check_path(name: str) -> str:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or "\\" in name or ".." in parts:
         raise ValueError(f"{name!r} is no path in a bundle")
@@ -78,7 +78,7 @@ def flow_from_bundle(data: bytes, name: str, *, where: str) -> Flow:
     """
     script, files = unpack(data, where=where)
     folder = _write(files)
-    _make_way(files)
+    _forget_modules(files)
     sys.path.insert(0, str(folder))
     return flow_from_script(files[script], name, path=str(folder / script))
 
@@ -99,7 +99,7 @@ def _remove(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_way(files: Iterable[str]) -> None:
+def _forget_modules(files: Iterable[str]) -> None:
     """Forget the modules of earlier bundles, and all of a name that this bundle brings."""
     earlier = tuple(str(each) for each in _unpacked)
     sys.path[:] = [each for each in sys.path if each not in earlier]

@@ -44,15 +44,15 @@ class Call:
         self.task = task
         self.slug = slug
         try:
-            self.args: tuple[Any, ...] = _snapshot(args, found)
-            self.kwargs: dict[str, Any] = _snapshot(kwargs or {}, found)
+            self.args: tuple[Any, ...] = _copy_arguments(args, found)
+            self.kwargs: dict[str, Any] = _copy_arguments(kwargs or {}, found)
         except RecursionError as error:
             raise ConfigError("the arguments contain themselves", where=slug) from error
         self.upstream = tuple(dict.fromkeys([*found, *_check_tasks(after, slug)]))
 
     def arguments(self, value_of: Callable[[Task], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with values in the place of tasks."""
-        return _fill(self.args, value_of), _fill(self.kwargs, value_of)
+        return _substitute(self.args, value_of), _substitute(self.kwargs, value_of)
 
 
 def check_signature(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -83,22 +83,22 @@ def _check_tasks(tasks: Iterable[Task], slug: str) -> list[Task]:
     return listed
 
 
-def _snapshot(value: Any, found: list[Task]) -> Any:
+def _copy_arguments(value: Any, found: list[Task]) -> Any:
     if isinstance(value, Task):
         found.append(value)
         return value
     before = len(found)
-    copied = _rebuilt(value, lambda each: _snapshot(each, found))
+    copied = _map_container(value, lambda each: _copy_arguments(each, found))
     return copied if len(found) > before else value
 
 
-def _fill(value: Any, value_of: Callable[[Task], Any]) -> Any:
+def _substitute(value: Any, value_of: Callable[[Task], Any]) -> Any:
     if isinstance(value, Task):
         return value_of(value)
-    return _rebuilt(value, lambda each: _fill(each, value_of))
+    return _map_container(value, lambda each: _substitute(each, value_of))
 
 
-def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
+def _map_container(value: Any, change: Callable[[Any], Any]) -> Any:
     # Subclasses such as named tuples cannot be rebuilt by a rule; they count as plain values.
     kind = type(value)
     if kind is list or kind is tuple:

@@ -45,20 +45,22 @@ def run_in(executor: Executor, current: Run) -> None:
             for task in order.get_ready():
                 begun = current.begin(task)
                 future = (
-                    _done(begun) if isinstance(begun, State) else _submit(executor, current, begun)
+                    _completed(begun)
+                    if isinstance(begun, State)
+                    else _submit(executor, current, begun)
                 )
                 running[future] = task
                 future.add_done_callback(ended.put)
             future = ended.get()
             task = running.pop(future)
-            current.end(task, _outcome(future))
+            current.end(task, _state_of(future))
             order.done(task)
     finally:
         for future in running:
             future.cancel()
 
 
-def _done(state: State) -> Future[Any]:
+def _completed(state: State) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(state)
     return future
@@ -77,12 +79,12 @@ def _submit(executor: Executor, current: Run, job: Job) -> Future[Any]:
         return refused
 
 
-def _outcome(future: Future[Any]) -> State:
+def _state_of(future: Future[Any]) -> State:
     try:
         reply = future.result()
         state = reply if isinstance(reply, State) else unpack(reply)
     except Exception as error:  # noqa: BLE001 - a worker that died is a task that failed
-        return Failed.by(error)
+        return Failed.from_exception(error)
     return state
 
 
@@ -96,7 +98,7 @@ def pack_job(job: Job) -> tuple[bytes, bytes]:
 def attempt_packed(data: bytes, result: bytes) -> bytes:
     """Run a packed job in a worker, and return its packed state."""
     job = unpack(data)
-    job.result = unpack_once(result)
+    job.result = unpack_cached(result)
     return packed_state(job)
 
 
@@ -104,17 +106,17 @@ def packed_state(job: Job) -> bytes:
     """Run a job in a worker, and return its packed state."""
     state = attempt(job)
     if state.exception is not None:
-        _note_traceback(state.exception)
+        _add_traceback_note(state.exception)
     try:
         packed = pack(state)
         unpack(packed)
     except Exception as error:  # noqa: BLE001 - it becomes the state that can travel
         what = f"the task ended as {state!r}, which cannot be brought back ({error!r})"
-        return pack(Failed.by(CasflowError(what)))
+        return pack(Failed.from_exception(CasflowError(what)))
     return packed
 
 
-def _note_traceback(error: BaseException) -> None:
+def _add_traceback_note(error: BaseException) -> None:
     # Tracebacks do not travel, their text does.
     from traceback import format_tb
 
@@ -136,6 +138,6 @@ def unpack(data: bytes) -> Any:
 
 
 @lru_cache(maxsize=16)
-def unpack_once(data: bytes) -> Any:
+def unpack_cached(data: bytes) -> Any:
     """Return the value of such bytes, in a process always the same: it may have connected."""
     return unpack(data)

@@ -33,7 +33,7 @@ class Job:
         call: Its place in the flow.
         arguments: Positional and keyword arguments, as values.
         result: Where to write what it returns.
-        facts: What a result's location may be made of.
+        context: What a result's location may be made of.
         sleep: How to wait before a retry.
     """
 
@@ -42,14 +42,14 @@ class Job:
         call: Call,
         arguments: tuple[tuple[Any, ...], dict[str, Any]],
         result: Writer | None,
-        facts: dict[str, Any],
+        context: dict[str, Any],
         sleep: Sleep,
     ) -> None:
         self.task = call.task
         self.slug = call.slug
         self.args, self.kwargs = arguments
         self.result = result
-        self.facts = facts
+        self.context = context
         self.sleep = sleep
 
 
@@ -72,9 +72,9 @@ class Run:
         if failed:
             return TriggerFailed(f"not run, because {', '.join(failed)} failed")
         arguments = call.arguments(lambda each: self.states[each].result)
-        return Job(call, arguments, *self._writing(call), self.sleep)
+        return Job(call, arguments, *self._result_of(call), self.sleep)
 
-    def _writing(self, call: Call) -> tuple[Writer | None, dict[str, Any]]:
+    def _result_of(self, call: Call) -> tuple[Writer | None, dict[str, Any]]:
         result = call.task.result or self.flow.result
         if result is None:  # then jobs need not carry the parameters
             return None, {}
@@ -110,7 +110,7 @@ def run(
     current = Run(flow, parameters, sleep)
     log.info("Flow %r: started", flow.name)
     if executor is None:
-        _run_here(current)
+        _run_sequentially(current)
     else:
         from casflow.flow.parallel import run_in
 
@@ -122,32 +122,32 @@ def run(
 
 def attempt(job: Job) -> State:
     """Run a task, and again after a failure as often as it allows."""
-    state = _try(job)
+    state = _attempt_once(job)
     for left in reversed(range(job.task.max_retries)):
         if state.is_successful():
             break
         delay = job.task.retry_delay
         log.warning("Task %r: %r, again in %g s, then %d left", job.slug, state, delay, left)
         job.sleep(delay)
-        state = _try(job)
+        state = _attempt_once(job)
     return state
 
 
-def _run_here(current: Run) -> None:
+def _run_sequentially(current: Run) -> None:
     for task in current.calls:
         begun = current.begin(task)
         current.end(task, begun if isinstance(begun, State) else attempt(begun))
 
 
-def _try(job: Job) -> State:
+def _attempt_once(job: Job) -> State:
     # A task that calls sys.exit fails; it does not end the process that runs the flow.
     try:
         value = job.task.run(*job.args, **job.kwargs)
         if job.result is None:
             return Success("Ran", result=value)
-        written = job.result.write(value, **job.facts)
+        written = job.result.write(value, **job.context)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - kept in the state
-        return Failed.by(error)
+        return Failed.from_exception(error)
     return Success("Ran", result=value, location=written.location)
 
 
@@ -155,12 +155,12 @@ def _check_parameters(flow: Flow, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {each.name: each for each in flow.parameters()}
     if unknown := sorted(set(given) - set(known), key=str):
         hint = f"it has {', '.join(sorted(known))}" if known else "it has no parameters"
-        raise ConfigError(f"unknown parameter {_listed(unknown)}", where=flow.name, hint=hint)
+        raise ConfigError(f"unknown parameter {_format_names(unknown)}", where=flow.name, hint=hint)
     missing = [name for name, each in known.items() if each.required and name not in given]
     if missing:
-        raise ConfigError(f"no value for parameter {_listed(missing)}", where=flow.name)
+        raise ConfigError(f"no value for parameter {_format_names(missing)}", where=flow.name)
     return {name: given.get(name, each.default) for name, each in known.items()}
 
 
-def _listed(names: list[Any]) -> str:
+def _format_names(names: list[Any]) -> str:
     return ", ".join(repr(name) for name in names)

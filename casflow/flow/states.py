@@ -52,7 +52,7 @@ class Failed(State):
     """It raised an exception, or a part of it did."""
 
     @classmethod
-    def by(cls, error: BaseException) -> Failed:
+    def from_exception(cls, error: BaseException) -> Failed:
         """Return the state of a task that an exception ended."""
         return cls(f"{type(error).__name__}: {error}", result=error, exception=error)
 

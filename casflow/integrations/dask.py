@@ -57,7 +57,7 @@ class DaskExecutor(JobExecutor):
             return self.submit(attempt_packed, *pack_job(job))
         from casflow.integrations.dask_worker import run_task
 
-        packed = pack(((job.args, job.kwargs), job.facts, job.sleep))
+        packed = pack(((job.args, job.kwargs), job.context, job.sleep))
         return self.submit(run_task, address, job.slug, packed, pack(job.result))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002

@@ -17,7 +17,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from casflow import secrets
 from casflow.errors import CasflowError, IntegrityError
-from casflow.flow.parallel import packed_state, unpack, unpack_once
+from casflow.flow.parallel import packed_state, unpack, unpack_cached
 from casflow.flow.runner import Job
 from casflow.storage.known import load
 
@@ -61,7 +61,7 @@ class Prefetch(WorkerPlugin):
         """Fetch it; what cannot be had now is had when a task needs it."""
         try:
             with _secrets_of(self.address):
-                load(self.address.storage).get_everything(self.address.name)
+                load(self.address.storage).prefetch(self.address.name)
         except CasflowError as error:
             log.warning("cannot prefetch %s: %s", self.address.name, error)
 
@@ -72,7 +72,7 @@ def run_task(address: Address, slug: str, packed: bytes, result: bytes) -> bytes
     Args:
         address: The flow.
         slug: Which task.
-        packed: Its arguments, facts and way to sleep.
+        packed: Its arguments, context and way to sleep.
         result: Its result, packed; tasks with the same one share what it has opened.
 
     Raises:
@@ -81,8 +81,8 @@ def run_task(address: Address, slug: str, packed: bytes, result: bytes) -> bytes
     with _secrets_of(address):
         flow = open_flow(address)
         (call,) = (each for each in flow.calls if each.slug == slug)
-        arguments, facts, sleep = unpack(packed)
-        return packed_state(Job(call, arguments, unpack_once(result), facts, sleep))
+        arguments, context, sleep = unpack(packed)
+        return packed_state(Job(call, arguments, unpack_cached(result), context, sleep))
 
 
 def open_flow(address: Address) -> Flow:
@@ -93,7 +93,7 @@ def open_flow(address: Address) -> Flow:
     """
     with _loading:
         if address.digest not in _flows:
-            opened = load(address.storage).open_flow(address.name)
+            opened = load(address.storage).load_flow(address.name)
             if opened.reference.digest != address.digest:
                 raise IntegrityError(
                     "the storage holds another flow",

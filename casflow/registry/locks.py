@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from casflow.cache.turns import turn as file_lock
+from casflow.cache.locks import lock as file_lock
 from casflow.registry.failures import translated
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def lock(database: Database, key: str, timeout: float) -> Iterator[None]:
     """
     if database.path is not None:
         folder = database.path.with_name(f"{database.path.name}.locks")
-        with file_lock(folder, key, patience=timeout):
+        with file_lock(folder, key, timeout=timeout):
             yield
     else:
         with _server_lock(database, int(key[:15], 16), timeout):

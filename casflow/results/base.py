@@ -29,7 +29,7 @@ class Result(ABC):
     """Where a value is, or will be, kept.
 
     Args:
-        location: A template for `str.format`, or a function that is called with the same facts as
+        location: A template for `str.format`, or a function that is called with the same values as
             keywords: `date`, `today`, `uuid`, and in a run `flow_name`, `task_name`, `task_slug`,
             `parameters`.
         serializer: Turns values into bytes and back; pickles when left out.
@@ -56,28 +56,28 @@ class Result(ABC):
         """
 
     @abstractmethod
-    def write(self, value: Any, **facts: Any) -> Self:
+    def write(self, value: Any, **context: Any) -> Self:
         """Keep a value, and return a result with it and with its location.
 
         Args:
             value: The value.
-            **facts: What the location is made of.
+            **context: What the location is made of.
 
         Raises:
             ConfigError: The value cannot be serialized, or the location cannot be made.
         """
 
     @abstractmethod
-    def exists(self, location: str, **facts: Any) -> bool:
-        """Tell whether a value is kept at a location, or at the one that facts make of it."""
+    def exists(self, location: str, **context: Any) -> bool:
+        """Tell whether a value is kept at a location, or at the one made of a context."""
 
-    def format(self, **facts: Any) -> Self:
-        """Return a result whose location is made of these facts.
+    def format(self, **context: Any) -> Self:
+        """Return a result whose location is made of this context.
 
         Raises:
             ConfigError: The location cannot be made of them.
         """
-        return self._at(render(self.location, facts))
+        return self._at(render(self.location, context))
 
     def _at(self, location: str, value: Any = None) -> Self:
         other = copy.copy(self)
@@ -89,24 +89,24 @@ class Result(ABC):
         return f"<{type(self).__name__}: {self.location}>"
 
 
-def render(location: Location, facts: dict[str, Any]) -> str:
-    """Return the location that is made of facts, and of the time and a random name.
+def render(location: Location, context: dict[str, Any]) -> str:
+    """Return the location that is made of the context, and of the time and a random name.
 
     Raises:
         ConfigError: It names a fact that there is not, or is not text.
     """
-    date = facts.get("date") or datetime.now(UTC)
-    known = {"date": date, "today": f"{date:%Y-%m-%d}", "uuid": str(uuid4()), **facts}
-    text = location(**known) if callable(location) else _formatted(location, known)
+    date = context.get("date") or datetime.now(UTC)
+    known = {"date": date, "today": f"{date:%Y-%m-%d}", "uuid": str(uuid4()), **context}
+    text = location(**known) if callable(location) else _format_template(location, known)
     if not isinstance(text, str) or not text:
         raise ConfigError("the location of a result is text and not empty", where=repr(text))
     return text
 
 
-def _formatted(template: str, facts: dict[str, Any]) -> str:
+def _format_template(template: str, context: dict[str, Any]) -> str:
     try:
-        return template.format(**facts)
+        return template.format(**context)
     except (LookupError, AttributeError, ValueError, TypeError) as error:
-        hint = f"it may use {', '.join(sorted(facts))}"
+        hint = f"it may use {', '.join(sorted(context))}"
         what = f"cannot make a result's location ({type(error).__name__}: {error})"
         raise ConfigError(what, where=template, hint=hint) from error

@@ -43,12 +43,12 @@ class LocalResult(StoreResult):
             self._dir = str(Path(self._dir).expanduser().absolute())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_dir": _outside_of_home(self._dir)}
+        return {**super().__getstate__(), "_dir": _portable_folder(self._dir)}
 
     @property
     def dir(self) -> str:
         """The folder."""
-        chosen = _outside_of_home(self._dir)
+        chosen = _portable_folder(self._dir)
         return str(config.load().results_dir) if chosen is None else chosen
 
     def _open(self) -> BlobStore:
@@ -69,7 +69,7 @@ class LocalResult(StoreResult):
         return str(Path(self.dir).absolute() / key)
 
 
-def _outside_of_home(folder: str | None) -> str | None:
+def _portable_folder(folder: str | None) -> str | None:
     """Return a folder, or None for one of the home that is not for results."""
     settings = config.load()
     if folder is None or not Path(folder).is_relative_to(settings.home):

@@ -28,7 +28,7 @@ class StoreResult(Result):
         self, location: Location | None = None, *, serializer: Serializer | None = None
     ) -> None:
         super().__init__(location, serializer=serializer)
-        self._opened: BlobStore | None = None
+        self._store: BlobStore | None = None
 
     @abstractmethod
     def _open(self) -> BlobStore:
@@ -45,16 +45,16 @@ class StoreResult(Result):
     @property
     def store(self) -> BlobStore:
         """The store that values are kept in."""
-        if self._opened is None:
-            self._opened = self._open()
-        return self._opened
+        if self._store is None:
+            self._store = self._open()
+        return self._store
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_store": None}
 
     def _at(self, location: str, value: Any = None) -> Self:
         other = super()._at(location, value)
-        other._opened = self._opened  # noqa: SLF001 - a copy in this process
+        other._store = self._store  # noqa: SLF001 - a copy in this process
         return other
 
     def read(self, location: str) -> Self:
@@ -64,13 +64,13 @@ class StoreResult(Result):
         value = self.serializer.deserialize(data, where=self.store.location(key))
         return self._at(self._location(key), value)
 
-    def write(self, value: Any, **facts: Any) -> Self:
+    def write(self, value: Any, **context: Any) -> Self:
         """Keep a value, and return a result with it and with its location."""
-        key = self._key(render(self.location, facts))
+        key = self._key(render(self.location, context))
         self.store.put(key, self.serializer.serialize(value))
         return self._at(self._location(key), value)
 
-    def exists(self, location: str, **facts: Any) -> bool:
-        """Tell whether a value is kept at a location, or at the one that facts make of it."""
-        place = render(location, facts) if facts else location
+    def exists(self, location: str, **context: Any) -> bool:
+        """Tell whether a value is kept at a location, or at the one made of a context."""
+        place = render(location, context) if context else location
         return self.store.find(self._key(place)) is not None

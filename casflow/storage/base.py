@@ -1,7 +1,7 @@
 """What every storage is: a set of named flows, and one way to read them.
 
 Owns the road back: the cache is asked by digest before anything is downloaded, what is downloaded
-is verified, and only verified bytes are loaded. Invariant: that happens in `Storage.open_flow` and
+is verified, and only verified bytes are loaded. Invariant: that happens in `Storage.load_flow` and
 nowhere else; a subclass says only where bytes come from and where they go, and cannot forget it.
 """
 
@@ -17,7 +17,7 @@ from casflow import cache, config
 from casflow.cache import Fetched
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
 from casflow.reference import Reference
-from casflow.storage.content import load_flow, name_of
+from casflow.storage.content import flow_from_bytes, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class LoadedFlow:
     """A flow that was read, and what it took.
 
     Attributes:
@@ -68,7 +68,7 @@ class Storage(ABC):
     fields: ClassVar[tuple[str, ...]] = ()
     """Constructor parameters that stand in the JSON form; none may be a secret."""
 
-    side_by_side: ClassVar[bool] = False
+    concurrent_downloads: ClassVar[bool] = False
     """Whether threads may download several blobs of one flow at a time."""
 
     def __init__(
@@ -176,9 +176,9 @@ class Storage(ABC):
         Raises:
             DuplicateFlowError: A flow of that name is here already.
         """
-        return self.flows[self.hold(flow)]
+        return self.flows[self.add(flow)]
 
-    def hold(self, flow: Flow) -> str:
+    def add(self, flow: Flow) -> str:
         """Take a flow in without storing anything yet; return its name."""
         name = name_of(flow)
         if name in self:
@@ -189,14 +189,14 @@ class Storage(ABC):
         self._flows[name] = flow
         return name
 
-    def take(self, flow: Flow) -> None:
+    def add_or_replace(self, flow: Flow) -> None:
         """Hold a flow that is registered; it takes the place of one that was made before it."""
         name = name_of(flow)
         if self._flows.get(name, flow) is not flow:
             for each in (self.flows, self.references, self._flows):
                 each.pop(name, None)
         if name not in self:
-            self.hold(flow)
+            self.add(flow)
 
     def build(
         self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
@@ -207,9 +207,9 @@ class Storage(ABC):
             labels: Further labels of the registration.
             known: For some flows, the reference that the last registration made.
         """
-        together = tuple(sorted({*self.labels, *labels}))
+        every = tuple(sorted({*self.labels, *labels}))
         for name, flow in self._flows.items():
-            self.store(flow, together, (known or {}).get(name))
+            self.store(flow, every, (known or {}).get(name))
         return self
 
     def get_flow(self, name: str) -> Flow:
@@ -220,18 +220,18 @@ class Storage(ABC):
             IntegrityError: What is stored is not what was registered.
             LoadError: The bytes are right, but no flow could be made of them here.
         """
-        return self.open_flow(name).flow
+        return self.load_flow(name).flow
 
-    def open_flow(self, name: str) -> Opened:
+    def load_flow(self, name: str) -> LoadedFlow:
         """Return a flow as `get_flow` does, with what it took."""
         started = time.perf_counter()
-        reference = self._named(name)
+        reference = self._find_reference(name)
         fetched = self._fetch_all(name, reference)
         parts = zip(reference.attachments, fetched[1:], strict=True)
         attachments = {role: bytes(part.data) for role, part in parts}
-        flow = load_flow(reference, fetched[0].data, attachments, where=self.flows[name])
-        _belong(flow, self)
-        return Opened(
+        flow = flow_from_bytes(reference, fetched[0].data, attachments, where=self.flows[name])
+        _attach(flow, self)
+        return LoadedFlow(
             flow,
             reference,
             hit=all(each.hit for each in fetched),
@@ -246,18 +246,18 @@ class Storage(ABC):
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
         """
-        return bytes(self._fetch(name, self._named(name).blob).data)
+        return bytes(self._fetch(name, self._find_reference(name).blob).data)
 
-    def get_everything(self, name: str) -> bytes:
+    def prefetch(self, name: str) -> bytes:
         """Bring all blobs of a flow into the cache; return the verified bytes of the first.
 
         Raises:
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
         """
-        return bytes(self._fetch_all(name, self._named(name))[0].data)
+        return bytes(self._fetch_all(name, self._find_reference(name))[0].data)
 
-    def _named(self, name: str) -> Reference:
+    def _find_reference(self, name: str) -> Reference:
         if name not in self.flows:
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
         return self.reference(name)
@@ -265,7 +265,7 @@ class Storage(ABC):
     def _fetch_all(self, name: str, reference: Reference) -> list[Fetched]:
         """Return the flow's blob and its attachments, downloaded side by side where that helps."""
         blobs = reference.blobs()
-        if not self.side_by_side:
+        if not self.concurrent_downloads:
             return [self._fetch(name, each) for each in blobs]
         first = self.cache.find(reference.blob.digest)
         if first is not None:
@@ -283,7 +283,7 @@ class Storage(ABC):
 
     def identity(self) -> dict[str, Any]:
         """Return the JSON form without its flows: what makes two storages the same place."""
-        own = {field: _plain(getattr(self, field)) for field in self.fields}
+        own = {field: _json_value(getattr(self, field)) for field in self.fields}
         return {"type": type(self).__name__, "secrets": list(self.secrets), **own}
 
     def serialize(self) -> dict[str, Any]:
@@ -292,11 +292,11 @@ class Storage(ABC):
         return {**self.identity(), "flows": dict(self.flows), "references": references}
 
     @classmethod
-    def from_form(cls, form: Mapping[str, Any]) -> Self:
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
         """Return the storage of its JSON form."""
         values = {field: form[field] for field in cls.fields if field in form}
         try:
-            storage = cls(**values, secrets=form.get("secrets"), **cls._restoring())
+            storage = cls(**values, secrets=form.get("secrets"), **cls._restore_options())
         except TypeError as error:
             raise ConfigError(f"cannot restore a {cls.__name__} storage ({error})") from error
         storage.flows.update(form.get("flows", {}))
@@ -305,19 +305,19 @@ class Storage(ABC):
         return storage
 
     @classmethod
-    def _restoring(cls) -> dict[str, Any]:
+    def _restore_options(cls) -> dict[str, Any]:
         """Return constructor arguments that only a storage read from its JSON form gets."""
         return {}
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """Return a field as JSON has it."""
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [_json_value(each) for each in value]
     return value if isinstance(value, str | int | float | dict | None) else str(value)
 
 
-def _belong(flow: Flow, storage: Storage) -> None:
+def _attach(flow: Flow, storage: Storage) -> None:
     """Tell a flow that was read where it came from; objects of others are left as they are."""
     from casflow.flow import Flow
 

@@ -35,7 +35,7 @@ class BlobStorage(Storage):
         options: What every storage takes.
     """
 
-    side_by_side = True
+    concurrent_downloads = True
 
     def __init__(
         self, *, key: str | None = None, local_script_path: str | None = None, **options: Any

@@ -61,7 +61,7 @@ def bare_script(flow: str, data: bytes, key: str) -> Reference:
     return replace(made, extra={BARE: key})
 
 
-def load_flow(
+def flow_from_bytes(
     reference: Reference, data: Buffer, attachments: Mapping[str, bytes], *, where: str
 ) -> Flow:
     """Return the flow of verified bytes.
@@ -85,17 +85,17 @@ def load_flow(
         return flow_from_module(str(reference.environment.get("module")), reference.flow)
     if reference.media_type != PICKLE:
         raise IntegrityError(f"unknown media type {reference.media_type!r}", where=where)
-    return _unpickled(reference, data, attachments, where)
+    return _flow_from_pickle(reference, data, attachments, where)
 
 
-def _unpickled(
+def _flow_from_pickle(
     reference: Reference, data: Buffer, attachments: Mapping[str, bytes], where: str
 ) -> Flow:
     from casflow.serialize import deserialize
 
     flow: Any = deserialize(data, attachments=attachments, environment=reference.environment)
-    if _called(flow) != reference.flow:
-        what = f"expected the flow {reference.flow!r}, found {_called(flow)!r}"
+    if _name_attribute(flow) != reference.flow:
+        what = f"expected the flow {reference.flow!r}, found {_name_attribute(flow)!r}"
         raise LoadError(what, where=where)
     return cast("Flow", flow)
 
@@ -106,8 +106,8 @@ def name_of(flow: Any) -> str:
     Raises:
         ConfigError: It has none that could be the name of a flow.
     """
-    return check_name(_called(flow))
+    return check_name(_name_attribute(flow))
 
 
-def _called(flow: Any) -> Any:
+def _name_attribute(flow: Any) -> Any:
     return getattr(flow, "name", None) or getattr(flow, "__name__", None)

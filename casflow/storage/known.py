@@ -65,7 +65,7 @@ def load(form: Mapping[str, Any]) -> Storage:
     """
     if not isinstance(form.get("type"), str):
         raise ConfigError("not a storage's JSON form", where=str(form)[:80])
-    return find_class(form["type"]).from_form(form)
+    return find_class(form["type"]).from_dict(form)
 
 
 def default_class() -> type[Storage]:

@@ -34,7 +34,7 @@ class Local(BlobStorage):
     """
 
     fields = ("directory", "path", "stored_as_script")
-    side_by_side = False
+    concurrent_downloads = False
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Local(BlobStorage):
         Returns:
             The path of its reference.
         """
-        name = self.hold(flow)
+        name = self.add(flow)
         self.store(flow, tuple(self.labels), None)
         return self.flows[name]
 
@@ -104,7 +104,7 @@ class Local(BlobStorage):
         return self._result
 
     @classmethod
-    def _restoring(cls) -> dict[str, Any]:
+    def _restore_options(cls) -> dict[str, Any]:
         return {"validate": False}
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
-from casflow.cache.turns import turn
+from casflow.cache.locks import lock
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
@@ -224,7 +224,7 @@ class SourceStorage(Storage):
         known = self._find_content(alias)
         if known is not None:
             return known
-        with turn(self.cache.root / "turns", hex_of(digest_of(alias.encode()))):
+        with lock(self.cache.root / "locks", hex_of(digest_of(alias.encode()))):
             return self._find_content(alias) or self._read_content(alias, commit)
 
     def _find_content(self, alias: str) -> Known | None:

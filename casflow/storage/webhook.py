@@ -80,11 +80,11 @@ class Webhook(Storage):
 
     # ---- the road down ---------------------------------------------------------------------
 
-    def hold(self, flow: Flow) -> str:
+    def add(self, flow: Flow) -> str:
         """Take a flow in; it takes the place of the one that was here."""
         for each in (self.flows, self.references, self._flows):
             each.clear()
-        return super().hold(flow)
+        return super().add(flow)
 
     def locate(self, flow: Flow) -> str:
         """Return the flow's name: the service alone knows where it puts it."""

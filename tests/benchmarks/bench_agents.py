@@ -208,7 +208,7 @@ def main() -> None:
         register(marking_flow())
         with Registry(config.load().registry) as registry:
             version = registry.get_version(None, "Mark")
-            Local.from_form(version.storage).get_flow("Mark")
+            Local.from_dict(version.storage).get_flow("Mark")
             starts(registry, version, Path(home), 3 if quick else 100).report()
             throughput(registry, version, Path(home), 20 if quick else 500).report()
 

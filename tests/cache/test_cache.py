@@ -271,7 +271,7 @@ def test_threads_that_open_a_removed_cache_at_once_wait_for_its_tables(cache, mo
     shutil.rmtree(cache.root)
     made = Event()
 
-    def slow(folder, opened=index._opened):
+    def slow(folder, opened=index._open_database):
         folder.mkdir(parents=True)
         (folder / "cache.db").touch()  # as SQLite does before the tables are in it
         made.set()
@@ -279,7 +279,7 @@ def test_threads_that_open_a_removed_cache_at_once_wait_for_its_tables(cache, mo
         return opened(folder)
 
     with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr(index, "_opened", slow)
+        monkeypatch.setattr(index, "_open_database", slow)
         first = pool.submit(keep, cache, b"two")
         assert made.wait(10)
         pool.submit(keep, cache, b"three").result()

@@ -76,13 +76,13 @@ def test_a_flow_is_built_pushed_and_read_back_by_manifest_and_layer(
     layers = Registry(image.api_host).get_manifest(image).layers
     proxy = proxy_to(oci_registry.url, dialect="plain")
     form = json.loads(json.dumps(flow.storage.serialize()).replace(oci_registry.host, proxy.host))
-    cold = restored(flow, **form).open_flow("Docker Flow")
+    cold = restored(flow, **form).load_flow("Docker Flow")
     assert result(cold.flow) == 42
     assert len(proxy.requests) == 2
     assert proxy.down < sum(each["size"] for each in layers) * 0.02
     proxy.reset()
     warm = restored(flow, **form)
-    assert warm.open_flow("Docker Flow").hit
+    assert warm.load_flow("Docker Flow").hit
     assert proxy.requests == []
     assert warm.engine._client is None  # nobody asked it
 

@@ -161,14 +161,14 @@ def test_cold_it_reads_the_manifest_and_one_layer_and_warm_nothing(
     register(flow)
     proxy = proxy_to(oci_registry.url, dialect="plain")
     form = json.loads(json.dumps(flow.storage.serialize()).replace(oci_registry.host, proxy.host))
-    cold = restored(flow, **form).open_flow("Docker Flow")
+    cold = restored(flow, **form).load_flow("Docker Flow")
     assert not cold.hit
     assert [each.method for each in proxy.requests] == ["GET", "GET"]
     assert ["/manifests/" in proxy.requests[0].path, "/blobs/" in proxy.requests[1].path] == [1, 1]
     size = sum(each["size"] for each in image_of(flow.storage)[2].layers)
     assert proxy.down < size / 50
     proxy.reset()
-    assert restored(flow, **form).open_flow("Docker Flow").hit
+    assert restored(flow, **form).load_flow("Docker Flow").hit
     assert proxy.requests == []
 
 

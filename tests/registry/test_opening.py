@@ -211,7 +211,7 @@ def test_a_registry_that_may_not_be_written(closed_folder: Path) -> None:
 
 
 def test_the_turn_of_a_read_only_registry_is_no_error(closed_folder: Path) -> None:
-    said = _as_nobody(f"sqlite:///{closed_folder}/registry.db", "exclusive(None, 'x').__enter__()")
+    said = _as_nobody(f"sqlite:///{closed_folder}/registry.db", "lock(None, 'x').__enter__()")
     assert said == ""
 
 

@@ -81,7 +81,7 @@ class World:
 
     def run(self, form: dict[str, Any]) -> Opened:
         """Load the flow as a new process would."""
-        return restored(form).open_flow("my-flow")
+        return restored(form).load_flow("my-flow")
 
 
 def restored(form: dict[str, Any]) -> Storage:

@@ -19,7 +19,7 @@ PROGRAM = """
 
     def run(form, gate, said):
         gate.wait(60)
-        opened = load(form).open_flow("my-flow")
+        opened = load(form).load_flow("my-flow")
         said.put([opened.flow.mark, opened.reference.environment["commit"]])
 
     form, count = json.loads(sys.argv[1]), int(sys.argv[2])

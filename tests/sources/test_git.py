@@ -57,7 +57,7 @@ def at_home(repository):
 
 def open_flow(storage, name="my-flow"):
     storage.flows[name] = storage.path
-    return storage.open_flow(name)
+    return storage.load_flow(name)
 
 
 def test_neighbours_are_imported_and_read(repository, at_home):
@@ -287,7 +287,7 @@ def test_an_address_from_a_secret_is_used_and_not_shown(repository, serve, monke
     storage = Git(PATH, git_clone_url_secret_name="CLONE_URL")
     assert open_flow(storage).flow.mark == "one"
     assert "sentinel-url" not in f"{storage.serialize()} {storage.address}"
-    assert restored(storage.serialize()).open_flow("my-flow").hit
+    assert restored(storage.serialize()).load_flow("my-flow").hit
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ class Sources(RuleBasedStateMachine):
         try:
             if registering:
                 storage.build()
-            opened = storage.open_flow("my-flow")
+            opened = storage.load_flow("my-flow")
         except CasflowError as error:
             return error
         named = [each.rsplit(" ", 1)[1] for each in self.log.lines if "is read from" in each]

@@ -33,7 +33,7 @@ def test_a_pinned_registration_is_what_another_machine_runs(world):
     form = versions_of("my-flow").storage
     world.commit("two")
     world.use("second")
-    opened = load(form).open_flow("my-flow")
+    opened = load(form).load_flow("my-flow")
     assert opened.flow.mark == "one"
     assert opened.reference.environment["commit"] == commit
 

@@ -48,7 +48,7 @@ def test_a_tag_is_a_ref_too(world):
     world.commit("newer")
     storage = world.storage(tag="v1") if world.kind in GITS else world.storage("v1")
     storage.flows["my-flow"] = PATH
-    opened = storage.open_flow("my-flow")
+    opened = storage.load_flow("my-flow")
     assert (opened.flow.mark, opened.reference.environment["commit"]) == ("tagged", first)
 
 
@@ -129,7 +129,7 @@ def test_an_evicted_blob_is_downloaded_again_from_its_commit(world):
     form = world.register(commit)
     storage = restored(form)
     storage.cache.clean()
-    opened = storage.open_flow("my-flow")
+    opened = storage.load_flow("my-flow")
     assert (opened.flow.mark, opened.hit) == ("one", False)
 
 

@@ -63,9 +63,9 @@ def test_every_pair_of_verbs(content, written, monkeypatch, tmp_path, build, get
 def test_a_warm_run_asks_nothing(content, written, monkeypatch, tmp_path):
     form = register(webhook(content, written))
     other_machine(monkeypatch, tmp_path)
-    assert not restored(form).open_flow("my-flow").hit
+    assert not restored(form).load_flow("my-flow").hit
     content.stop()
-    assert restored(form).open_flow("my-flow").hit
+    assert restored(form).load_flow("my-flow").hit
 
 
 def test_a_service_that_changes_the_content_is_an_integrity_error(

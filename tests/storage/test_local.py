@@ -225,7 +225,7 @@ def test_a_warm_read_opens_no_file_of_the_store(home):
     form = storage.serialize()
     load(form).get_flow("double")
     shutil.move(home.path / "flows", home.path / "gone")
-    opened = load(form).open_flow("double")
+    opened = load(form).load_flow("double")
     assert opened.hit
     assert opened.downloaded == 0
     assert value_of(opened.flow.run()) == 42
@@ -238,7 +238,7 @@ def test_a_cold_read_downloads_the_blobs_side_by_side(home):
     meet = threading.Barrier(2, timeout=30)
 
     class Meeting(Local):
-        side_by_side = True
+        concurrent_downloads = True
 
         def download(self, name, blob, target):
             meet.wait()
@@ -246,14 +246,14 @@ def test_a_cold_read_downloads_the_blobs_side_by_side(home):
             return super().download(name, blob, target)
 
     seen = []
-    meeting = Meeting.from_form(storage.serialize())
+    meeting = Meeting.from_dict(storage.serialize())
     with given({"DOOR_CODE": "open"}):
-        opened = meeting.open_flow("double")
+        opened = meeting.load_flow("double")
     assert (opened.hit, seen) == (False, ["open", "open"])
     sizes = [blob.size for blob in storage.reference("double").blobs()]
     assert opened.downloaded == sum(sizes)
     assert value_of(opened.flow.run()) == 42
-    assert meeting.open_flow("double").hit
+    assert meeting.load_flow("double").hit
 
 
 def test_a_missing_reference_is_named(home):
@@ -330,6 +330,6 @@ def test_damage_in_the_cache_heals(home, damage):
     (digest,) = {storage.references["double"].digest}
     path = Cache(home.path / "cache", 10**9).path(digest)
     DAMAGES[damage](path)
-    first, second = (restored(storage).open_flow("double") for _ in range(2))
+    first, second = (restored(storage).load_flow("double") for _ in range(2))
     assert (first.hit, second.hit) == (False, True)
     assert value_of(first.flow.run()) == 42

@@ -57,12 +57,12 @@ def test_a_warm_read_makes_no_request_and_a_cold_one_two(home, proxied):
     cloud, proxy = proxied
     form = register(home, cloud)[2]
     proxy.reset()
-    opened = load(form).open_flow("counted")
+    opened = load(form).load_flow("counted")
     assert not opened.hit
     assert 1 <= len(proxy.requests) <= 2, proxy.requests
     assert opened.downloaded > 0
     proxy.reset()
-    assert load(form).open_flow("counted").hit
+    assert load(form).load_flow("counted").hit
     assert proxy.requests == []
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from casflow.digests import verify
 from casflow.errors import CasflowError, os_errors
 from casflow.reference import BlobName, Reference
-from casflow.storage.content import load_flow
+from casflow.storage.content import flow_from_bytes
 from casflow.storage.docker.layer import path_of
 from casflow.storage.docker.recipe import python_version
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 def _check(directory: str, reference: Reference) -> None:
     parts = {role: _read(directory, each) for role, each in reference.attachments.items()}
     path = path_of(directory, reference.digest)
-    load_flow(reference, _read(directory, reference.blob), parts, where=path)
+    flow_from_bytes(reference, _read(directory, reference.blob), parts, where=path)
 
 
 def _read(directory: str, blob: BlobName) -> bytes:

@@ -339,9 +339,9 @@ class Docker(Storage):
         return {**super().identity(), **own}
 
     @classmethod
-    def from_form(cls, form: Mapping[str, Any]) -> Self:
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
         """Return the storage of its JSON form."""
-        storage = super().from_form(form)
+        storage = super().from_dict(form)
         storage.environment = form.get("environment")
         storage.image_name, storage.image_tag = form.get("image_name"), form.get("image_tag")
         storage._asked = (storage.image_name, storage.image_tag)  # noqa: SLF001 - its own class

@@ -46,7 +46,7 @@ def test_thirty_two_processes_ask_for_one_cold_digest(tmp_path):
 
 def test_without_working_locks_all_answers_are_right(tmp_path):
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "turns").write_bytes(b"")  # no folder: no lock can be taken
+    (tmp_path / "cache" / "locks").write_bytes(b"")  # no folder: no lock can be taken
     answers = ask(tmp_path, 4)
     assert [code for _, _, code in answers] == [0] * 4, answers
     assert all(out.startswith("True") for out, _, _ in answers)

@@ -1,7 +1,7 @@
-"""Taking turns among the processes of a machine.
+"""Advisory file locks between the processes of a machine.
 
-Owns the lock files of the cache. Invariant: a turn only saves work. Where file locks do nothing
-(some network file systems) or somebody holds one too long, callers go on without, and stay right.
+Owns the lock files of a folder. Invariant: a lock only saves work. Where file locks do nothing
+(some network file systems) or one is held too long, callers go on without it, and stay correct.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PATIENCE = 600.0  # seconds
-_NAP = 0.005  # seconds, doubled up to twenty times as long
+_TIMEOUT = 600.0  # seconds
+_POLL_INTERVAL = 0.005  # seconds, doubled up to twenty times as long
 
 
 @contextmanager
-def turn(folder: Path, name: str, *, patience: float = _PATIENCE) -> Iterator[None]:
-    """Wait until no other process holds the turn of that name, then hold it.
+def lock(folder: Path, name: str, *, timeout: float = _TIMEOUT) -> Iterator[None]:
+    """Hold an exclusive lock; wait while another process or thread holds it.
 
     Args:
         folder: Where the lock files are; made when absent.
-        name: What the turn is for.
-        patience: Seconds to wait before going on without.
+        name: Name of the lock file.
+        timeout: Seconds to wait before going on without.
     """
-    held = _take(folder, name, patience)
+    held = _acquire(folder, name, timeout)
     try:
         yield
     finally:
         if held is not None:
-            _give_back(folder / name, held)
+            _release(folder / name, held)
 
 
-def _take(folder: Path, name: str, patience: float) -> int | None:
+def _acquire(folder: Path, name: str, timeout: float) -> int | None:
     if fcntl is None:
         return None
-    deadline, nap = time.monotonic() + patience, _NAP
+    deadline, interval = time.monotonic() + timeout, _POLL_INTERVAL
     while time.monotonic() < deadline:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            held = _try(folder / name)
+            held = _try_lock(folder / name)
         except OSError:
             return None
         if held is not None:
             return held
-        time.sleep(nap)
-        nap = min(nap * 2, _NAP * 20)
+        time.sleep(interval)
+        interval = min(interval * 2, _POLL_INTERVAL * 20)
     return None
 
 
-def _try(path: Path) -> int | None:
+def _try_lock(path: Path) -> int | None:
     """Lock a file once; None when another holds it or has just removed it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -74,7 +74,7 @@ def _try(path: Path) -> int | None:
     return None
 
 
-def _give_back(path: Path, descriptor: int) -> None:
+def _release(path: Path, descriptor: int) -> None:
     # Removed while still held: whoever opened the old file sees that it is no longer the named one.
     path.unlink(missing_ok=True)
     os.close(descriptor)
