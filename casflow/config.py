@@ -34,6 +34,7 @@ _VARIABLES = (
     "CASFLOW_DEFAULT_LABELS",
     "CASFLOW_RETENTION",
 )
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 State = tuple[int, int] | None
 _read_last: dict[tuple[str | None, ...], tuple[State, str, Config]] = {}
 
@@ -170,6 +171,24 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     if name in ("registry", "default_storage", "retention") and not isinstance(value, str):
         raise ConfigError(f"{name} is not text: {value!r}", where=origin)
     return value
+
+
+def ca_bundle(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the file of certificate authorities that the user named, or None.
+
+    `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` and `GIT_SSL_CAINFO` are asked in this
+    order; the first that is set counts for every backend.
+
+    Raises:
+        ConfigError: It names no file.
+    """
+    environ = os.environ if environ is None else environ
+    for variable in _CA_VARIABLES:
+        if path := environ.get(variable):
+            if not Path(path).exists():
+                raise ConfigError(f"{variable} names no file of certificates", where=path)
+            return path
+    return None
 
 
 def docker_host(environ: Mapping[str, str] | None = None) -> str:

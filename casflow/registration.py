@@ -19,7 +19,7 @@ from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_proj
 from casflow.serialize import explain
 from casflow.storage.base import Storage
 from casflow.storage.content import name_of
-from casflow.storage.known import default_class, load
+from casflow.storage.plugins import default_class, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

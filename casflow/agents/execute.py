@@ -18,7 +18,7 @@ from casflow.agents import lifetime
 from casflow.agents.report import Report
 from casflow.errors import CasflowError, ConflictError, UnavailableError
 from casflow.registry import RunAttempt, RunState
-from casflow.storage.known import load
+from casflow.storage.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from casflow.agents import lifetime
 from casflow.errors import CasflowError
 from casflow.reference import PICKLE, SCRIPT
 from casflow.registry import Registry
-from casflow.storage.known import load
+from casflow.storage.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

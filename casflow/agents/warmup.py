@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from casflow.flow import Flow, Parameter, task
 from casflow.serialize import deserialize, serialize
-from casflow.storage.known import load
+from casflow.storage.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from casflow import secrets
 from casflow.errors import CasflowError, IntegrityError
 from casflow.flow.parallel import packed_state, unpack, unpack_cached
 from casflow.flow.runner import Job
-from casflow.storage.known import load
+from casflow.storage.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

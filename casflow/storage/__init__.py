@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from casflow.storage.known import CLASSES, default_class, find_class, load
+from casflow.storage.plugins import CLASSES, default_class, find_class, load
 
 if TYPE_CHECKING:
     from casflow.storage.azure import Azure

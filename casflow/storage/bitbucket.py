@@ -7,17 +7,17 @@ Cloud does not find under its own path (a ref with a slash) is looked for in all
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from casflow import http
 from casflow.errors import ConfigError, NotFoundError
 from casflow.secrets import Secret, find
-from casflow.storage import http
-from casflow.storage.checks import check_commit, clean_url, not_a_file
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content, Head
+from casflow.storage.validation import check_commit, clean_url, not_a_file
 
 if TYPE_CHECKING:
-    from requests import Response
+    from casflow.http import Answer
 
 HOST = "https://bitbucket.org"
 CLOUD = "https://api.bitbucket.org"
@@ -99,24 +99,28 @@ class Bitbucket(RestStorage):
         until = {} if self.ref is None else {"until": self.ref}
         return f"commits?{urlencode({'limit': 1, **until})}", {}
 
-    def commit_of(self, answer: Response) -> object:
+    def commit_of(self, answer: Answer) -> object:
         """Take it from the list."""
-        first = (http.json_of(answer, where=self.address).get("values") or [{}])[0]
+        form = http.read_object(answer, where=self.address)
+        first = (http.items(form, "values", where=self.address) or [{}])[0]
         return first.get("id") or first.get("hash")
 
     def _search(self, ref: str) -> str:
         """Return the commit of a ref of Cloud, from all pages of refs."""
         asked = {"pagelen": 100, "q": f'name = "{ref}"'}
-        rest = f"refs?{urlencode(asked)}"
-        while rest:
-            form = http.json_of(self.ask(rest, f"@{ref}"), where=self.address)
-            for each in form.get("values", ()):
+        where = f"{self.address}@{ref}"
+        pages = http.read_pages(
+            f"{self.address}/refs?{urlencode(asked)}",
+            lambda url: self.ask_at(url, f"@{ref}"),
+            lambda answer: _next_page(answer, where),
+            where=where,
+        )
+        for page in pages:
+            for each in http.items(http.read_object(page, where=where), "values", where=where):
                 if each.get("name") == ref:
-                    return check_commit(each["target"]["hash"], where=self.address)
-            # Only the query of the next page's address is taken: credentials stay on this host.
-            query = urlsplit(form.get("next", "")).query
-            rest = f"refs?{query}" if query else ""
-        raise NotFoundError("no such branch, tag or commit", where=f"{self.address}@{ref}")
+                    commit = http.member(each, "target.hash", str, where=where)
+                    return check_commit(commit, where=self.address)
+        raise NotFoundError("no such branch, tag or commit", where=where)
 
     def read(self, commit: str) -> Content:
         """Download the script; Bitbucket gives no blob id."""
@@ -125,7 +129,7 @@ class Bitbucket(RestStorage):
         answer = self.ask(rest, f":{self.path}")
         if "json" in answer.headers.get("Content-Type", ""):
             raise not_a_file("directory", f"{self.address}:{self.path}")
-        return Content(answer.content)
+        return Content(answer.body)
 
     def credential(self) -> tuple[http.Credential, str]:
         """Return that of the server's token, or of the user on Cloud."""
@@ -138,6 +142,11 @@ class Bitbucket(RestStorage):
         if user is None or password is None:
             return http.bearer(None), hint
         return http.basic(user, password), hint
+
+
+def _next_page(answer: Answer, where: str) -> str | None:
+    form = http.read_object(answer, where=where)
+    return http.member(form, "next", str, where=where) if form.get("next") else None
 
 
 def _read(named: str | None, default: str) -> str | None:

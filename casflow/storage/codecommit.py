@@ -18,8 +18,8 @@ from casflow.errors import (
     UnavailableError,
 )
 from casflow.secrets import redact
-from casflow.storage.checks import check_blob_id, check_commit, not_a_file
 from casflow.storage.source import Content, Head, SourceStorage
+from casflow.storage.validation import check_blob_id, check_commit, not_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ from casflow.errors import ConfigError, NotFoundError
 from casflow.flow.bundle import pack
 from casflow.reference import BUNDLE
 from casflow.secrets import Secret, find
-from casflow.storage.checks import check_commit, check_script, is_commit, not_a_file
 from casflow.storage.gitremote import NO_FILES, SMALL_FILES, GitRemote
 from casflow.storage.source import Content, Head, SourceStorage
+from casflow.storage.validation import check_commit, check_script, is_commit, not_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from casflow.storage import http
-from casflow.storage.checks import check_blob_id, clean_url, not_a_file
+from casflow import http
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content
+from casflow.storage.validation import check_blob_id, check_id, clean_url, decode_base64, not_a_file
 
 if TYPE_CHECKING:
-    from requests import Response
+    from casflow.http import Answer
 
 API = "https://api.github.com"
 SECRET = "GITHUB_ACCESS_TOKEN"  # noqa: S105 - a secret's name
@@ -59,7 +58,7 @@ class GitHub(RestStorage):
         ref = quote(self.ref or "HEAD", safe="")
         return f"commits/{ref}", {"Accept": "application/vnd.github.sha"}
 
-    def commit_of(self, answer: Response) -> object:
+    def commit_of(self, answer: Answer) -> object:
         """Take the answer as it is."""
         return answer.text
 
@@ -67,16 +66,20 @@ class GitHub(RestStorage):
         """Download the script with its blob id, which is checked."""
         where = f"{self.address}:{self.path}"
         answer = self.ask(f"contents/{quote(str(self.path))}?ref={commit}", f":{self.path}")
-        form = http.json_of(answer, where=where)
-        kind = form.get("type") if isinstance(form, dict) else "directory"
+        if answer.body.lstrip().startswith(b"["):  # the list of a folder
+            raise not_a_file("directory", where)
+        form = http.read_object(answer, where=where)
+        kind = http.member(form, "type", str, where=where)
         if kind != "file":
-            raise not_a_file(str(kind), where)
+            raise not_a_file(kind, where)
+        identity = check_id(form.get("sha"), where=where)
         if form.get("encoding") != "base64":  # a file over 1 MB comes without its content
-            answer = self.ask(f"git/blobs/{form['sha']}", f":{self.path}")
-            form |= http.json_of(answer, where=where)
-        return Content(check_blob_id(base64.b64decode(form["content"]), form["sha"], where=where))
+            answer = self.ask(f"git/blobs/{identity}", f":{self.path}")
+            form = http.read_object(answer, where=where)
+        data = decode_base64(http.member(form, "content", str, where=where), where=where)
+        return Content(check_blob_id(data, identity, where=where))
 
-    def ask(self, rest: str, what: str, **headers: str) -> Response:
+    def ask(self, rest: str, what: str, **headers: str) -> Answer:
         """Ask this version of the API."""
         return super().ask(rest, what, **{"Accept": _JSON, **_VERSION, **headers})
 

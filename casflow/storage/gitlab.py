@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from casflow.storage import http
-from casflow.storage.checks import check_blob_id, clean_url
+from casflow import http
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content
+from casflow.storage.validation import check_blob_id, check_id, clean_url, decode_base64
 
 if TYPE_CHECKING:
-    from requests import Response
+    from casflow.http import Answer
 
 HOST = "https://gitlab.com"
 SECRET = "GITLAB_ACCESS_TOKEN"  # noqa: S105 - a secret's name
@@ -56,18 +55,19 @@ class GitLab(RestStorage):
         """Ask for the ref's commit."""
         return f"repository/commits/{quote(self.ref or 'HEAD', safe='')}", {}
 
-    def commit_of(self, answer: Response) -> object:
+    def commit_of(self, answer: Answer) -> object:
         """Take it from its description."""
-        return http.json_of(answer, where=self.address).get("id")
+        return http.read_object(answer, where=self.address).get("id")
 
     def read(self, commit: str) -> Content:
         """Download the script with its blob id, which is checked."""
         where = f"{self.address}:{self.path}"
         rest = f"repository/files/{quote(str(self.path), safe='')}?ref={commit}"
         answer = self.ask(rest, f":{self.path}")
-        form = http.json_of(answer, where=where)
-        data = base64.b64decode(form["content"])
-        return Content(check_blob_id(data, form["blob_id"], where=where))
+        form = http.read_object(answer, where=where)
+        data = decode_base64(http.member(form, "content", str, where=where), where=where)
+        identity = check_id(form.get("blob_id"), where=where)
+        return Content(check_blob_id(data, identity, where=where))
 
     def credential(self) -> tuple[http.Credential, str]:
         """Return that of the access token."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from casflow.storage import http
-from casflow.storage.checks import check_commit
+from casflow import http
 from casflow.storage.source import Head, SourceStorage
+from casflow.storage.validation import check_commit
 
 if TYPE_CHECKING:
-    from requests import Response
-
-_UNCHANGED = 304
+    from casflow.http import Answer
 
 
 class RestStorage(SourceStorage):
@@ -27,7 +25,7 @@ class RestStorage(SourceStorage):
         """Return the address below `address` that tells the ref's commit, and its headers."""
 
     @abstractmethod
-    def commit_of(self, answer: Response) -> object:
+    def commit_of(self, answer: Answer) -> object:
         """Return the commit's id that stands in the answer to that."""
 
     @abstractmethod
@@ -37,18 +35,22 @@ class RestStorage(SourceStorage):
     def look_up(self, etag: str | None) -> Head | None:
         """Ask for the ref's commit; what is unchanged costs no quota."""
         rest, headers = self.head_request()
-        condition = {} if etag is None else {"If-None-Match": etag}
-        answer = self.ask(rest, f"@{self.ref or 'the default branch'}", **headers, **condition)
-        if answer.status_code == _UNCHANGED:
+        headers |= http.if_none_match(etag)
+        answer = self.ask(rest, f"@{self.ref or 'the default branch'}", **headers)
+        if answer.status == http.NOT_MODIFIED:
             return None
         commit = check_commit(self.commit_of(answer), where=self.address)
-        return Head(commit, answer.headers.get("ETag"))
+        return Head(commit, http.etag_of(answer))
 
-    def ask(self, rest: str, what: str, **headers: str) -> Response:
+    def ask(self, rest: str, what: str, **headers: str) -> Answer:
         """Return the answer to a question below `address`; messages name it by `what`."""
+        return self.ask_at(f"{self.address}/{rest}", what, **headers)
+
+    def ask_at(self, url: str, what: str, **headers: str) -> Answer:
+        """Return the answer at an address of the host."""
         where = f"{self.address}{what}"
         auth, hint = self.credential()
-        answer = http.send("GET", f"{self.address}/{rest}", where=where, auth=auth, headers=headers)
+        answer = http.send("GET", url, where=where, auth=auth, headers=headers)
         return http.check(answer, where=where, hint=hint)
 
     def token_credential(

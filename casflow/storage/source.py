@@ -23,7 +23,7 @@ from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, find
 from casflow.storage.base import Storage
-from casflow.storage.checks import check_script, is_commit
+from casflow.storage.validation import check_script, is_commit
 
 if TYPE_CHECKING:
     from casflow.cache import Fetched

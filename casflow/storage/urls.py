@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from casflow.blobs.local import LocalBlobStore
 from casflow.errors import ConfigError
-from casflow.storage.known import find_class
+from casflow.storage.plugins import find_class
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from casflow import http
 from casflow.digests import digest_of
 from casflow.errors import (
     ConfigError,
@@ -23,7 +24,6 @@ from casflow.errors import (
 )
 from casflow.reference import PICKLE, SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, redact, remember, variable
-from casflow.storage import http
 from casflow.storage.base import Storage
 from casflow.storage.content import draft_pickle, draft_script
 
@@ -154,7 +154,7 @@ class Webhook(Storage):
             raise ConfigError("the request's arguments name no url", where=where) from error
         answer = http.send(verb, url, where=where, retried=_RETRIED, **options)
         hint = "check the request's arguments and the secrets that its templates name"
-        return http.check(answer, where=where, hint=hint).content
+        return http.check(answer, where=where, hint=hint).body
 
 
 def _checked(verb: str) -> str:

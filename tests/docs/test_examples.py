@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from casflow.storage.known import CLASSES
+from casflow.storage.plugins import CLASSES
 from tests.docs.pages import ROOT, commands, fences
 
 DOCS = ROOT / "docs"

@@ -10,7 +10,7 @@ import pytest
 
 from casflow import config, errors
 from casflow.reference import Reference
-from casflow.storage.known import CLASSES
+from casflow.storage.plugins import CLASSES
 from tests.docs import cli_reference
 from tests.docs.pages import PAGES, ROOT, anchors, cells, fences, links
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from casflow.storage import load
-from casflow.storage.known import CLASSES, GROUP
+from casflow.storage.plugins import CLASSES, GROUP
 from tests.seed_page import flow_of
 
 KINDS = ("Bitbucket", "CodeCommit", "GitHub", "GitLab", "Webhook")

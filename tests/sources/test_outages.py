@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from casflow.errors import ConfigError, UnavailableError
-from casflow.storage.http import PATIENCE, is_bearable
+from casflow.http.retry import PATIENCE, is_retryable
 from tests.hosts.server import Answer
 from tests.sources.conftest import REMOTE
 
@@ -102,7 +102,7 @@ def test_a_short_wait_until_the_limit_resets_is_waited(limited):
 
 @pytest.mark.parametrize("status", [403, 429, 503])
 @pytest.mark.parametrize(
-    ("headers", "bearable"),
+    ("headers", "retryable"),
     [
         ({"Retry-After": str(int(PATIENCE))}, True),
         ({"Retry-After": str(int(PATIENCE) + 1)}, False),
@@ -110,8 +110,8 @@ def test_a_short_wait_until_the_limit_resets_is_waited(limited):
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, True),
     ],
 )
-def test_a_wait_is_borne_up_to_a_bound(status, headers, bearable):
-    assert is_bearable(status, headers) == bearable
+def test_a_wait_is_borne_up_to_a_bound(status, headers, retryable):
+    assert is_retryable(status, headers) == retryable
 
 
 @pytest.mark.parametrize("status", [403, 429])

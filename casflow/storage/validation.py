@@ -6,6 +6,7 @@ git blob id is not passed on under another.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from urllib.parse import urlsplit
@@ -47,6 +48,29 @@ def check_commit(text: object, *, where: str) -> str:
         hint = "is this the address of the host's API?"
         raise IntegrityError("the host's answer names no commit", where=where, hint=hint)
     return text
+
+
+def check_id(text: object, *, where: str) -> str:
+    """Return the id of a git object that a host gave.
+
+    Raises:
+        IntegrityError: It is not one.
+    """
+    if not isinstance(text, str) or not is_commit(text):
+        raise IntegrityError("the host's answer names no git object", where=where)
+    return text
+
+
+def decode_base64(text: str, *, where: str) -> bytes:
+    """Return the bytes of content that a host gave as base64.
+
+    Raises:
+        IntegrityError: It is not base64.
+    """
+    try:
+        return base64.b64decode(text)
+    except ValueError as error:
+        raise IntegrityError("the content is not base64", where=where) from error
 
 
 def check_blob_id(data: bytes, identity: str, *, where: str) -> bytes:
