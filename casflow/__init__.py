@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from casflow.flow import Flow, Parameter, Task, task
     from casflow.registration import Registration, register
     from casflow.serialize import digest, dumps, loads
+    from casflow.store import Store
 
 __version__ = "0.1.0"
 __all__ = [
     "Flow",
     "Parameter",
     "Registration",
+    "Store",
     "Task",
     "digest",
     "dumps",
@@ -34,6 +36,7 @@ __getattr__ = lazily(
         "Flow": "casflow.flow",
         "Parameter": "casflow.flow",
         "Registration": "casflow.registration",
+        "Store": "casflow.store",
         "Task": "casflow.flow",
         "digest": "casflow.serialize",
         "dumps": "casflow.serialize",

@@ -11,6 +11,7 @@ import json
 import time
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -91,9 +92,9 @@ class ContentStore:
         for _ in range(_ATTEMPTS):
             started = self._clock()
             self._claim_format()
-            stored = {
-                role: self._ensure(blob, _given(sources[role])) for role, blob in names.items()
-            }
+            supplies = {role: self._supply(blob, sources.get(role)) for role, blob in names.items()}
+            calls = [partial(self._ensure, blob, supplies[role]) for role, blob in names.items()]
+            stored = dict(zip(names, run_concurrently(*calls), strict=True))
             if self._late(started):
                 continue
             blobs = {role: blob for role, (blob, _) in stored.items()}
@@ -104,6 +105,19 @@ class ContentStore:
             if name is None or self._point(started, name, reference):
                 return Commit(name or key, reference, sum(each for _, each in stored.values()))
         raise UnavailableError("could not store a flow in time", where=self.store.url)
+
+    def ensure(self, source: Source) -> BlobName:
+        """Store bytes that no reference names yet; gc takes them after its grace.
+
+        Raises:
+            UnavailableError: The store kept failing.
+        """
+        self._claim_format()
+        blob = named(source)
+        return self._ensure(blob, lambda: source)[0]
+
+    def _supply(self, blob: BlobName, source: Source | None) -> Callable[[], Source]:
+        return partial(self._read, blob) if source is None else lambda: source
 
     def copy(
         self,
@@ -262,6 +276,16 @@ class ContentStore:
             each.size == blob.size for each in self._incarnations(blob)
         )
 
+    def find_blob(self, digest: str) -> ObjectInfo:
+        """Return what is known of an incarnation of a blob.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        for info in self.store.list(layout.blob_prefix(digest)):
+            return info
+        raise NotFoundError("no such blob", where=f"{digest} in {self.store.url}")
+
     def _stands(self, blob: BlobName) -> bool:
         present = self.store.find(layout.blob(blob.digest, blob.incarnation))
         return present is not None and present.size == blob.size
@@ -291,10 +315,6 @@ class ContentStore:
 
     def _incarnations(self, blob: BlobName) -> Iterator[ObjectInfo]:
         return self.store.list(layout.blob_prefix(blob.digest))
-
-
-def _given(source: Source) -> Callable[[], Source]:
-    return lambda: source
 
 
 def _renamed(reference: Reference, rename: Callable[[BlobName], BlobName]) -> Reference:

@@ -30,16 +30,19 @@ class Draft:
         data: The flow's bytes, or the file that holds them.
         media_type: `casflow.reference.PICKLE` or `SCRIPT`.
         labels: Labels of the registration, sorted.
-        attachments: Bytes of further blobs, by role.
+        attachments: Further blobs by role: bytes, a file, or the name of a blob that stands in the
+            store already.
         environment: Versions that the flow was built with.
+        extra: Further keys of the reference.
     """
 
     flow: str
     data: Source
     media_type: str
     labels: tuple[str, ...] = ()
-    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    attachments: Mapping[str, Source | BlobName] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, created: datetime, blobs: Mapping[str, BlobName]) -> Reference:
         """Return the reference to this draft, whose blobs stand in a store already."""
@@ -51,16 +54,18 @@ class Draft:
             labels=self.labels,
             attachments={role: blobs[role] for role in self.attachments},
             environment=self.environment,
+            extra=self.extra,
         )
 
     def sources(self) -> dict[str, Source]:
-        """Return all that is to be stored, by role; the flow's own bytes have the empty role."""
-        return {"": self.data, **self.attachments}
+        """Return the bytes to store, by role; the flow's own have the empty role."""
+        given = {"": self.data, **self.attachments}
+        return {role: each for role, each in given.items() if not isinstance(each, BlobName)}
 
     @cached_property
     def names(self) -> dict[str, BlobName]:
-        """The names that they have before a store gives them incarnations; computed once."""
-        return {role: named(source) for role, source in self.sources().items()}
+        """The names that all blobs have before a store gives them incarnations; computed once."""
+        return {role: named(each) for role, each in {"": self.data, **self.attachments}.items()}
 
     def preview(self) -> Reference:
         """Return the reference that this draft would have, to compare with one that exists."""
@@ -82,8 +87,10 @@ class Commit:
     uploaded: int = 0
 
 
-def named(source: Source) -> BlobName:
+def named(source: Source | BlobName) -> BlobName:
     """Return the name that bytes have before a store gives them an incarnation."""
+    if isinstance(source, BlobName):
+        return source
     if isinstance(source, bytes):
         return BlobName(digest_of(source), 0, len(source))
     return BlobName(digest_of_file(source), 0, source.stat().st_size)

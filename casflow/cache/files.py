@@ -19,12 +19,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
 from casflow.digests import PREFIX, Buffer, Verifying, digest_of, digest_of_file, hex_of
-from casflow.errors import os_errors
+from casflow.errors import UnavailableError, os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from casflow.cache.index import Index
 
@@ -48,6 +50,7 @@ class Entry:
     size: int
     used: float
     pinned: bool = False
+    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +200,43 @@ class Cache:
                 opened = self._open_index = (os.getpid(), Index(self.root / "index"))
         return opened[1]
 
+    @property
+    def folders(self) -> Folders:
+        """The trees that are checked out beside the blobs; they count in the limit."""
+        return Folders(self.root)
+
+    def temporary_folder(self) -> AbstractContextManager[Path]:
+        """Give a new folder below the cache's, removed in the end.
+
+        Raises:
+            UnavailableError: The cache cannot be written.
+        """
+        if not self._prepare():
+            raise UnavailableError("the cache cannot be written", where=self.root)
+        return self.folders.temporary()
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether something of a size may be kept at all; others make room for it."""
+        return size <= self.limit // 2 and self._prepare()
+
+    def reserve_folder(self, digest: str, size: int) -> None:
+        """Make room for a tree that will come."""
+        self._reserve(digest, size)
+
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""
-        if not Path(self._blobs).is_dir():
+        if not self.root.is_dir():
             return []
         pinned = self.index.pinned()
-        return [
+        files = [
             Entry(PREFIX + path.name, stat.st_size, stat.st_mtime, path.name in pinned)
-            for path, stat in sorted(self._scan(), key=lambda each: each[1].st_mtime_ns)
+            for path, stat in self._scan()
         ]
+        folders = [
+            Entry(PREFIX + kept.name, kept.size, kept.used, kept.name in pinned, is_folder=True)
+            for kept in self.folders.entries()
+        ]
+        return sorted(files + folders, key=lambda each: each.used)
 
     def size(self) -> int:
         """Return the bytes of all files together."""
@@ -227,7 +258,12 @@ class Cache:
                 break
             if entry.pinned or hex_of(entry.digest) == keep:
                 continue
-            self.remove(entry.digest)
+            if entry.is_folder:
+                if not self.folders.remove(hex_of(entry.digest)):
+                    continue  # a process uses it
+                self.index.forget(hex_of(entry.digest))
+            else:
+                self.remove(entry.digest)
             total -= entry.size
             removed.append(entry)
         return removed
@@ -260,10 +296,15 @@ class Cache:
         for path, stat in list(self._scan()):
             self.remove(PREFIX + path.name)
             freed += stat.st_size
+        for kept in self.folders.entries():
+            if self.folders.remove(kept.name):
+                self.index.forget(kept.name)
+                freed += kept.size
         return freed
 
     def _sizes(self) -> dict[str, int]:
-        return {path.name: stat.st_size for path, stat in self._scan()}
+        files = {path.name: stat.st_size for path, stat in self._scan()}
+        return files | {kept.name: kept.size for kept in self.folders.entries()}
 
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in Path(self._blobs).glob("??/*"):
@@ -277,7 +318,7 @@ class Cache:
         for path in (self.root / "tmp").glob("*"):
             try:
                 if time.time() - path.stat().st_mtime > _TEMPORARY_MAX_AGE:
-                    _remove(path)
+                    remove_tree(path) if path.is_dir() else _remove(path)
             except FileNotFoundError:
                 continue
 

@@ -1,7 +1,7 @@
 """Blob stores by URL: a folder's path, `s3://bucket`, `gs://bucket`, `az://container`.
 
-Owns which scheme means which storage. Invariant: a URL names a whole root, as the storages use it;
-credentials come from where each storage finds them, never from the URL.
+Owns which scheme means which storage. Invariant: a URL names a root, as the storages use it;
+credentials come from where each storage finds them or from options, never from the URL.
 """
 
 from __future__ import annotations
@@ -20,26 +20,68 @@ if TYPE_CHECKING:
 _KINDS = {"s3": "S3", "s3a": "S3", "gs": "GCS", "gcs": "GCS", "az": "Azure", "azure": "Azure"}
 
 
-def open_url(url: str) -> BlobStore:
+def open_url(url: str, **options: Any) -> BlobStore:
     """Return the blob store at a URL, or in the folder that a path without a scheme names.
 
+    Args:
+        url: A folder's path, or `file://`, `s3://bucket`, `gs://bucket`, `az://container`, each
+            with a prefix after it or without, or `memory://name` for one in this process.
+        options: For S3, arguments of boto3's client; for Google Cloud Storage `project`; for
+            Azure `connection_string` or `connection_string_secret`.
+
     Raises:
-        ConfigError: The scheme is not known, or the URL names more or less than a root.
+        ConfigError: The scheme or an option is not known, or the URL names no root.
         MissingExtraError: The extra of that store is not installed.
     """
-    if "://" not in url:
-        return _folder(url)
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "file":
+        _refuse(options, url)
+        return _folder(unquote(urlsplit(url).path) if separator else url)
+    if scheme == "memory":
+        _refuse(options, url)
+        return _memory(rest)
+    if scheme not in _KINDS:
+        hint = "known are a folder's path, s3://, gs://, az:// and memory://"
+        raise ConfigError("unknown kind of store", where=f"{scheme}://", hint=hint)
     parts = urlsplit(url)
-    if parts.scheme == "file":
-        return _folder(unquote(parts.path))
-    if parts.scheme not in _KINDS:
-        hint = "known are a folder's path, s3://, gs:// and az://"
-        raise ConfigError("unknown kind of store", where=f"{parts.scheme}://", hint=hint)
-    if "@" in parts.netloc or not parts.netloc or parts.path.strip("/") or parts.query:
-        hint = "write the name of a bucket or container and nothing else after it"
-        raise ConfigError("not the URL of a store", where=f"{parts.scheme}://", hint=hint)
-    storage: Any = find_class(_KINDS[parts.scheme])
-    return cast("BlobStore", storage(parts.netloc).open_store())
+    prefix = unquote(parts.path).strip("/")
+    if "@" in parts.netloc or not parts.netloc or parts.query or _is_unclean(prefix):
+        hint = "write the name of a bucket or container, and a prefix where there is one"
+        raise ConfigError("not the URL of a store", where=f"{scheme}://", hint=hint)
+    return _opened(_KINDS[scheme], f"{parts.netloc}/{prefix}".rstrip("/"), options)
+
+
+def _opened(kind: str, root: str, options: dict[str, Any]) -> BlobStore:
+    storage: Any = find_class(kind)
+    known = {"client_options": options} if kind == "S3" and options else options
+    try:
+        opened = storage(root, **known)
+    except TypeError as error:
+        raise ConfigError(f"unknown option of a store ({error})", where=root) from error
+    return cast("BlobStore", opened.open_store())
+
+
+def _is_unclean(prefix: str) -> bool:
+    return bool(prefix) and any(part in ("", ".", "..") for part in prefix.split("/"))
+
+
+def _refuse(options: dict[str, Any], url: str) -> None:
+    if options:
+        raise ConfigError(f"unknown option of a store: {min(options)}", where=url)
+
+
+def _memory(name: str) -> BlobStore:
+    from casflow.blobs.fsspec import FsspecBlobStore
+
+    if not name.strip("/") or _is_unclean(name.strip("/")):
+        raise ConfigError("not the URL of a store", where="memory://", hint="write memory://name")
+    return FsspecBlobStore(_memory_filesystem, f"/{name.strip('/')}", f"memory://{name}")
+
+
+def _memory_filesystem() -> Any:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    return MemoryFileSystem()
 
 
 def _folder(path: str) -> BlobStore:

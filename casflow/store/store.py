@@ -1,0 +1,546 @@
+"""`casflow.Store`: trees and blobs in a folder, a bucket or a container.
+
+Owns the public surface, against which every integration is written. Invariant: a name becomes a
+digest in one place (`casflow.trees.versions.Versions.select`), bytes come through the cache, and
+errors are casflow's; the store holds no state of its own but its connection and the cache, so it
+can be pickled, used from several threads, and made anew at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow import cache as caches
+from casflow import config
+from casflow.blobs import layout
+from casflow.blobs.concurrent import run_concurrently
+from casflow.blobs.content import ContentStore
+from casflow.blobs.draft import Draft
+from casflow.digests import parse
+from casflow.errors import CasflowError, ConfigError, ConflictError, os_errors
+from casflow.gc import Collector, Policy, Report, Stats, Verification, parse_duration
+from casflow.gc import pin as pin_reference
+from casflow.gc import stats as count_store
+from casflow.gc import unpin as unpin_reference
+from casflow.gc import verify as verify_store
+from casflow.reference import BlobName, Reference, check_name
+from casflow.refs import Ref, parse_ref
+from casflow.storage.urls import open_url
+from casflow.store.records import Blob, Version, version_of
+from casflow.trees.checkout import Checkouts
+from casflow.trees.fetch import TreeReader
+from casflow.trees.push import Pusher
+from casflow.trees.scan import silent
+from casflow.trees.versions import DATA, MOVE_KEYS, VERSION, Selected, TagMove, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from casflow.cache import Cache
+    from casflow.digests import Buffer
+    from casflow.trees.listing import Listing
+    from casflow.trees.scan import Progress
+
+    AnyRef = str | Ref | Version
+
+logger = logging.getLogger(__name__)
+
+LEASE_DAYS = 30  # for which gc keeps what is leased, unless it is told otherwise
+
+
+class Store:
+    """Trees and blobs by name and digest.
+
+    Args:
+        url: A folder's path, `s3://bucket`, `gs://bucket`, `az://container` (each with a prefix
+            after it or without), or `memory://name`; the setting `store` when left out, else the
+            folder that flows are kept in.
+        cache: This machine's cache; that of the settings when left out.
+        options: Reach the client: for S3, arguments of boto3's client such as `endpoint_url`; for
+            Google Cloud Storage `project`; for Azure `connection_string` or
+            `connection_string_secret`.
+
+    Raises:
+        ConfigError: The URL or an option is not known.
+        MissingExtraError: The extra of that kind of store is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | None = None,
+        *,
+        cache: Cache | None = None,
+        **options: Any,
+    ) -> None:
+        settings = config.load()
+        self._given = os.fspath(url) if url is not None else str(settings.flows_dir)
+        self._options = options
+        self._cache = cache
+        self._content = ContentStore(open_url(self._given, **options))
+        self._versions = Versions(self._content)
+
+    @property
+    def url(self) -> str:
+        """Where the store is, for messages; holds no credential."""
+        return self._content.store.url
+
+    @property
+    def cache(self) -> Cache:
+        """This machine's cache."""
+        return self._cache or caches.default()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    # ---- trees -----------------------------------------------------------------------------
+
+    def push(
+        self,
+        folder: str | os.PathLike[str],
+        name: str,
+        labels: Iterable[str] = (),
+        *,
+        progress: Progress = silent,
+        dry_run: bool = False,
+    ) -> Version:
+        """Store a folder as the next version of a name, unless the newest one is the same.
+
+        Args:
+            folder: The folder; `.gitignore`, `.casflowignore` and built-in rules leave out files.
+            name: The name.
+            labels: Labels of the version; other labels make a new version.
+            progress: Is told the stage (`hash`, `pack`, `upload`), how much is done, and how much
+                there is: files while hashing, else bytes.
+            dry_run: Write nothing; the version that is returned is what a push would make.
+
+        Returns:
+            The version; `is_new` and `uploaded` say what it took.
+
+        Raises:
+            ConfigError: The folder holds what no tree can hold.
+            AccessError: A file looks like a secret, or cannot be read, or the store refuses.
+            UnavailableError: A file changed while it was read, or the store failed.
+        """
+        pushed = Pusher(self._content, self.cache).push(
+            Path(folder), name, labels, progress=progress, dry_run=dry_run
+        )
+        if pushed.selected is None:
+            now, shown = datetime.now(UTC), tuple(sorted(set(labels)))
+            digest = pushed.listing.digest
+            version = Version(name, pushed.number, digest, now, labels=shown)
+        else:
+            version = version_of(pushed.selected)
+        return replace(version, is_new=pushed.is_new, uploaded=pushed.uploaded)
+
+    def checkout(
+        self,
+        ref: AnyRef,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        verify: str = "stat",
+        progress: Progress = silent,
+    ) -> Path:
+        """Return a folder that holds a tree.
+
+        Without `to` it is the shared, read-only folder in this machine's cache, which stays as
+        long as this process lives; where it stands already and the ref has a whole digest, no
+        request is made. With `to` it is a private, writable copy, which appears whole or not at
+        all. Either way the digest is leased for the day, so that gc keeps it.
+
+        Args:
+            ref: What to check out, such as `etl@prod`.
+            to: A new or empty folder.
+            verify: `stat` to trust files whose inode, size and times are as when they were
+                hashed; `full` to hash all files, unless that was done since the machine's boot.
+            progress: Is told `download` or `write`, the bytes so far, and how many there are.
+
+        Raises:
+            NotFoundError: There is no such version.
+            ConfigError: It is no tree, or too big for the cache.
+            ConflictError: `to` is a file, or a folder that is not empty.
+            IntegrityError: The tree in the store is damaged; nothing was written outside.
+        """
+        if verify not in ("stat", "full"):
+            raise ConfigError(f"verify is {verify!r}", hint="choose stat or full")
+        full = verify == "full"
+        digest = _digest_in(ref)
+        if digest is not None and to is None:
+            standing = Checkouts(self.cache).find(digest, full=full)
+            if standing is not None:
+                self._lease_in_background(ref, digest)
+                return standing
+        selected = self._select(ref)
+        reader = self._reader(selected)
+        if to is None:
+            path = reader.checkout(full=full, progress=progress)
+        else:
+            path = Path(to)
+            reader.copy_to(path, full=full, progress=progress)
+        self._lease_quietly(selected)
+        return path
+
+    def listing(self, ref: AnyRef) -> Listing:
+        """Return the entries of a tree.
+
+        Raises:
+            NotFoundError: There is no such version.
+            ConfigError: It is no tree.
+            IntegrityError: It is damaged.
+        """
+        digest = _digest_in(ref)
+        if digest is not None:
+            known = Checkouts(self.cache).listing(digest)
+            if known is not None:
+                return known
+        return self._reader(self._select(ref)).index.listing
+
+    def read_file(self, ref: AnyRef, path: str) -> bytes:
+        """Return the content of one file of a tree, verified.
+
+        Raises:
+            NotFoundError: There is no such version or file.
+            ConfigError: It is no tree, or a link.
+            IntegrityError: It is damaged.
+        """
+        return self._reader(self._select(ref)).read(path)
+
+    def open_file(self, ref: AnyRef, path: str) -> BinaryIO:
+        """Return one file of a tree, open for reading; see `read_file`."""
+        return BytesIO(self.read_file(ref, path))
+
+    def _reader(self, selected: Selected) -> TreeReader:
+        return TreeReader(self._content, self.cache, selected.reference)
+
+    # ---- names -----------------------------------------------------------------------------
+
+    def resolve(self, ref: AnyRef) -> Version:
+        """Return the version that a ref means now, with its tags.
+
+        Raises:
+            NotFoundError: There is none.
+            ConfigError: The ref is none, or several versions have the digits that were given.
+        """
+        selected = self._select(ref)
+        return version_of(selected, self._tags_of(selected))
+
+    def versions(self, name: str) -> list[Version]:
+        """Return the versions of a name with their tags, newest first."""
+        found, tags = run_concurrently(
+            partial(self._versions.all, check_name(name)), partial(self._versions.tags, name)
+        )
+        return [version_of(each, _tags_on(each, tags)) for each in found]
+
+    def names(self) -> list[str]:
+        """Return the names that have a version in this store, sorted."""
+        return self._versions.names()
+
+    def tag(self, ref: AnyRef, tag: str) -> TagMove:
+        """Let a tag of the ref's name mean its version from now on.
+
+        Returns:
+            The move; the last one, if the tag was there already.
+
+        Raises:
+            NotFoundError: There is no such version.
+            ConfigError: The tag would read as a version or a digest.
+        """
+        return self._versions.move_tag(self._select(ref), tag)
+
+    def tags(self, name: str) -> dict[str, Version]:
+        """Return the versions that the tags of a name mean now."""
+        return {tag: version_of(each) for tag, each in self._versions.tags(name).items()}
+
+    def history(self, name: str, tag: str) -> list[TagMove]:
+        """Return the moves of a tag, newest first.
+
+        Raises:
+            NotFoundError: There is no such tag.
+        """
+        return self._versions.history(name, tag)
+
+    def _select(self, ref: AnyRef) -> Selected:
+        if isinstance(ref, Version) and ref.reference is not None:
+            return Selected(ref.key, ref.reference)
+        return self._versions.select(_parsed(ref))
+
+    def _tags_of(self, selected: Selected) -> tuple[str, ...]:
+        return _tags_on(selected, self._versions.tags(selected.reference.flow))
+
+    # ---- blobs -----------------------------------------------------------------------------
+
+    def put(
+        self,
+        data: bytes | str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        keep: str | None = None,
+    ) -> Blob:
+        """Store bytes.
+
+        With a name they are the next version of it, unless the newest one is the same, and live as
+        long as that version does. Without one, and without `keep`, nothing names them: gc takes
+        them after its grace (a day) unless something names them by then.
+
+        Args:
+            data: The bytes, or the path of the file that holds them.
+            name: The name.
+            keep: How long gc shall keep them at least, such as `7d`; at most 30 days.
+
+        Raises:
+            ConfigError: The name or the time cannot be understood.
+        """
+        source = data if isinstance(data, bytes) else Path(data)
+        with os_errors(data if not isinstance(data, bytes) else self.url):
+            draft = Draft(check_name(name or "unnamed"), source, DATA)
+            blob = draft.names[""]
+        if name is None:
+            until = _last_day(keep)
+            stored = self._put_unnamed(draft, until)
+            return Blob(stored.digest, stored.size)
+        newest = self._versions.newest(name)
+        if newest is None or not self._is_standing(newest, blob):
+            after = 0 if newest is None else newest.number
+            number = self._versions.claim_number(name, after)
+            done = self._content.commit(replace(draft, extra={VERSION: number}))
+            newest = Selected(done.key, done.reference)
+        if keep is not None:
+            self._lease(newest, _last_day(keep))
+        return Blob(blob.digest, blob.size, name, newest.number)
+
+    def _is_standing(self, newest: Selected, blob: BlobName) -> bool:
+        there = newest.reference
+        same = (there.digest, there.media_type) == (blob.digest, DATA)
+        return same and self._content.has(there.blob)
+
+    def _put_unnamed(self, draft: Draft, until: date | None) -> BlobName:
+        if until is None:
+            return self._content.ensure(draft.data)
+        moment = datetime.now(UTC)
+        reference = draft.reference(moment, {"": self._content.ensure(draft.data)})
+        self._lease(Selected("", reference), until)
+        return reference.blob
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of a digest, verified, from the cache or the store.
+
+        Raises:
+            NotFoundError: They are in neither.
+            IntegrityError: They are damaged.
+        """
+        return bytes(self._get(digest))
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return the bytes of a digest as a file, verified; see `get`."""
+        data = self._get(digest)
+        path = self.cache.path(digest)
+        if path.exists():
+            with os_errors(path):
+                return path.open("rb")
+        return BytesIO(data)
+
+    def _get(self, digest: str) -> Buffer:
+        digest = parse(digest.replace("-", ":", 1))
+        found = self.cache.find(digest)
+        if found is not None:
+            return found
+        info = self._content.find_blob(digest)
+
+        def download(target: BinaryIO) -> str:
+            self._content.store.copy_to(info.key, target, info.size)
+            return self._content.store.location(info.key)
+
+        return self.cache.fetch(digest, info.size, download).data
+
+    # ---- what stays ------------------------------------------------------------------------
+
+    def pin(self, ref: AnyRef, as_name: str | None = None) -> str:
+        """Keep a version whatever retention says; return the name of the pin.
+
+        Raises:
+            NotFoundError: There is no such version.
+            ConflictError: A pin of that name holds something else.
+        """
+        selected = self._select(ref)
+        name = as_name or selected.key
+        pin_reference(self._content, selected.key, name)
+        return name
+
+    def unpin(self, name: str) -> None:
+        """Remove a pin.
+
+        Raises:
+            NotFoundError: There is no pin of that name.
+        """
+        unpin_reference(self._content, name)
+
+    def lease(self, ref: AnyRef) -> bool:
+        """Keep a version for as long as gc keeps what was in use, 30 days unless it is told.
+
+        It is one write a day, version and machine; `checkout` does it by itself.
+
+        Returns:
+            Whether a lease was written; False when this machine has one of today.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        return self._lease(self._select(ref), datetime.now(UTC).date())
+
+    def _lease(self, selected: Selected, day: date | None) -> bool:
+        digest = selected.reference.digest
+        day = day or datetime.now(UTC).date()
+        alias = self._lease_alias(digest)
+        if self.cache.find_alias(alias) == day.isoformat():
+            return False
+        try:
+            key = layout.lease(digest, socket.gethostname(), day)
+            self._content.copy(selected.reference, key)
+        except ConflictError:
+            written = False
+        else:
+            written = True
+        self.cache.set_alias(alias, day.isoformat())
+        return written
+
+    def _lease_alias(self, digest: str) -> str:
+        return f"lease {self.url} {digest}"
+
+    def _lease_quietly(self, selected: Selected) -> None:
+        """Hold a lease; a store that is down or may only be read is no error."""
+        try:
+            self._lease(selected, None)
+        except CasflowError as error:
+            logger.info("no lease on %s: %s", selected.reference.digest, error)
+
+    def _lease_in_background(self, ref: AnyRef, digest: str) -> None:
+        """Renew a lease of another day without making anybody wait."""
+        today = datetime.now(UTC).date().isoformat()
+        if self.cache.find_alias(self._lease_alias(digest)) != today:
+            Thread(target=self._renew, args=(ref,), daemon=True).start()
+
+    def _renew(self, ref: AnyRef) -> None:
+        try:
+            selected = self._select(ref)
+        except CasflowError as error:
+            logger.info("no lease on %s: %s", ref, error)
+        else:
+            self._lease_quietly(selected)
+
+    # ---- whole stores ----------------------------------------------------------------------
+
+    def copy(self, ref: AnyRef, other: Store | str) -> Version:
+        """Copy a version to another store: a promotion.
+
+        Only blobs that are missing there are sent. The version gets a number of its own there;
+        when the newest version of the name there has the same content and labels, that one is
+        returned.
+
+        Args:
+            ref: What to copy.
+            other: Where to.
+
+        Raises:
+            NotFoundError: There is no such version.
+            IntegrityError: A blob of it is missing or damaged.
+        """
+        target = Store(other, cache=self._cache) if isinstance(other, str) else other
+        selected = self._select(ref)
+        reference = selected.reference
+        newest = target._versions.newest(reference.flow)  # noqa: SLF001 - one of us
+        if newest is not None and newest.reference.same_content(reference):
+            return version_of(newest)
+        after = 0 if newest is None else newest.number
+        number = target._versions.claim_number(reference.flow, after)  # noqa: SLF001
+        now = datetime.now(UTC)
+        copied = replace(
+            reference,
+            created=now.isoformat(timespec="microseconds"),
+            extra={**_untagged(reference), VERSION: number},
+        )
+        sent: list[int] = []
+        key = layout.reference(reference.flow, now)
+        supply = partial(self._supply, sent.append)
+        made = target._content.copy(copied, key, supply=supply)  # noqa: SLF001
+        return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
+
+    def _supply(self, count: Callable[[int], None], blob: BlobName) -> bytes:
+        """Return the verified bytes of a blob, from the cache or this store."""
+
+        def download(target: BinaryIO) -> str:
+            return self._content.copy_to(blob, target)
+
+        data = self.cache.fetch(blob.digest, blob.size, download).data
+        count(len(data))
+        return bytes(data)
+
+    def verify(self, share: float = 0.0) -> Verification:
+        """Check that everything is there that references name.
+
+        Args:
+            share: How much of the blobs is read back and hashed, from 0 to 1.
+        """
+        return verify_store(self._content.store, share=share)
+
+    def gc(self, policy: Policy | str | None = None, *, dry_run: bool = False) -> Report:
+        """Collect what nothing names: condemn, wait, delete.
+
+        Args:
+            policy: What retention keeps of each name, such as `last=5 within=30d`; all, when left
+                out.
+            dry_run: Only say what would be done.
+        """
+        chosen = Policy.parse(policy) if isinstance(policy, str) else policy
+        collector = Collector(self._content.store, policy=chosen, cache=self.cache)
+        return collector.preview() if dry_run else collector.run()
+
+    def stats(self) -> Stats:
+        """Count what is stored, and what is stored once."""
+        return count_store(self._content.store)
+
+
+def _parsed(ref: AnyRef) -> Ref:
+    if isinstance(ref, Version):
+        return parse_ref(f"{ref.name}@{ref.digest}")
+    return ref if isinstance(ref, Ref) else parse_ref(ref)
+
+
+def _digest_in(ref: AnyRef) -> str | None:
+    """Return the digest that a ref has whole, so that nothing need be asked for it."""
+    return ref.digest if isinstance(ref, Version) else _parsed(ref).full_digest
+
+
+def _tags_on(selected: Selected, tags: Mapping[str, Selected]) -> tuple[str, ...]:
+    """Return which tags name a version."""
+    wanted = (selected.reference.digest, selected.number)
+    return tuple(
+        sorted(tag for tag, each in tags.items() if (each.reference.digest, each.number) == wanted)
+    )
+
+
+def _untagged(reference: Reference) -> dict[str, Any]:
+    """Return what a reference says beyond its fields, without what made it a move of a tag."""
+    return {key: value for key, value in reference.extra.items() if key not in MOVE_KEYS}
+
+
+def _last_day(keep: str | None) -> date | None:
+    """Return the day of a lease that ends after a time.
+
+    Raises:
+        ConfigError: It is not a time, or longer than leases last.
+    """
+    if keep is None:
+        return None
+    days = -(-parse_duration(keep) // timedelta(days=1))
+    if not 0 < days <= LEASE_DAYS:
+        hint = "give it a name, or pin it, to keep it for longer"
+        raise ConfigError(f"cannot keep it for {keep!r}: 1 to {LEASE_DAYS} days", hint=hint)
+    return datetime.now(UTC).date() + timedelta(days=days - LEASE_DAYS)

@@ -1,0 +1,314 @@
+"""Checkouts: a tree as a folder on this machine.
+
+Owns how a folder is written from packs, trusted, healed and copied. Invariant: a path that is
+returned leads to a folder that holds exactly what the tree's listing says, verified when it was
+written and unchanged since by its record; a shared folder is held by a lock as long as this process
+lives; a private copy appears whole, by one rename, or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from casflow.cache.folders import Folders, remove_tree
+from casflow.cache.locks import lock
+from casflow.digests import hex_of, verify
+from casflow.errors import ConflictError, IntegrityError, os_errors
+from casflow.trees.listing import FILE
+from casflow.trees.record import (
+    Record,
+    boot_id,
+    folders_of,
+    is_intact,
+    is_unchanged,
+    named_tree,
+    read_record,
+    write_record,
+)
+from casflow.trees.scan import silent
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from casflow.cache import Cache
+    from casflow.digests import Buffer
+    from casflow.trees.index import Index
+    from casflow.trees.listing import Entry, Listing
+    from casflow.trees.scan import Progress
+
+    ReadPack = Callable[[str], Buffer]
+
+logger = logging.getLogger(__name__)
+
+_FICLONE = 0x40049409  # ioctl: let a file share the extents of another
+_SHARED_MODES = {False: 0o444, True: 0o555}
+_PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
+
+
+class Checkouts:
+    """The trees that are checked out in one cache.
+
+    Args:
+        cache: The cache.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.folders = Folders(cache.root)
+
+    def find(self, digest: str, *, full: bool = False) -> Path | None:
+        """Return the folder of a tree if it stands and is unchanged, and hold it.
+
+        A folder that was changed is removed; one without a record, or after a boot, is read in
+        full when `full` is asked for, or its record does not tell.
+
+        Args:
+            digest: Digest of the tree.
+            full: Read and hash all files, unless that was done since the machine's last boot.
+        """
+        name = hex_of(digest)
+        if not self.folders.hold(name):
+            return None
+        record = read_record(self.folders, name)
+        if record is None:
+            return self._heal(name)
+        fresh = not full or record.boot == boot_id() != ""
+        if fresh and is_unchanged(self.folders, name, record):
+            self._touch(name)
+            return self.folders.path(name)
+        return self._verified(name, record)
+
+    def listing(self, digest: str) -> Listing | None:
+        """Return the listing of a tree that is checked out, or None."""
+        record = read_record(self.folders, hex_of(digest))
+        return None if record is None else _listing_of(record, hex_of(digest))
+
+    def _verified(self, name: str, record: Record) -> Path | None:
+        listing = _listing_of(record, name)
+        path = self.folders.path(name)
+        if listing is not None and is_intact(path, listing):
+            write_record(self.folders, name, listing)
+            return path
+        return self._heal(name)
+
+    def _heal(self, name: str) -> Path | None:
+        """Remove a folder that cannot be trusted, so that it is made anew."""
+        path = self.folders.path(name)
+        logger.warning(
+            "a checked-out tree was changed or is not complete; it is made anew: %s", path
+        )
+        self.folders.release(name)
+        if not self.folders.remove(name):
+            hint = "end the processes that use it, or run `casflow cache clean`"
+            raise IntegrityError("a checked-out tree was changed", where=path, hint=hint)
+        return None
+
+    def _touch(self, name: str) -> None:
+        try:
+            os.utime(self.folders.record(name))
+        except OSError:  # a read-only cache still serves
+            logger.debug("cannot record a use of the cache")
+
+    @contextmanager
+    def lock(self, digest: str) -> Iterator[None]:
+        """Let one process make a tree while the others wait for it."""
+        with lock(self._cache.root / "locks", f"tree-{hex_of(digest)}"):
+            yield
+
+    def make(self, digest: str, index: Index, read: ReadPack, progress: Progress = silent) -> Path:
+        """Write a tree into the cache, and hold it.
+
+        Args:
+            digest: Digest of the tree.
+            index: Its listing and packs.
+            read: Returns the verified bytes of a pack.
+            progress: Is told `write`, the bytes written so far, and how many there are.
+
+        Raises:
+            IntegrityError: A content is not in its place.
+        """
+        name = hex_of(digest)
+        self._cache.reserve_folder(digest, index.listing.size)
+        with self.folders.temporary() as temporary:
+            write_tree(index, read, temporary, _SHARED_MODES, progress)
+            seal(temporary, index.listing)
+            self.folders.publish(temporary, name)
+        if not self.folders.hold(name):
+            raise IntegrityError("a checked-out tree went away", where=self.folders.path(name))
+        write_record(self.folders, name, index.listing)
+        return self.folders.path(name)
+
+
+def _listing_of(record: Record, name: str) -> Listing | None:
+    try:
+        listing = record.entries()
+    except (ValueError, TypeError, KeyError):
+        return None
+    return listing if named_tree(listing, name) else None
+
+
+def seal(folder: Path, listing: Listing) -> None:
+    """Take the right to write from all folders of a tree."""
+    for path in reversed(folders_of(listing)):
+        os.chmod(f"{folder}/{path}", 0o555)  # noqa: PTH101, S103
+
+
+def write_tree(
+    index: Index,
+    read: ReadPack,
+    target: Path,
+    modes: dict[bool, int],
+    progress: Progress = silent,
+) -> None:
+    """Write the files of a tree below an empty folder, each content verified on its way.
+
+    Args:
+        index: The listing and where contents lie.
+        read: Returns the verified bytes of a pack.
+        target: The folder.
+        modes: The mode of files that are not executable, and of those that are.
+        progress: Is told `write`, the bytes written so far, and how many there are.
+
+    Raises:
+        IntegrityError: A content is not in its place.
+    """
+    listing = index.listing
+    with os_errors(target):
+        for path in folders_of(listing)[1:] if len(listing) else []:
+            os.mkdir(f"{target}/{path}")  # noqa: PTH102
+        by_pack: dict[str, list[Entry]] = {}
+        for entry in listing:
+            if entry.kind == FILE:
+                place = index.places.get(entry.digest) if entry.size else None
+                by_pack.setdefault(place.pack if place else "", []).append(entry)
+        done = 0
+        for pack, entries in by_pack.items():
+            data = memoryview(read(pack) if pack else b"")
+            checked: set[str] = set()
+            for entry in entries:
+                content = _content(index, entry, data, checked)
+                _write(f"{target}/{entry.path}", content, modes[entry.executable])
+                done += entry.size
+            progress("write", done, listing.size)
+        for entry in listing:
+            if entry.kind != FILE:
+                os.symlink(entry.target, f"{target}/{entry.path}")  # noqa: PTH211
+
+
+def _content(index: Index, entry: Entry, data: memoryview, checked: set[str]) -> memoryview:
+    if not entry.size:
+        return data[:0]
+    _, offset, length = index.places[entry.digest]
+    content = data[offset : offset + length]
+    if entry.digest not in checked:
+        verify(content, entry.digest, where=entry.path)
+        checked.add(entry.digest)
+    return content
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_NEW |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _write(path: str, content: memoryview, mode: int) -> None:
+    descriptor = os.open(path, _NEW, mode)
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+
+
+# ---- private copies ------------------------------------------------------------------------
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """Give a new folder that becomes `target` when the block ends without an error.
+
+    Raises:
+        ConflictError: There is something at the target already.
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - links above it stay as they are
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}")
+    with os_errors(target):
+        _refuse_occupied(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    try:
+        yield temporary
+        with os_errors(target):
+            try:
+                os.rename(temporary, target)  # noqa: PTH104 - over an empty folder, too
+            except OSError:
+                _refuse_occupied(target)
+                raise
+    finally:
+        remove_tree(temporary)
+
+
+def _refuse_occupied(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ConflictError("there is a file already", where=target)
+    if target.is_dir() and any(target.iterdir()):
+        hint = "name an empty or a new folder"
+        raise ConflictError("the folder is not empty", where=target, hint=hint)
+
+
+def copy_tree(source: Path, listing: Listing, target: Path) -> None:
+    """Copy a checked-out tree into an empty folder, writable; extents are shared where they can."""
+    cloning = fcntl is not None
+    with os_errors(target):
+        for path in folders_of(listing)[1:] if len(listing) else []:
+            os.mkdir(f"{target}/{path}")  # noqa: PTH102
+        for entry in listing:
+            path = f"{target}/{entry.path}"
+            if entry.kind != FILE:
+                os.symlink(entry.target, path)  # noqa: PTH211
+                continue
+            original = os.open(f"{source}/{entry.path}", os.O_RDONLY | os.O_CLOEXEC)
+            copy = os.open(path, _NEW, _PRIVATE_MODES[entry.executable])
+            try:
+                cloning = cloning and (not entry.size or _clone(original, copy))
+                if not cloning and entry.size:
+                    _copy(original, copy, entry.size)
+            finally:
+                os.close(original)
+                os.close(copy)
+
+
+def _clone(original: int, copy: int) -> bool:
+    try:
+        fcntl.ioctl(copy, _FICLONE, original)
+    except OSError:  # another file system, or one that cannot
+        return False
+    return True
+
+
+def _copy(original: int, copy: int, size: int) -> None:
+    while size > 0 and hasattr(os, "copy_file_range"):
+        try:
+            copied = os.copy_file_range(original, copy, size)
+        except OSError:
+            break
+        if not copied:
+            break
+        size -= copied
+    if size > 0:
+        with os.fdopen(os.dup(original), "rb") as source, os.fdopen(os.dup(copy), "wb") as target:
+            source.seek(os.lseek(original, 0, os.SEEK_CUR))
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
+PRIVATE_MODES = _PRIVATE_MODES
