@@ -32,6 +32,8 @@ log = logging.getLogger("casflow.agents")
 
 _POLL_INTERVAL = 0.005  # seconds between two looks at processes that run
 _TERM_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_MAX_PAUSE = 30.0  # seconds between two attempts at a registry that is away
+MAX_SKEW = 5.0  # seconds that this machine's clock may differ from the database's
 _MAX_NEW = 100  # versions that are prepared at a time
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -50,6 +52,10 @@ class Periodic:
             return False
         self._next = now + self._seconds
         return True
+
+    def restart(self) -> None:
+        """Start anew."""
+        self._next = time.monotonic() + self._seconds
 
 
 class LocalAgent:
@@ -111,6 +117,10 @@ class LocalAgent:
         self._prefetch = prefetch
         self._prepared: int | None = None
         self._stops = 0
+        self._stopping = threading.Event()
+        self._skewed = False
+        self._skew_due = Periodic(60)
+        self._clock = _clock_offset()
         self._notified = True
 
     def start(self, *, once: bool = False) -> None:
@@ -138,16 +148,22 @@ class LocalAgent:
     def stop(self) -> None:
         """Take no more runs; called twice, requeue at once those that run."""
         self._stops += 1
+        self._stopping.set()
 
     def _work(self, agent: Agent, *, once: bool) -> None:
+        pause = self._poll
         while not self._stops:
+            began = time.monotonic()
             try:
                 with self._registry.watch() as watch:
                     self._serve(agent, watch, once=once)
                     return
             except UnavailableError as error:
-                log.warning("agent %s: %s", agent.id, error)
-                time.sleep(self._poll)
+                if time.monotonic() - began > _MAX_PAUSE:
+                    pause = self._poll
+                log.warning("agent %s: %s; next attempt in %.0f s", agent.id, error, pause)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _MAX_PAUSE)
 
     def _serve(self, agent: Agent, watch: Watch, *, once: bool) -> None:
         while not self._stops:
@@ -167,9 +183,24 @@ class LocalAgent:
             self._reconcile(self._registry.heartbeat(agent))
         elif self._notified and self._processes:
             self._reconcile(self._registry.held_by(agent))
+        if self._skew_due.due():
+            self._warn_of_skew(agent)
+        if self._clock_was_set():
+            self._recovery_due.restart()  # the others' heartbeats look old until their next ones
         if self._recovery_due.due():
             for run in self._registry.recover(self._lost_after):
                 log.warning("run %s: %s, it is %s", run.id, run.message, run.state)
+
+    def _warn_of_skew(self, agent: Agent) -> None:
+        skew = self._registry.clock_skew().total_seconds()
+        if abs(skew) > MAX_SKEW and not self._skewed:
+            what = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
+            log.warning("agent %s: this machine's clock is %s the registry's", agent.id, what)
+        self._skewed = abs(skew) > MAX_SKEW
+
+    def _clock_was_set(self) -> bool:
+        before, self._clock = self._clock, _clock_offset()
+        return abs(self._clock - before) > 1
 
     def _reconcile(self, held: Mapping[int, int]) -> None:
         """Stop runs that are no longer ours; requeue runs that are ours but were never started."""
@@ -304,6 +335,11 @@ class LocalAgent:
             process.stop(0)
         while any(process.exit_code() is None for process in self._processes):
             time.sleep(_POLL_INTERVAL)
+
+
+def _clock_offset() -> float:
+    """Return what changes when the clock is set or the machine was asleep, and only then."""
+    return time.time() - time.monotonic()
 
 
 def _format_exit(code: int) -> str:

@@ -6,6 +6,7 @@ together, in one transaction, so that a run is silent exactly when its agent is.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -15,17 +16,20 @@ from casflow.registry.records import Agent, RunState, check_labels
 from casflow.registry.schema import agents, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
 
     from casflow.registry.database import Database
+
+
+_SILENT = timedelta(minutes=1)
 
 
 class Agents:
     """The part of the registry that knows agents."""
 
     _db: Database
-    _now: Callable[[], datetime]
 
     def add_agent(self, *, name: str, host: str, pid: int, labels: Iterable[str]) -> Agent:
         """Enter an agent that starts.
@@ -33,10 +37,15 @@ class Agents:
         Raises:
             ConfigError: A label is malformed.
         """
-        now = self._now()
-        row = {"name": name, "host": host, "pid": pid, "labels": check_labels(labels)}
-        row |= {"started": now, "heartbeat": now}
+        row: dict[str, Any] = {
+            "name": name,
+            "host": host,
+            "pid": pid,
+            "labels": check_labels(labels),
+        }
         with self._db.write() as connection:
+            now, skew = self._clocks(connection)
+            row |= {"started": now, "heartbeat": now, "skew": skew}
             entered = agents.insert().values(row).returning(*agents.c)
             return agent_of(connection.execute(entered).one())
 
@@ -50,13 +59,14 @@ class Agents:
         Raises:
             NotFoundError: The registry does not know the agent.
         """
-        now = self._now()
-        alive = update(agents).where(agents.c.id == agent.id).values(heartbeat=now, ended=None)
+        this = update(agents).where(agents.c.id == agent.id)
         held = (runs.c.agent_id == agent.id) & (runs.c.state == RunState.RUNNING)
-        beat = update(runs).where(held).values(heartbeat=now)
         with self._db.write() as connection:
+            now, skew = self._clocks(connection)
+            alive = this.values(heartbeat=now, skew=skew, ended=None)
             if not connection.execute(alive).rowcount:
                 raise NotFoundError("no such agent", where=f"agent {agent.id}")
+            beat = update(runs).where(held).values(heartbeat=now)
             rows = connection.execute(beat.returning(runs.c.id, runs.c.attempt)).all()
         return {int(row.id): int(row.attempt) for row in rows}
 
@@ -71,13 +81,47 @@ class Agents:
         """Note that an agent stopped."""
         with self._db.write() as connection:
             gone = update(agents).where(agents.c.id == agent.id)
-            connection.execute(gone.values(ended=self._now()))
+            connection.execute(gone.values(ended=self._db.now(connection)))
 
     def agents(self) -> list[Agent]:
         """Return the agents that have not ended, oldest first; see `heartbeat` for the silent."""
         query = select(*agents.c).where(agents.c.ended.is_(None)).order_by(agents.c.id)
         with self._db.read() as connection:
             return [agent_of(row) for row in connection.execute(query)]
+
+    def clock_skew(self) -> timedelta:
+        """Return how far this machine's clock is ahead of the database's; negative: behind."""
+        with self._db.read() as connection:
+            return self._clocks(connection)[1]
+
+    def find_missing_labels(self, labels: Iterable[str]) -> tuple[str, ...] | None:
+        """Return the labels for which no working agent can take a run, or None when one can."""
+        with self._db.read() as connection:
+            now = self._db.now(connection)
+            rows = connection.execute(select(*agents.c).where(agents.c.ended.is_(None)))
+            return missing_labels(labels, working(map(agent_of, rows), now))
+
+    def _clocks(self, connection: Connection) -> tuple[datetime, timedelta]:
+        """Return the moment by the database's clock, and how far that of this machine is ahead."""
+        before = datetime.now(UTC)
+        now = self._db.now(connection)
+        return now, before + (datetime.now(UTC) - before) / 2 - now
+
+
+def working(agents: Iterable[Agent], now: datetime) -> list[Agent]:
+    """Return the agents whose heartbeat is not older than a minute."""
+    return [each for each in agents if each.ended is None and now - each.heartbeat <= _SILENT]
+
+
+def missing_labels(labels: Iterable[str], agents: Iterable[Agent]) -> tuple[str, ...] | None:
+    """Return the fewest labels that an agent lacks to take a run, or None when one lacks none.
+
+    Without any agent these are all of the labels, of which there may be none.
+    """
+    wanted = set(labels)
+    lacking = [tuple(sorted(wanted - set(each.labels))) for each in agents]
+    fewest = min(lacking, key=len, default=tuple(sorted(wanted)))
+    return None if lacking and not fewest else fewest
 
 
 def agent_of(row: Any) -> Agent:

@@ -10,24 +10,26 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
-from casflow.registry.failures import translated
+from casflow.registry.failures import find_login_code, translated
 from casflow.registry.lookup import SQLITE, file_of
 from casflow.registry.migrations import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
 _TIMEOUT = 30.0  # seconds that a writer waits for another
 _SECRET_OPTIONS = ("password", "sslpassword")
+_OF_PSYCOPG = ("prepare_threshold", "context", "row_factory", "cursor_factory", "autocommit")
 _TCP_TIMEOUTS = {  # a server that vanished without a word is given up after that, not after hours
     "connect_timeout": 10,  # seconds
     "keepalives_idle": 30,
@@ -44,15 +46,17 @@ class Database:
 
     Args:
         url: `sqlite:///<file>` or `postgresql+psycopg://…`.
+        clock: Gives aware moments; the database's own clock when None.
 
     Raises:
         ConfigError: It is not such a URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], datetime] | None = None) -> None:
         self.path = file_of(url)
         self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
         self.where = str(self.path or _format_url(self.url))
+        self._clock = clock
         self._engine: Engine | None = None
         self._pid = 0
         self._opening = threading.Lock()
@@ -82,6 +86,18 @@ class Database:
             connection.execution_options(casflow_write=True)
             with connection.begin():
                 yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the moment by the database's clock, by which everything is decided.
+
+        A file has the clock of its one machine; the clients of a server have one each.
+        """
+        if self._clock is not None:
+            return self._clock()
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        moment: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return moment.astimezone(UTC)
 
     def engine(self) -> Engine:
         """Return this process's engine, opened and with its tables."""
@@ -181,8 +197,37 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgres(url: URL) -> Engine:
-    options = {name: value for name, value in _TCP_TIMEOUTS.items() if name not in url.query}
+    options: dict[str, Any] = {
+        name: value for name, value in _TCP_TIMEOUTS.items() if name not in url.query
+    }
+    # A pooler hands each transaction another session, which lacks statements prepared before.
+    options["prepare_threshold"] = None
     try:
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
     except ImportError as error:
         raise MissingExtraError("psycopg", "postgres") from error
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
+    """Connect, and add the code to an error that has none."""
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        return psycopg.connect(*arguments, **options)
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None:
+            known = {name: value for name, value in options.items() if name not in _OF_PSYCOPG}
+            error.casflow_sqlstate = find_login_code(make_conninfo(*arguments, **known))  # type: ignore[attr-defined]
+        raise
+
+
+def is_pooled(connection: Any) -> bool:
+    """Whether a pooler stands between a connection of psycopg and its server.
+
+    Then no session belongs to the connection, so that nothing may be kept in one.
+    """
+    pid = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    return bool(pid != connection.info.backend_pid)

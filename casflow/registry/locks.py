@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from casflow.cache.locks import lock as file_lock
+from casflow.registry.database import is_pooled
 from casflow.registry.failures import translated
 
 if TYPE_CHECKING:
@@ -44,21 +45,28 @@ def lock(database: Database, key: str, timeout: float) -> Iterator[None]:
 
 @contextmanager
 def _server_lock(database: Database, key: int, timeout: float) -> Iterator[None]:
+    """Hold the lock for a transaction, since a session may be a pooler's and outlive us.
+
+    Behind a pooler there is none: the waiting would use up the connections that the others need
+    to get on.
+    """
     with translated(database.where):
         connection = database.engine().connect()
     with connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        _lock_on_server(connection, key, timeout)
+        if not is_pooled(connection.connection.driver_connection):
+            _lock_on_server(connection, key, timeout)
+        else:
+            connection.close()
         try:
             yield
         finally:
             # Closing the session gives the lock back, whatever happened to it meanwhile.
-            connection.invalidate()
+            connection.invalidate() if not connection.closed else None
 
 
 def _lock_on_server(connection: Connection, key: int, timeout: float) -> None:
     try:
-        connection.execute(text(f"SET lock_timeout = {max(1, int(timeout * 1000))}"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(timeout * 1000))}"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
     except SQLAlchemyError:
         return

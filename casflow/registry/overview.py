@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from casflow.registry.agents import agent_of
+from casflow.registry.agents import agent_of, missing_labels, working
 from casflow.registry.records import RunState
-from casflow.registry.schema import agents, label_limits, runs, versions
+from casflow.registry.schema import agents, label_limits, label_sets, runs, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -35,6 +35,7 @@ class Overview:
         held: How many runs each agent runs, by its id.
         runs: How many runs are in each state.
         limits: How many runs with a label may run at a time, by label.
+        unserved: How many runs wait that no working agent can take, by their labels.
         hits: How many of the latest runs downloaded nothing.
         misses: How many of them downloaded.
         saved: Bytes that were not downloaded, since they were in a cache.
@@ -46,6 +47,7 @@ class Overview:
     held: Mapping[int, int]
     runs: Mapping[RunState, int]
     limits: Mapping[str, int]
+    unserved: Mapping[tuple[str, ...], int]
     hits: int
     misses: int
     saved: int
@@ -62,7 +64,6 @@ class Overviews:
     """The part of the registry that looks at everything at once."""
 
     _db: Database
-    _now: Callable[[], datetime]
 
     def overview(self, *, latest: int = 1000) -> Overview:
         """Return what goes on.
@@ -72,12 +73,15 @@ class Overviews:
         """
         with self._db.read() as connection:
             ended = connection.execute(_ENDED.limit(latest)).all()
+            now = self._db.now(connection)
+            alive = [agent_of(row) for row in connection.execute(_AGENTS)]
             return Overview(
-                self._now(),
-                tuple(agent_of(row) for row in connection.execute(_AGENTS)),
+                now,
+                tuple(alive),
                 _counted(connection, runs.c.agent_id, runs.c.state == RunState.RUNNING),
                 dict.fromkeys(RunState, 0) | _counted(connection, runs.c.state),
                 {row.label: row.runs for row in connection.execute(select(label_limits))},
+                _unserved(connection, working(alive, now)),
                 **_warmth(ended),
             )
 
@@ -94,6 +98,20 @@ _ENDED = (
 def _counted(connection: Connection, column: Any, *where: Any) -> dict[Any, int]:
     rows = connection.execute(select(column, func.count()).where(*where).group_by(column))
     return {key: count for key, count in rows if key is not None}
+
+
+def _unserved(connection: Connection, agents: list[Agent]) -> dict[tuple[str, ...], int]:
+    waiting = (
+        select(label_sets.c.labels, func.count())
+        .select_from(runs.join(label_sets, runs.c.label_set_id == label_sets.c.id))
+        .where(runs.c.state == RunState.SCHEDULED)
+        .group_by(label_sets.c.id, label_sets.c.labels)
+    )
+    return {
+        labels: count
+        for labels, count in connection.execute(waiting)
+        if missing_labels(labels, agents) is not None
+    }
 
 
 def _warmth(ended: Iterable[Any]) -> dict[str, int]:

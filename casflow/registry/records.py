@@ -16,9 +16,9 @@ from casflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
-SCHEMA = 3  # of the tables; the last of migrations/versions/
+SCHEMA = 4  # of the tables; the last of migrations/versions/
 DEFAULT_PROJECT = "default"
 _LONGEST_LABEL = 200  # characters
 
@@ -82,6 +82,7 @@ class Agent:
         started: When it started.
         heartbeat: When it last reported that it is alive.
         ended: When it stopped or was given up; None while it is there.
+        skew: How far its machine's clock is ahead of the database's; None of an older casflow.
     """
 
     id: int
@@ -92,6 +93,7 @@ class Agent:
     started: datetime
     heartbeat: datetime
     ended: datetime | None
+    skew: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,11 @@
 """The registry itself, of its parts: versions, runs, agents, limits, and an overview.
 
-Owns its opening and closing, and its clock. Invariant: it touches the database at its first use,
+Owns its opening and closing. Invariant: it touches the database at its first use,
 and not before.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from casflow.reference import check_name
@@ -19,17 +18,14 @@ from casflow.registry.overview import Overviews
 from casflow.registry.records import check_project
 from casflow.registry.runs import Runs
 from casflow.registry.versions import Versions
-from casflow.registry.watch import FileWatch, ServerWatch
+from casflow.registry.watch import open_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from casflow.registry.watch import Watch
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Registry(Versions, Runs, Agents, Limits, Overviews):
@@ -39,7 +35,7 @@ class Registry(Versions, Runs, Agents, Limits, Overviews):
 
     Args:
         url: `sqlite:///<file>` or `postgresql+psycopg://<user>:<password>@<host>/<database>`.
-        now: The clock; gives aware moments.
+        now: The clock, which gives aware moments; that of the database when None.
 
     Every method that reads or writes the database may raise:
         ConfigError: The URL is none of these, or the registry is of a newer casflow.
@@ -49,9 +45,8 @@ class Registry(Versions, Runs, Agents, Limits, Overviews):
         UnavailableError: The server does not answer, the disk is full, or others write too long.
     """
 
-    def __init__(self, url: str, *, now: Callable[[], datetime] = _utc_now) -> None:
-        self._db = Database(url)
-        self._now = now
+    def __init__(self, url: str, *, now: Callable[[], datetime] | None = None) -> None:
+        self._db = Database(url, now)
 
     def __repr__(self) -> str:
         return f"Registry({self._db.where!r})"
@@ -89,4 +84,4 @@ class Registry(Versions, Runs, Agents, Limits, Overviews):
 
     def watch(self) -> Watch:
         """Open a watch, by which a loop waits for changes instead of asking again and again."""
-        return FileWatch(self._db) if self._db.is_sqlite else ServerWatch(self._db)
+        return open_watch(self._db)

@@ -31,7 +31,7 @@ from casflow.registry.schema import (
 from casflow.registry.versions import ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection
@@ -63,7 +63,6 @@ class Runs:
     """The part of the registry that holds runs."""
 
     _db: Database
-    _now: Callable[[], datetime]
 
     def create_run(
         self,
@@ -84,18 +83,17 @@ class Runs:
         Raises:
             ConfigError: A label is malformed or a parameter is not JSON.
         """
-        now = self._now()
         wanted = check_labels(version.labels if labels is None else labels)
         row = {
             "version_id": version.id,
             "parameters": check_parameters(parameters),
             "state": RunState.SCHEDULED,
-            "scheduled": scheduled or now,
             "attempt": 0,
             "losses": 0,
-            "created": now,
         }
         with self._db.write() as connection:
+            now = self._db.now(connection)
+            row |= {"scheduled": scheduled or now, "created": now}
             row["label_set_id"] = ensure(
                 connection, label_sets, {"key": key_of(",".join(wanted))}, labels=wanted
             )
@@ -134,7 +132,7 @@ class Runs:
     def claim(self, agent: Agent, *, limit: int = 1) -> list[Run]:
         """Take waiting runs whose labels the agent carries, oldest first; no other gets them."""
         with self._db.write() as connection:
-            now = self._now()
+            now = self._db.now(connection)
             slots = lock_limits(connection, agent.labels)
             served = _served(connection, agent, slots)
             if not served:
@@ -174,7 +172,6 @@ class Runs:
         if not RunState(state).is_final:
             raise ConfigError(f"a run cannot end as {state}", where=f"run {run.id}")
         ended: dict[str, Any] = {"state": RunState(state), "message": _line(message)}
-        ended["ended"] = self._now()
         ended["outcome"] = None if outcome is None else check_parameters(outcome)
         return self._leave(run, ended)
 
@@ -193,8 +190,8 @@ class Runs:
             ConflictError: It has ended.
             NotFoundError: There is no such run.
         """
-        now = self._now()
         with self._db.write() as connection:
+            now = self._db.now(connection)
             stands = _get(connection, run.id, lock=True)
             if stands.state.is_final:
                 raise ConflictError(f"the run has ended as {stands.state}", where=f"run {run.id}")
@@ -211,7 +208,7 @@ class Runs:
             The runs as they stand now.
         """
         with self._db.write() as connection:
-            now = self._now()
+            now = self._db.now(connection)
             lost = _lost(now - older_than)
             spared = connection.scalars(lost.where(runs.c.losses + 1 < MAX_LOSSES)).all()
             failed = connection.scalars(lost.where(runs.c.losses + 1 >= MAX_LOSSES)).all()
@@ -227,6 +224,8 @@ class Runs:
 
     def _leave(self, run: Run | RunAttempt, values: dict[str, Any]) -> Run:
         with self._db.write() as connection:
+            if RunState(values["state"]).is_final:
+                values["ended"] = self._db.now(connection)
             if not connection.execute(update(runs).where(_held(run)).values(values)).rowcount:
                 stands = _get(connection, run.id)
                 raise ConflictError(

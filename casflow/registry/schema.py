@@ -50,6 +50,21 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + value * _TICK
 
 
+class Duration(TypeDecorator[timedelta]):
+    """A length of time: microseconds in the table."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Return the column's value."""
+        return None if value is None else value // _TICK
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
+        """Return Python's value."""
+        return None if value is None else value * _TICK
+
+
 class Json(TypeDecorator[Any]):
     """Any JSON value, as text."""
 
@@ -164,6 +179,7 @@ agents = Table(
     Column("started", Moment, nullable=False),
     Column("heartbeat", Moment, nullable=False),
     Column("ended", Moment),
+    Column("skew", Duration),
 )
 
 runs = Table(

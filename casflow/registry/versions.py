@@ -20,8 +20,7 @@ from casflow.registry.records import Version, check_labels, check_project
 from casflow.registry.schema import flows, projects, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -48,7 +47,6 @@ class Versions:
     """The part of the registry that holds projects, flows and versions."""
 
     _db: Database
-    _now: Callable[[], datetime]
 
     def add_version(
         self,
@@ -91,12 +89,11 @@ class Versions:
             "labels": check_labels(labels),
             "location": location,
             "idempotency_key": idempotency_key,
-            "created": self._now(),
         }
         with self._db.write() as connection:
             flow_id = _flow_id(connection, *names)
             number = _next_number(connection, flow_id, after)
-            row |= {"flow_id": flow_id, "number": number}
+            row |= {"flow_id": flow_id, "number": number, "created": self._db.now(connection)}
             version_id = connection.scalar(versions.insert().values(row).returning(versions.c.id))
             return _version(connection.execute(_VERSIONS.where(versions.c.id == version_id)).one())
 

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
+from casflow.registry.database import is_pooled
 from casflow.registry.failures import of_driver
 from casflow.registry.runs import CHANNEL
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from casflow.registry.database import Database
 
 _POLL_INTERVAL = 0.002  # seconds between two looks at a SQLite file; a look takes some microseconds
+_PERIOD = 1.0  # seconds
 
 
 class Watch(ABC):
@@ -68,6 +70,18 @@ class Watch(ABC):
         """Return the driver's exception."""
 
 
+def open_watch(database: Database) -> Watch:
+    """Return the watch that fits a database and what stands before it.
+
+    Raises:
+        CasflowError: The database cannot be used.
+    """
+    if database.is_sqlite:
+        return FileWatch(database)
+    watch = ServerWatch(database)
+    return PollingWatch(watch) if watch.is_pooled else watch
+
+
 class FileWatch(Watch):
     """Looks at SQLite's counter of changes by others."""
 
@@ -94,11 +108,13 @@ class FileWatch(Watch):
 
 
 class ServerWatch(Watch):
-    """Listens to PostgreSQL's notifications."""
+    """Listens to PostgreSQL's notifications; not behind a pooler, where they reach nobody."""
 
     def _subscribe(self) -> None:
         self._connection.autocommit = True
-        self._connection.execute(f"LISTEN {CHANNEL}")
+        self.is_pooled = is_pooled(self._connection)
+        if not self.is_pooled:
+            self._connection.execute(f"LISTEN {CHANNEL}")
 
     def _wait(self, timeout: float) -> bool:
         return any(True for _ in self._connection.notifies(timeout=timeout, stop_after=1))
@@ -107,3 +123,36 @@ class ServerWatch(Watch):
         import psycopg
 
         return psycopg.Error
+
+
+class PollingWatch(Watch):
+    """Takes every second for a change, where a pooler keeps notifications back.
+
+    Args:
+        watch: A watch of the server, which is closed.
+    """
+
+    def __init__(self, watch: ServerWatch) -> None:
+        watch.close()
+        self._subscribe()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait; return whether a second is over."""
+        return self._wait(timeout)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def _subscribe(self) -> None:
+        self._next = time.monotonic() + _PERIOD
+
+    def _wait(self, timeout: float) -> bool:
+        left = self._next - time.monotonic()
+        time.sleep(max(0.0, min(timeout, left)))
+        if timeout < left:
+            return False
+        self._subscribe()
+        return True
+
+    def _failures(self) -> type[Exception]:
+        return OSError
