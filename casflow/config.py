@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import ConfigError
+from casflow.redaction import remember_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         ConfigError: A value or the file cannot be understood.
     """
     environ = os.environ if environ is None else environ
-    asked = (os.getcwd(), *map(environ.get, _VARIABLES))  # noqa: PTH109 - text, for comparison
+    asked = (_current_folder(), *map(environ.get, _VARIABLES))
     last = _read_last.get(asked)
     if last is not None and last[0] == _state_of(last[1]):
         return last[2]
@@ -95,6 +96,29 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
     _read_last.clear()
     _read_last[asked] = (state, str(file), loaded)
     return loaded
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - text, for comparison
+    except FileNotFoundError:
+        return ""
+
+
+def _absolute(path: str, origin: str) -> Path:
+    """Return a path of the settings.
+
+    Raises:
+        ConfigError: It depends on a home or a current folder that is not there.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        hint = "set CASFLOW_HOME to a folder"
+        raise ConfigError("this user has no home folder", where=path, hint=hint) from error
+    except FileNotFoundError as error:
+        hint = f"change to another one, or write {origin} as an absolute path"
+        raise ConfigError("the current folder is gone", where=path, hint=hint) from error
 
 
 def _state_of(file: str) -> State:
@@ -130,8 +154,8 @@ def child_environment(
 
 def _home(environ: Mapping[str, str]) -> tuple[Path, str]:
     if environ.get("CASFLOW_HOME"):
-        return Path(environ["CASFLOW_HOME"]).expanduser().absolute(), "CASFLOW_HOME"
-    return Path("~/.casflow").expanduser().absolute(), "default"
+        return _absolute(environ["CASFLOW_HOME"], "CASFLOW_HOME"), "CASFLOW_HOME"
+    return _absolute("~/.casflow", "CASFLOW_HOME"), "default"
 
 
 def _defaults(home: Path) -> dict[str, Any]:
@@ -161,15 +185,18 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _convert(name: str, value: Any, origin: str) -> Any:
     if name == "cache_dir":
-        return Path(value).expanduser().absolute()
+        return _absolute(_text(name, value, origin), origin)
     if name == "cache_limit":
-        return value if isinstance(value, int) else parse_size(str(value), where=origin)
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return value if is_number else parse_size(str(value), where=origin)
     if name == "default_labels" and not isinstance(value, bool):
         if str(value).lower() not in _TRUTH:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _TRUTH[str(value).lower()]
-    if name in ("registry", "default_storage", "retention") and not isinstance(value, str):
-        raise ConfigError(f"{name} is not text: {value!r}", where=origin)
+    if name in ("registry", "default_storage", "retention"):
+        value = _text(name, value, origin)
+    if name == "registry":
+        remember_url(value)
     return value
 
 
@@ -191,6 +218,12 @@ def ca_bundle(environ: Mapping[str, str] | None = None) -> str | None:
     return None
 
 
+def _text(name: str, value: Any, origin: str) -> str:
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise ConfigError(f"{name} is not text: {value!r}", where=origin)
+    return str(value)
+
+
 def docker_host(environ: Mapping[str, str] | None = None) -> str:
     """Return the address of the Docker engine that the docker client would use."""
     environ = os.environ if environ is None else environ
@@ -207,4 +240,7 @@ def parse_size(text: str, *, where: object = None) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
         raise ConfigError(f"not a size: {text!r}", where=where, hint="write it as 500MB or 2GiB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    try:
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+    except OverflowError as error:
+        raise ConfigError(f"not a size: {text[:20]!r}…", where=where) from error

@@ -20,8 +20,20 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from casflow.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_HEAD, _TAIL = 1500, 400  # characters of a text that is too long
+
+
+def bounded(text: str) -> str:
+    """Return a text, or its head and tail when it is longer than a message may be."""
+    if len(text) <= _HEAD + _TAIL:
+        return text
+    left_out = len(text) - _HEAD - _TAIL
+    return f"{text[:_HEAD]} … {left_out} characters left out … {text[-_TAIL:]}"
 
 
 class CasflowError(Exception):
@@ -44,7 +56,7 @@ class CasflowError(Exception):
     def __str__(self) -> str:
         text = self.what if self.where is None else f"{self.what}: {self.where}"
         line = text if self.hint is None else f"{text}; {self.hint}"
-        return " ".join(line.split())
+        return redact(" ".join(line.split()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.what, self.__dict__.copy())

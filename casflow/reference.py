@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of, parse
 from casflow.errors import CasflowError, ConfigError, IntegrityError
+from casflow.streams import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ def check_name(name: object) -> str:
     if len(name) > LONGEST_NAME:
         what = f"the flow's name has {len(name)} characters"
         raise ConfigError(what, where=f"{name[:20]}…", hint=f"use at most {LONGEST_NAME}")
-    if min(name) < " ":
+    if min(name) < " " or visible(name) != name:
         raise ConfigError("the flow's name holds a control character", where=repr(name[:40]))
     try:
         name.encode()

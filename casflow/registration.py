@@ -133,13 +133,23 @@ def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Stor
     name_of(flow)
     storage = getattr(flow, "storage", None)
     if not isinstance(storage, Storage):
-        storage = default_class()(**(options or {}))
+        storage = _default_storage(options or {})
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
     if isinstance(flow, Flow):
         flow.storage = storage
         flow.result = flow.result or storage.result
     return storage
+
+
+def _default_storage(options: Mapping[str, Any]) -> Storage:
+    kind = default_class()
+    try:
+        return kind(**options)
+    except TypeError as error:  # parameters that it needs, or does not know
+        hint = "give the flow a storage, or change CASFLOW_DEFAULT_STORAGE"
+        what = f"the default storage cannot be made ({error})"
+        raise ConfigError(what, where=kind.__name__, hint=hint) from error
 
 
 def register_all(

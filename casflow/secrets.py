@@ -1,15 +1,13 @@
 """Secrets: where passwords, tokens and keys come from, and how they are kept out of sight.
 
-Owns the lookup (the context, the environment, `<home>/secrets.toml`, the keyring) and the memory
-of every value that was handed out. Invariant: a value is in no repr, and `redact` removes each
-value that this process has seen from a text; errors and log lines go through it.
+Owns the lookup: the context, the environment, `<home>/secrets.toml`, the keyring. Invariant: a
+value is in no repr, `redact` knows each value that was handed out, and none is handed out to code
+that builds a flow, which would be stored with it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import stat
 import tomllib
 from contextlib import contextmanager
@@ -18,21 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from casflow import config
 from casflow.errors import AccessError, ConfigError, MissingSecretError
+from casflow.redaction import HIDDEN, decoded, redact, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-HIDDEN = "***"
+__all__ = ["HIDDEN", "Secret", "decoded", "find", "given", "redact", "remember", "variable"]
+
 KEYRING_SERVICE = "casflow"
-_SHORTEST = 4  # characters; hiding shorter values would make any text unreadable
+building: ContextVar[tuple[Any, ...]] = ContextVar("casflow_building", default=())
+"""The flows that are being built here; what a secret gives meanwhile would be stored with them."""
 _given: ContextVar[Mapping[str, Any]] = ContextVar("casflow_secrets", default={})  # noqa: B039
-_seen: set[str] = set()
-_SIGNED = re.compile(
-    r"(?i)\b((?:AccountKey|SharedAccessSignature|sig|X-Amz-Signature|X-Amz-Security-Token"
-    r"|X-Goog-Signature)=)[^;&\s'\"]+"
-    r"|(://)[^/\s@]+(?=@)"
-)
 
 
 class Secret:
@@ -49,9 +44,13 @@ class Secret:
         """Return the value; text that is JSON is decoded.
 
         Raises:
+            ConfigError: A flow is being built, which would hold the value for all to read.
             MissingSecretError: It is defined nowhere.
             AccessError: `secrets.toml` can be read by others.
         """
+        if building.get():
+            hint = "read it inside of a task, which runs after the flow was stored"
+            raise ConfigError("a secret is read while a flow is built", where=self.name, hint=hint)
         value = find(self.name)
         if value is None:
             value = _from_keyring(self.name)
@@ -96,39 +95,6 @@ def given(values: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _given.reset(token)
-
-
-def remember(value: Any) -> None:
-    """Take note of a secret value, with all text inside it, so that `redact` removes it."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for each in value:
-            remember(each)
-    elif isinstance(value, str):
-        if len(value) >= _SHORTEST:
-            _seen.update(
-                piece for piece in (value, value.strip(), json.dumps(value)[1:-1]) if piece
-            )
-        if isinstance(inner := decoded(value), dict | list):
-            remember(inner)
-
-
-def redact(text: str) -> str:
-    """Return a text without the values of secrets seen so far, nor signatures in addresses."""
-    for value in sorted(_seen, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
-    return _SIGNED.sub(lambda match: f"{match[1] or match[2]}{HIDDEN}", text)
-
-
-def decoded(value: Any) -> Any:
-    """Return what a value stands for: text that is JSON is read, all else is left as it is."""
-    if not isinstance(value, str | bytes):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _file() -> Path:

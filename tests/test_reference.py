@@ -56,7 +56,9 @@ def test_every_name_has_a_key_that_is_safe(name):
     assert len(key.encode()) < 255
 
 
-@pytest.mark.parametrize("name", ["", None, 7, "x" * 1001, "a\nb", "a\x00b", "\udc80"])
+@pytest.mark.parametrize(
+    "name", ["", None, 7, "x" * 1001, "a\nb", "a\x00b", "\x9b2J", "a\u202eb", "\udc80"]
+)
 def test_what_cannot_be_a_name_is_refused(name):
     with pytest.raises(ConfigError):
         check_name(name)

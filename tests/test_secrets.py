@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from casflow import secrets
+from casflow import redaction, secrets
 from casflow.errors import AccessError, ConfigError, MissingSecretError
 from casflow.secrets import Secret
 
@@ -13,7 +13,7 @@ from casflow.secrets import Secret
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CASFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-    monkeypatch.setattr(secrets, "_seen", set())
+    monkeypatch.setattr(redaction, "_known", redaction.KnownSecrets())
     return tmp_path
 
 

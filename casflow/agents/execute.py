@@ -17,8 +17,10 @@ from casflow import secrets
 from casflow.agents import lifetime
 from casflow.agents.report import Report
 from casflow.errors import CasflowError, ConflictError, UnavailableError
-from casflow.registry import RunAttempt, RunState
+from casflow.redaction import redact_value
+from casflow.registry import RunAttempt, RunState, message_line
 from casflow.storage.plugins import load
+from casflow.streams import SafeStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,13 +32,6 @@ log = logging.getLogger("casflow.agents")
 
 _TIMEOUT = 120.0  # seconds that the end of a run waits for a registry that is away
 _RETRY_INTERVAL = 0.5  # seconds
-
-
-class _Formatter(logging.Formatter):
-    """Writes log lines without the secrets that this process has seen."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return secrets.redact(super().format(record))
 
 
 def main() -> int:
@@ -62,8 +57,8 @@ def main() -> int:
 
 
 def _log_to_stderr(run_id: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(f"run {run_id}: %(levelname)s %(name)s: %(message)s"))
+    handler = logging.StreamHandler(SafeStream(sys.stderr))
+    handler.setFormatter(logging.Formatter(f"run {run_id}: %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
@@ -74,7 +69,7 @@ def _run(spec: lifetime.RunSpec) -> Report:
     except (Exception, SystemExit) as error:
         log.debug("the run failed", exc_info=True)
         state, message = RunState.FAILED, f"Failed to load and execute flow run: {_message(error)}"
-    return Report(state, secrets.redact(message), outcome)
+    return Report(state, message_line(message), redact_value(outcome))
 
 
 def _send_report(report: Report, spec: lifetime.RunSpec) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from casflow.agents.launcher import Launcher
 from casflow.agents.lifetime import RunSpec
 from casflow.errors import CasflowError, ConfigError, ConflictError, UnavailableError
-from casflow.registry import RunState, check_labels
+from casflow.registry import MAX_SKEW, RunState, check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +33,6 @@ log = logging.getLogger("casflow.agents")
 _POLL_INTERVAL = 0.005  # seconds between two looks at processes that run
 _TERM_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _MAX_PAUSE = 30.0  # seconds between two attempts at a registry that is away
-MAX_SKEW = 5.0  # seconds that this machine's clock may differ from the database's
 _MAX_NEW = 100  # versions that are prepared at a time
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -316,9 +315,15 @@ class LocalAgent:
         log.warning("run %s: %s", run.id, message)
 
     def _drain(self, agent: Agent) -> None:
-        deadline = time.monotonic() + self._grace
+        deadline, asked = time.monotonic() + self._grace, 1
+        if self._processes:
+            what = f"{len(self._processes)} runs have {self._grace:g} s to end"
+            log.info("agent %s: stopping; %s; stop it again to requeue them now", agent.id, what)
         try:
             while self._processes:
+                if self._stops > asked:
+                    asked = self._stops
+                    log.info("agent %s: requeueing %s runs", agent.id, len(self._processes))
                 if time.monotonic() >= deadline or self._stops > 1:
                     for process in self._processes:
                         process.stop(_TERM_GRACE)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow.cli.output import transfers
-from casflow.errors import CasflowError
+from casflow.errors import CasflowError, bounded
+from casflow.streams import safe_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,9 @@ def casflow(verbose: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(_run(arguments))
+    with safe_streams():
+        code = _run(arguments)
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -93,22 +96,22 @@ def _run(arguments: Sequence[str] | None) -> int:
         with transfers():
             code: Any = casflow.main(arguments, prog_name="casflow", standalone_mode=False)
     except CasflowError as error:
-        return _complain(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted", _INTERRUPTED)
+        return _print_error("interrupted", _INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         logging.getLogger("casflow").debug("unexpected error", exc_info=True)
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        return _complain(f"unexpected {line}; casflow -vv shows where", 1)
+        return _print_error(f"unexpected {line}; casflow -vv shows where", 1)
     return code if isinstance(code, int) else 0
 
 
-def _complain(line: str, code: int) -> int:
-    click.echo(f"error: {line}", err=True)
+def _print_error(line: str, code: int) -> int:
+    click.echo(f"error: {bounded(line)}", err=True)
     return code

@@ -138,12 +138,30 @@ def status(as_json: bool) -> None:
 
 
 @agent.command()
-@click.argument("label")
-@click.argument("runs", type=click.IntRange(min=0), required=False)
-def limit(label: str, runs: int | None) -> None:
-    """Let so many runs with a label run at a time, over all agents; any number when left out."""
+@click.argument("label", required=False)
+@click.argument("runs", type=click.IntRange(min=0, max=2**31 - 1), required=False)
+@click.option("--none", "lifted", is_flag=True, help="Lift the label's limit.")
+@json_option
+def limit(label: str | None, runs: int | None, lifted: bool, as_json: bool) -> None:
+    """Show limits, or let at most RUNS runs with a label run at a time, over all agents.
+
+    Without RUNS and --none nothing is changed.
+    """
+    if lifted and (label is None or runs is not None):
+        raise ConfigError("--none takes a label and no number of runs")
     with Registry(config.load().registry) as registry:
-        registry.limit_label(label, runs)
+        if label is not None and (lifted or runs is not None):
+            registry.limit_label(label, runs)
+        limits = registry.label_limits()
+    if label is not None:
+        (label,) = check_labels([label])
+        limits = {label: limits[label]} if label in limits else {}
+    if as_json:
+        show_json(limits)
+    elif limits:
+        show_table(["label", "runs"], list(limits.items()))
+    else:
+        note("no limit" if label is None else f"no limit for {label}")
 
 
 @agent.command("ls")

@@ -10,7 +10,7 @@ import click
 
 from casflow import cache, config
 from casflow.cli import images
-from casflow.cli.output import json_option, note, show_json, show_table, size
+from casflow.cli.output import json_option, note, open_console, show_json, show_table, size
 from casflow.cli.stores import known
 from casflow.gc import Collector, Limits, Policy, history, parse_duration
 
@@ -155,10 +155,9 @@ def _changes(report: Report) -> bool:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show how far a run is, on a terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("scan", total=None)
 

@@ -1,7 +1,8 @@
 """What the command line shows.
 
 Owns the two forms of every report, JSON for programs and text for people, and the progress that
-is shown on a terminal only. Invariant: with `--json` standard output holds one JSON document.
+is shown on a terminal only. Invariant: with `--json` standard output holds one JSON document; what
+rich draws is made of texts that went through `safe`, and never read as markup.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from casflow.streams import raw_stream, safe
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from rich.console import Console
     from rich.status import Status
 
     from casflow.blobs.progress import Watcher
@@ -36,16 +40,27 @@ def show_json(value: Any) -> None:
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under their columns, as wide as they are when nobody reads them on a terminal."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console = Console(markup=False, highlight=False)
+        table.add_row(*(Text("" if cell is None else safe(cell)) for cell in row))
+    console = open_console()
     if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=_WIDEST)
+        console = open_console(width=_WIDEST)
     console.print(table)
+
+
+def open_console(*, stderr: bool = False, **options: Any) -> Console:
+    """Return a console of rich, whose own control sequences reach the terminal.
+
+    What it is to print has to go through `safe`.
+    """
+    from rich.console import Console
+
+    stream = raw_stream(sys.stderr if stderr else sys.stdout)
+    return Console(file=stream, markup=False, highlight=False, **options)
 
 
 def show_fields(fields: dict[str, Any]) -> None:
@@ -80,9 +95,7 @@ def working(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what) as spinner, _shown(partial(_bar, spinner)):
+    with open_console(stderr=True).status(safe(what)) as spinner, _shown(partial(_bar, spinner)):
         yield
 
 
@@ -106,7 +119,6 @@ def _shown(bar: Watcher) -> AbstractContextManager[None]:
 def _bar(spinner: Status | None, what: str, size: int) -> Iterator[Callable[[int], None]]:
     """Show a bar of bytes in the place of the spinner."""
     from rich import progress
-    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description}", markup=False),
@@ -118,6 +130,6 @@ def _bar(spinner: Status | None, what: str, size: int) -> Iterator[Callable[[int
         if spinner is not None:
             spinner.stop()
             afterwards.callback(spinner.start)
-        console = Console(stderr=True)
+        console = open_console(stderr=True)
         bar = afterwards.enter_context(progress.Progress(*columns, console=console, transient=True))
-        yield partial(bar.advance, bar.add_task(what, total=size))
+        yield partial(bar.advance, bar.add_task(safe(what), total=size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,9 @@ from casflow import config
 from casflow.agents.execute import execute, failure
 from casflow.cli.output import json_option, note, show_fields, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
+from casflow.errors import bounded
 from casflow.registry.lookup import find_version
+from casflow.streams import raw_stream
 
 if TYPE_CHECKING:
     from casflow.flow import State
@@ -35,11 +37,13 @@ def run(
     values = parse_parameters(parameters)
     version = _get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+    # What a flow prints is its own: it may draw on the terminal.
+    out, err = raw_stream(sys.stdout), raw_stream(sys.stderr)
+    with redirect_stdout(err if as_json else out), redirect_stderr(err):
         state = execute(version.flow, version.storage, values, outcome)
     _show(_form(version, state, outcome), as_json=as_json)
     if state is None or not state.is_successful():
-        note(f"error: {failure(state)}")
+        note(f"error: {bounded(failure(state))}")
         return 1
     return 0
 

@@ -14,6 +14,8 @@ from casflow.registry import Registry, RunState
 if TYPE_CHECKING:
     from casflow.registry import Run
 
+_LONGEST = 200  # characters of a message in a table
+
 
 @click.group()
 def runs() -> None:
@@ -39,7 +41,8 @@ def create(
     with _registry() as registry:
         version = registry.get_version(project, name, number, digest)
         run = registry.create_run(version, parameters=values, labels=labels or None)
-    _show(run, as_json=as_json)
+        missing = registry.find_missing_labels(run.labels)
+    _show(run, missing, as_json=as_json)
 
 
 @runs.command("ls")
@@ -73,7 +76,7 @@ def listed(
                     each.version,
                     each.state,
                     each.created.isoformat(timespec="seconds"),
-                    each.message,
+                    _cut(each.message),
                 )
                 for each in found
             ],
@@ -89,7 +92,9 @@ def show(run_id: int, as_json: bool) -> None:
     """Show one run."""
     with _registry() as registry:
         run = registry.get_run(run_id)
-    _show(run, as_json=as_json)
+        waits = run.state == RunState.SCHEDULED
+        missing = registry.find_missing_labels(run.labels) if waits else None
+    _show(run, missing, as_json=as_json)
 
 
 @runs.command()
@@ -99,20 +104,35 @@ def cancel(run_id: int, as_json: bool) -> None:
     """Cancel a run that waits or runs."""
     with _registry() as registry:
         run = registry.cancel(registry.get_run(run_id))
-    _show(run, as_json=as_json)
+    _show(run, None, as_json=as_json)
+
+
+def _cut(message: str | None) -> str | None:
+    """Return the head of a message; `casflow runs show` has all of it."""
+    return message if message is None or len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
 
 
 def _registry() -> Registry:
     return Registry(config.load().registry)
 
 
-def _show(run: Run, *, as_json: bool) -> None:
+def _show(run: Run, missing: tuple[str, ...] | None, *, as_json: bool) -> None:
+    form = {**_form(run), "missing_labels": None if missing is None else list(missing)}
     if as_json:
-        show_json(_form(run))
+        show_json(form)
     else:
-        show_fields(
-            {key: value for key, value in _form(run).items() if value not in (None, {}, [])}
-        )
+        show_fields({key: value for key, value in form.items() if value not in (None, {}, [])})
+    if missing is not None:
+        note(f"run {run.id} waits: {_lacking(missing)}")
+
+
+def _lacking(missing: tuple[str, ...]) -> str:
+    if not missing:
+        return "no agent is working; start one with `casflow agent start`"
+    return (
+        f"no working agent carries {', '.join(missing)}; start one with --label for each"
+        " (Local storage adds the name of the host that registered)"
+    )
 
 
 def _form(run: Run) -> dict[str, Any]:

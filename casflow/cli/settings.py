@@ -19,12 +19,9 @@ def config() -> None:
 @json_option
 def show(as_json: bool) -> None:
     """Show every setting and where it comes from."""
-    from casflow.secrets import redact
-
     loaded = settings.load()
     names = [each.name for each in fields(loaded) if each.name != "origins"]
     values = {name: _plain(getattr(loaded, name)) for name in names}
-    values["registry"] = redact(str(values["registry"]))
     rows = [(name, value, loaded.origins[name]) for name, value in values.items()]
     if as_json:
         show_json({name: {"value": value, "origin": origin} for name, value, origin in rows})

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import config
-from casflow.cli.output import size
-from casflow.registry import Registry
+from casflow.cli.output import open_console, size
+from casflow.registry import MAX_SKEW, Registry
+from casflow.streams import safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from casflow.registry import Overview
 
-_COLUMNS = ("agent", "name", "host", "pid", "labels", "runs", "silent for")
+_COLUMNS = ("agent", "name", "host", "pid", "labels", "runs", "silent for", "clock")
 
 
 @click.command()
@@ -25,10 +26,9 @@ _COLUMNS = ("agent", "name", "host", "pid", "labels", "runs", "silent for")
 )
 def top(interval: float) -> None:
     """Watch agents, runs and hits as they change, until interrupted; once without a terminal."""
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console = open_console()
     with Registry(config.load().registry) as registry:
         if not console.is_terminal:
             page(registry.overview())
@@ -36,11 +36,11 @@ def top(interval: float) -> None:
         with (
             suppress(KeyboardInterrupt),
             registry.watch() as watch,
-            Live(_drawn(registry.overview()), console=console, screen=True) as live,
+            Live(_render(registry.overview()), console=console, screen=True) as live,
         ):
             while True:
                 watch.wait(interval)
-                live.update(_drawn(registry.overview()), refresh=True)
+                live.update(_render(registry.overview()), refresh=True)
 
 
 def form(overview: Overview) -> dict[str, Any]:
@@ -55,12 +55,16 @@ def form(overview: Overview) -> dict[str, Any]:
                 "pid": each.pid,
                 "labels": list(each.labels),
                 "runs": overview.held.get(each.id, 0),
-                "silent_seconds": (overview.moment - each.heartbeat).total_seconds(),
+                "silent_seconds": max(0.0, (overview.moment - each.heartbeat).total_seconds()),
+                "skew_seconds": None if each.skew is None else each.skew.total_seconds(),
             }
             for each in overview.agents
         ],
         "runs": {state.value: count for state, count in overview.runs.items()},
         "limits": dict(overview.limits),
+        "unserved": [
+            {"labels": list(labels), "runs": count} for labels, count in overview.unserved.items()
+        ],
         "hits": overview.hits,
         "misses": overview.misses,
         "hit_rate": overview.hit_rate,
@@ -71,23 +75,27 @@ def form(overview: Overview) -> dict[str, Any]:
 
 def page(overview: Overview) -> None:
     """Print an overview for people."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False)
-    console.print(_drawn(overview))
+    open_console().print(_render(overview))
 
 
-def _drawn(overview: Overview) -> RenderableType:
+def _render(overview: Overview) -> RenderableType:
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*_COLUMNS, box=SIMPLE_HEAD, pad_edge=False)
     for each in form(overview)["agents"]:
-        labels, silent = ", ".join(each.pop("labels")), each.pop("silent_seconds")
-        cells = {**each, "labels": labels, "silent for": f"{silent:.0f} s"}
-        table.add_row(*(str(cells[column]) for column in _COLUMNS))
-    return Group(*_lines(overview), table if overview.agents else "no agent is working")
+        labels, silent = ", ".join(each["labels"]), f"{each['silent_seconds']:.0f} s"
+        cells = {**each, "labels": labels, "silent for": silent, "clock": _clock(each)}
+        table.add_row(*(Text(safe(cells[column])) for column in _COLUMNS))
+    lines = [Text(safe(line)) for line in _lines(overview)]
+    return Group(*lines, table if overview.agents else "no agent is working")
+
+
+def _clock(agent: dict[str, Any]) -> str:
+    skew = agent["skew_seconds"] or 0
+    return f"{skew:+.0f} s" if abs(skew) > MAX_SKEW else ""
 
 
 def _lines(overview: Overview) -> list[str]:
@@ -99,4 +107,8 @@ def _lines(overview: Overview) -> list[str]:
     if overview.limits:
         limits = [f"{label} {runs}" for label, runs in sorted(overview.limits.items())]
         lines.append(f"limits    {', '.join(limits)}")
+    for labels, count in overview.unserved.items():
+        lines.append(
+            f"unserved  {count} runs wait for an agent with {', '.join(labels) or 'any labels'}"
+        )
     return lines

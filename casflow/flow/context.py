@@ -1,7 +1,7 @@
 """What surrounds a call: the flows that are being built here, and whether a flow is being loaded.
 
-Owns both context variables. Invariant: they belong to one thread (or asynchronous task), and
-leaving a `with` block restores what was there before it.
+Owns the stack of flows that are being built, and the mark. Invariant: they belong to one thread
+(or asynchronous task), and leaving a `with` block restores what was there before it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from casflow.errors import ConfigError
+from casflow.secrets import building
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from casflow.flow.flows import Flow
 
-_building: ContextVar[tuple[Flow, ...]] = ContextVar("casflow_building", default=())
 _loading: ContextVar[bool] = ContextVar("casflow_loading", default=False)
 
 
 def enter(flow: Flow) -> None:
     """Make a flow the one that task calls are added to."""
-    _building.set((*_building.get(), flow))
+    building.set((*building.get(), flow))
 
 
 def leave() -> None:
     """Go back to the flow that was being built before."""
-    _building.set(_building.get()[:-1])
+    building.set(building.get()[:-1])
 
 
 def find_flow() -> Flow | None:
     """Return the flow that is being built here, or None."""
-    stack = _building.get()
+    stack: tuple[Flow, ...] = building.get()
     return stack[-1] if stack else None
 
 

@@ -11,13 +11,12 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from casflow import secrets
 from casflow.agents.execute import execute, failure
 from casflow.agents.local import LocalAgent
 from casflow.agents.process import RunProcess
 from casflow.errors import CasflowError, ConflictError
 from casflow.integrations.dask import connect
-from casflow.registry import RunState
+from casflow.registry import RunState, message_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,8 +134,8 @@ def run_version(version: Version, parameters: dict[str, Any]) -> tuple[str, str,
         log.debug("the run failed", exc_info=True)
         text = str(error) if isinstance(error, CasflowError) else f"{type(error).__name__}: {error}"
         message = f"Failed to load and execute flow run: {text}"
-        return RunState.FAILED.value, secrets.redact(message), outcome
+        return RunState.FAILED.value, message_line(message), outcome
     outcome["worker_seconds"] = time.perf_counter() - started
     if state is not None and state.is_successful():
         return RunState.SUCCESS.value, state.message, outcome
-    return RunState.FAILED.value, secrets.redact(failure(state)), outcome
+    return RunState.FAILED.value, message_line(failure(state)), outcome

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from casflow.lazy import lazily
 from casflow.registry.records import (
     DEFAULT_PROJECT,
+    MAX_SKEW,
     SCHEMA,
     Agent,
     Run,
@@ -22,6 +23,7 @@ from casflow.registry.records import (
     check_labels,
     check_parameters,
     check_project,
+    message_line,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PROJECT",
     "MAX_LOSSES",
+    "MAX_SKEW",
     "SCHEMA",
     "Agent",
     "Overview",
@@ -45,6 +48,7 @@ __all__ = [
     "check_labels",
     "check_parameters",
     "check_project",
+    "message_line",
 ]
 
 __getattr__ = lazily(

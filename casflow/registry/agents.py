@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from casflow.errors import NotFoundError
-from casflow.registry.records import Agent, RunState, check_labels
+from casflow.registry.records import Agent, RunState, check_agent_name, check_labels
 from casflow.registry.schema import agents, runs
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Agents:
         """Enter an agent that starts.
 
         Raises:
-            ConfigError: A label is malformed.
+            ConfigError: Its name or a label is malformed.
         """
         row: dict[str, Any] = {
-            "name": name,
+            "name": check_agent_name(name),
             "host": host,
             "pid": pid,
             "labels": check_labels(labels),

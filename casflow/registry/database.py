@@ -17,6 +17,7 @@ from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
+from casflow.redaction import remember_url
 from casflow.registry.failures import find_login_code, translated
 from casflow.registry.lookup import SQLITE, file_of
 from casflow.registry.migrations import prepare
@@ -53,6 +54,7 @@ class Database:
     """
 
     def __init__(self, url: str, clock: Callable[[], datetime] | None = None) -> None:
+        remember_url(url)
         self.path = file_of(url)
         self.url = _server_of(url) if self.path is None else _url_of_file(self.path)
         self.where = str(self.path or _format_url(self.url))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, bounded
+from casflow.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 4  # of the tables; the last of migrations/versions/
 DEFAULT_PROJECT = "default"
+MAX_SKEW = 5.0  # seconds that a machine's clock may differ from the database's unmentioned
 _LONGEST_LABEL = 200  # characters
 
 
@@ -152,6 +154,21 @@ class RunAttempt:
 
     id: int
     attempt: int
+
+
+def message_line(text: str) -> str:
+    """Return a message as it is stored: one line of bounded length, without secrets."""
+    line = " ".join(redact(text).encode(errors="replace").decode().replace("\0", " ").split())
+    return bounded(line)
+
+
+def check_agent_name(name: str) -> str:
+    """Return the name of an agent.
+
+    Raises:
+        ConfigError: It cannot be one; the rules are those of labels.
+    """
+    return _check_text(name, "agent's name")
 
 
 def check_labels(labels: Iterable[str]) -> tuple[str, ...]:

@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, select, text, update
 
 from casflow.errors import ConfigError, ConflictError, NotFoundError
+from casflow.redaction import redact_value
 from casflow.reference import check_name
 from casflow.registry.limits import Slots, lock_limits
 from casflow.registry.lookup import key_of
-from casflow.registry.records import Run, RunState, check_labels, check_parameters, check_project
+from casflow.registry.records import (
+    Run,
+    RunState,
+    check_labels,
+    check_parameters,
+    check_project,
+    message_line,
+)
 from casflow.registry.schema import (
     agents,
     flows,
@@ -171,8 +179,13 @@ class Runs:
         """
         if not RunState(state).is_final:
             raise ConfigError(f"a run cannot end as {state}", where=f"run {run.id}")
-        ended: dict[str, Any] = {"state": RunState(state), "message": _line(message)}
-        ended["outcome"] = None if outcome is None else check_parameters(outcome)
+        ended: dict[str, Any] = {
+            "state": RunState(state),
+            "message": None if message is None else message_line(message),
+        }
+        ended["outcome"] = (
+            None if outcome is None else check_parameters(redact_value(dict(outcome)))
+        )
         return self._leave(run, ended)
 
     def release(self, run: Run) -> Run:
@@ -293,13 +306,6 @@ def _lost(cutoff: datetime) -> Select[Any]:
 def _requeued(message: str) -> dict[str, Any]:
     nobody = {"agent_id": None, "heartbeat": None, "started": None}
     return {"state": RunState.SCHEDULED, "message": message, **nobody}
-
-
-def _line(message: str | None) -> str | None:
-    """Return a message as both databases take it: one line, without what is not text."""
-    if message is None:
-        return None
-    return " ".join(message.encode(errors="replace").decode().replace("\0", " ").split())
 
 
 def _notify(connection: Connection) -> None:

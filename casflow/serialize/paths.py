@@ -27,6 +27,7 @@ from casflow.serialize.graph import (
     TUPLE,
     Item,
     Node,
+    UnknownShapeError,
     entries,
     members,
     name_of,
@@ -55,6 +56,18 @@ def walk(root: Item) -> Iterator[tuple[str, Item]]:
         if isinstance(item, Node) and item not in seen:
             seen.add(item)
             work += [(path + label, each) for label, each in reversed(list(parts(item)))]
+
+
+def find_path(data: bytes, wanted: bytes) -> str | None:
+    """Return the path of a text or bytes of a blob that hold some bytes; None without one."""
+    from casflow.serialize.parse import parse
+
+    try:
+        root = parse(data).root
+    except UnknownShapeError:
+        return None
+    found = (path for path, item in walk(root) if type(item) is bytes and wanted in item)
+    return next(found, None)
 
 
 def parts(node: Node) -> Iterator[Part]:

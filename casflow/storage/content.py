@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from casflow.blobs.content import Draft, named
 from casflow.errors import ConfigError, IntegrityError, LoadError, os_errors
+from casflow.redaction import find_leak
 from casflow.reference import BUNDLE, MODULE, PICKLE, SCRIPT, Reference, check_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
     made = serialize(flow)
     for warning in made.warnings:
         logger.warning("flow %s: %s", name_of(flow), warning)
+    _check_secrets(flow, made.data, *made.attachments.values())
     return Draft(name_of(flow), made.data, PICKLE, labels, made.attachments, made.environment)
 
 
@@ -48,7 +50,31 @@ def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
         compile(data, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"not a Python script ({error})", where=path) from error
+    _check_secrets(flow, data)
     return Draft(name_of(flow), data, SCRIPT, labels, {}, {**versions(), "script": path.name})
+
+
+def _check_secrets(flow: Flow, data: bytes, *attachments: bytes) -> None:
+    """Refuse what would be stored with the value of a secret in it, for every reader to see.
+
+    Raises:
+        ConfigError: It holds one; the message says where.
+    """
+    for each in (data, *attachments):
+        secret = find_leak(each)
+        if secret is not None:
+            hint = "look it up with Secret(...).get() inside of a task"
+            what = "the flow holds the value of a secret"
+            place = _place(each, secret.encode())
+            raise ConfigError(what, where=f"{name_of(flow)}, {place}", hint=hint)
+
+
+def _place(data: bytes, wanted: bytes) -> str:
+    from casflow.serialize.paths import find_path
+
+    path = find_path(data, wanted)
+    line = data.count(b"\n", 0, data.index(wanted)) + 1
+    return path or f"line {line}"
 
 
 def bare_script(flow: str, data: bytes, key: str) -> Reference:

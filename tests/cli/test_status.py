@@ -62,6 +62,36 @@ def test_people_see_the_same(home, registry, command):
     assert "first" in out
 
 
+def test_runs_that_nobody_can_take_are_named(home, registry):
+    run = home.json("runs", "create", "Plain", "-l", "gpu", "-l", "linux")
+    assert run["missing_labels"] == ["gpu", "linux"]
+    assert home.json("runs", "show", run["run"])["missing_labels"] == ["gpu", "linux"]
+    _, err = home.casflow("runs", "create", "Plain", "-l", "gpu")
+    assert "no working agent carries gpu; start one with --label" in err
+    unserved = home.json("agent", "status")["unserved"]
+    assert {"labels": ["gpu", "linux"], "runs": 1} in unserved
+    assert "1 runs wait for an agent with gpu" in home.casflow("agent", "status")[0]
+
+
+def test_a_name_is_never_markup_nor_a_control_sequence(home, registry):
+    with pytest.raises(ConfigError, match="agent's name"):
+        registry.add_agent(name="\x1b[2J", host="h", pid=1, labels=[])
+    registry.add_agent(name="[/]", host="\x1b]0;x\x07\u202e", pid=1, labels=["[red]"])
+    for command in (("agent", "status"), ("agent", "ls"), ("top",)):
+        out, _ = home.casflow(*command)
+        assert "[/]" in out
+        assert "[red]" in out
+        assert not set(out) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_a_message_is_bounded_and_shown_by_its_head(home, registry):
+    (run,) = registry.runs(state=RunState.RUNNING)
+    ended = registry.finish(run, RunState.FAILED, message="head" + "x" * 5_000_000 + "tail")
+    assert ended.message.startswith("head")
+    assert ended.message.endswith("tail")
+    assert len(home.casflow("runs", "ls")[0]) < 5_000
+
+
 def test_status_of_nothing(home):
     out, _ = home.casflow("agent", "status")
     assert "no agent is working" in out
@@ -71,8 +101,11 @@ def test_status_of_nothing(home):
 def test_a_limit_is_set_and_taken_away_by_command(home):
     home.casflow("agent", "limit", "gpu", "3")
     assert home.json("agent", "status")["limits"] == {"gpu": 3}
-    home.casflow("agent", "limit", "gpu")
+    assert home.json("agent", "limit", "gpu") == {"gpu": 3}
+    assert "gpu" in home.casflow("agent", "limit")[0]
+    assert home.json("agent", "limit", "gpu", "--none") == {}
     assert home.json("agent", "status")["limits"] == {}
+    home.casflow("agent", "limit", "--none", code=2)
 
 
 def test_prometheus_reads_the_same_numbers(registry):
