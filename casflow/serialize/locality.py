@@ -2,12 +2,14 @@
 
 Owns the line between the modules of a project (pickled by value) and those of installed
 distributions and the standard library (pickled by reference). Invariant: the answer follows from
-where a module's file lies, not from what else was imported.
+where a module's file lies, not from what else was imported; only a module that is registered with
+cloudpickle as one to be pickled by value, as every script is, travels wherever it lies.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from functools import lru_cache
@@ -17,12 +19,15 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from cloudpickle import list_registry_pickle_by_value
+
 from casflow.serialize.unpicklable import walk
 
 MAIN = "__main__"
 _CachedFunction = type(lru_cache(len))
-_INSTALLED = {"site-packages", "dist-packages"}
+_SITE = re.compile(rf"({re.escape(os.sep)}(?:site|dist)-packages)(?={re.escape(os.sep)})")
 _NEVER = {"casflow", "cloudpickle"}  # the code that reads the blob is not part of it
+_DISTRIBUTION = {".dist-info", ".egg-info", ".pth"}
 _NEARBY = 2000  # objects that are looked at to find the script of an object
 _PYPROJECT = "pyproject.toml"
 
@@ -54,7 +59,19 @@ class Scope:
 
     def _lies_here(self, name: str) -> bool:
         file = file_of(sys.modules.get(name))
-        return name.partition(".")[0] not in _NEVER and file is not None and self.holds(file)
+        if name.partition(".")[0] in _NEVER or file is None:
+            return False
+        return _is_by_value(name) or self.holds(file) or self._lies_beside(name, file)
+
+    def _lies_beside(self, name: str, file: Path) -> bool:
+        """Tell whether a file is beside a script among installed packages, and of none of them."""
+        from casflow.serialize.environment import distribution_of
+
+        return (
+            _is_installed(str(self.project / "script"))
+            and file.is_relative_to(self.project)
+            and distribution_of(name.partition(".")[0]) is None
+        )
 
     def _note(self, name: str) -> None:
         file = file_of(sys.modules.get(name))
@@ -103,6 +120,8 @@ def scope_of(obj: Any, project: Path | None) -> Scope:
 
 def _project_of(folder: Path) -> Path:
     here = str(folder)
+    if _is_installed(f"{here}{os.sep}"):
+        return folder  # what lies above is not the project of an installed script
     while not os.path.isfile(f"{here}{os.sep}{_PYPROJECT}"):  # noqa: PTH113 - a hot path
         above = os.path.dirname(here)  # noqa: PTH120
         if above == here:
@@ -150,12 +169,28 @@ def _holds(module: Any, obj: Any) -> bool:
 
 
 def _is_foreign(name: str, file: str) -> bool:
-    return name.partition(".")[0] in _NEVER or _is_installed(file)
+    return name.partition(".")[0] in _NEVER or (_is_installed(file) and not _is_by_value(name))
+
+
+def _is_by_value(name: str) -> bool:
+    return name in list_registry_pickle_by_value()
 
 
 def _is_installed(file: str) -> bool:
-    folders = (f"{os.sep}{name}{os.sep}" for name in _INSTALLED)
-    return file.startswith(_standard_library()) or any(folder in file for folder in folders)
+    if file.startswith(_standard_library()):
+        return True
+    parts = _SITE.split(file)  # text and names of folders in turn
+    sites = ("".join(parts[: at + 1]) for at in range(1, len(parts), 2))
+    return any(map(_holds_distributions, sites))
+
+
+@lru_cache(maxsize=512)
+def _holds_distributions(folder: str) -> bool:
+    """Tell whether a folder is one of installed packages: its name alone does not make it one."""
+    try:
+        return any(each.suffix in _DISTRIBUTION for each in Path(folder).iterdir())
+    except OSError:
+        return False
 
 
 def file_of(module: ModuleType | None) -> Path | None:
