@@ -1,0 +1,36 @@
+"""The exact versions of the development environment, in pyproject.toml.
+
+`uv run python -m tests.constraints` takes the newest releases that fit together into
+`[tool.uv] constraint-dependencies`. Owns that list. Invariant: it names each package of the
+environment once for each platform, with an exact version, and no host.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+LIST = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.MULTILINE | re.DOTALL)
+_WHAT = ("--all-extras", "--no-emit-project", "--no-hashes", "--no-annotate", "--no-header")
+
+
+def newest() -> list[str]:
+    """Return the newest releases that the project's bounds allow, as exact requirements."""
+    with tempfile.TemporaryDirectory(prefix="casflow-constraints-") as folder:
+        Path(folder, "pyproject.toml").write_text(LIST.sub("", PYPROJECT.read_text(), count=1))
+        command = ["uv", "export", "-q", *_WHAT]
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def write(requirements: list[str]) -> None:
+    """Write the list into pyproject.toml."""
+    lines = "".join(f'    "{each.strip()}",\n' for each in requirements)
+    PYPROJECT.write_text(LIST.sub(lambda _: lines, PYPROJECT.read_text(), count=1))
+
+
+if __name__ == "__main__":
+    write(newest())
