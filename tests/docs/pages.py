@@ -37,6 +37,12 @@ def fences(page: Path) -> list[Fence]:
     ]
 
 
+def opening_commands() -> list[str]:
+    """Return the commands that stand indented in the README before its first heading."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    return re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+
+
 def prose(page: Path) -> str:
     """Return a page without its fences."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))

@@ -14,8 +14,12 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.services.presence import cache_folder, program, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PYTHON_IMAGE = "casflow-test/python:3.11"
 BUSYBOX_IMAGE = "casflow-test/busybox:1"
@@ -32,11 +36,25 @@ def require_debootstrap() -> None:
 
 def python_root() -> Path:
     """Return the archive of a Debian root with Python and pip; make it when it is not there."""
-    archive = _archive()
+    return debian_root("python", _RELEASE, _PACKAGES, _finish_image)
+
+
+def debian_root(
+    name: str, release: str, packages: str, finish: Callable[[Path], None] = lambda _: None
+) -> Path:
+    """Return the archive of a Debian root; make it when it is not there.
+
+    Args:
+        name: What it is called in the cache folder.
+        release: The code name of the Debian.
+        packages: What is installed beside the least, separated by commas.
+        finish: What is changed in it.
+    """
+    archive = cache_folder() / f"{name}-{release}-1.tar"
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
-            _make_python_root(archive)
+            _make_root(archive, release, packages, finish)
     return archive
 
 
@@ -44,23 +62,28 @@ def _archive() -> Path:
     return cache_folder() / f"python-{_RELEASE}-1.tar"
 
 
-def _make_python_root(archive: Path) -> None:
+def _make_root(archive: Path, release: str, packages: str, finish: Callable[[Path], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="casflow-root-") as folder:
         root = Path(folder, "root")
-        what = ["--variant=minbase", f"--include={_PACKAGES}", _RELEASE]
+        what = ["--variant=minbase", f"--include={packages}", release]
         command = [program("debootstrap"), *what, str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        finish(root)
         _finish(root)
         part = archive.with_suffix(".part")
         subprocess.run(["tar", "-C", str(root), "-cf", str(part), "."], check=True)
         part.replace(archive)
 
 
-def _finish(root: Path) -> None:
+def _finish_image(root: Path) -> None:
     """Make the root like the images that people build on: `python`, and pip that installs."""
     (root / "usr/bin/python").symlink_to("python3")
     for mark in root.glob("usr/lib/python3.*/EXTERNALLY-MANAGED"):
         mark.unlink()
+
+
+def _finish(root: Path) -> None:
+    """Let the root trust what this machine trusts, and drop what only installing needed."""
     bundle = Path(os.environ.get("SSL_CERT_FILE", f"/{_BUNDLE}"))
     if bundle.is_file():  # the network of this machine may have an authority of its own
         shutil.copyfile(bundle, root / _BUNDLE)
