@@ -168,7 +168,12 @@ def register_all(
         if all(_is_known(latest[name], request) for name in names):
             return [_registration(each, is_new=False) for each in latest.values() if each]
         _store(storage, flows, request, latest)
-        return [_record_version(name, storage, request, registry, latest[name]) for name in names]
+        try:
+            return [_record(name, storage, request, registry, latest[name]) for name in names]
+        except ConflictError:  # another registration came in between, without our lock
+            latest = {name: registry.find_latest(request.project, name) for name in names}
+            _store(storage, flows, request, latest)
+            return [_record(name, storage, request, registry, latest[name]) for name in names]
 
 
 def _is_known(latest: Version | None, request: Request) -> bool:
@@ -196,17 +201,6 @@ def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
         for name, version in latest.items()
         if version is not None and version.reference is not None
     }
-
-
-def _record_version(
-    name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
-) -> Registration:
-    """Record a version; look again when another registration came first, without our lock."""
-    try:
-        return _record(name, storage, request, registry, latest)
-    except ConflictError:
-        latest = registry.find_latest(request.project, name)
-        return _record(name, storage, request, registry, latest)
 
 
 def _record(

@@ -57,8 +57,18 @@ def _registry(version: Version) -> Registry:
 
 
 def _image_version(version: Version, *, kept: bool) -> ImageVersion:
-    flow, image = (version.project, version.flow), ImageName.parse(version.location)
-    return ImageVersion(flow, version.number, version.created, version.labels, image, kept)
+    image = ImageName.parse(version.location)
+    reference = load(version.storage).references.get(version.flow)
+    own_tag = None if reference is None else reference.extra.get("own_tag")
+    return ImageVersion(
+        (version.project, version.flow),
+        version.number,
+        version.created,
+        version.labels,
+        image,
+        str(own_tag or image.tag),
+        kept,
+    )
 
 
 def show(report: ImageReport) -> None:

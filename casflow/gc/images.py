@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from casflow.blobs import layout
 from casflow.errors import UnavailableError
 from casflow.gc.retention import Candidate, Policy, expired
 from casflow.reference import stamp
@@ -42,6 +41,7 @@ class ImageVersion(NamedTuple):
         created: When it was registered.
         labels: Its labels.
         image: The image, by tag and digest.
+        own_tag: The tag of this registration alone.
         kept: Whether it is current, or a waiting or running run names it.
     """
 
@@ -50,6 +50,7 @@ class ImageVersion(NamedTuple):
     created: datetime
     labels: tuple[str, ...]
     image: ImageName
+    own_tag: str
     kept: bool
 
 
@@ -107,21 +108,21 @@ def collect_images(
     return report
 
 
-def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[ImageName]]:
-    """Return the images of which every version has expired: by digest, the names they have."""
+def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[ImageVersion]]:
+    """Return the images of which every version has expired: by digest, their versions."""
     flows: dict[tuple[str, str], dict[str, ImageVersion]] = {}
     for each in versions:
         flows.setdefault(each.flow, {})[f"{each.number}/{stamp(each.created)}"] = each
     taken = {flow: set(expired(policy, _candidates(of, policy))) for flow, of in flows.items()}
-    images: dict[str, list[ImageName]] = {}
+    images: dict[str, list[ImageVersion]] = {}
     needed = set()
     for flow, of in flows.items():
         for key, each in of.items():
             digest = str(each.image.digest)
-            images.setdefault(digest, []).append(each.image)
+            images.setdefault(digest, []).append(each)
             if key not in taken[flow]:
                 needed.add(digest)
-    return {digest: names for digest, names in images.items() if digest not in needed}
+    return {digest: of for digest, of in images.items() if digest not in needed}
 
 
 def _candidates(versions: dict[str, ImageVersion], policy: Policy) -> list[Candidate]:
@@ -134,12 +135,11 @@ def _candidates(versions: dict[str, ImageVersion], policy: Policy) -> list[Candi
 class _Repository:
     """What retention takes of one repository.
 
-    Only tags that are timestamps are ours: each was given by one registration. A tag that a person
-    chose keeps its image, for another registration may have given it, too.
+    A tag that a person chose keeps its image: another registration may have given it, too.
 
     Args:
         registry: The registry.
-        images: Names of the images that expired, by digest.
+        images: Versions in the images that expired, by digest.
         limits: How long to wait.
         report: Is filled in.
     """
@@ -147,7 +147,7 @@ class _Repository:
     def __init__(
         self,
         registry: Registry,
-        images: dict[str, list[ImageName]],
+        images: dict[str, list[ImageVersion]],
         limits: Limits,
         report: ImageReport,
     ) -> None:
@@ -155,18 +155,18 @@ class _Repository:
         self._images = images
         self._limits = limits
         self._report = report
-        self._name = next(iter(images.values()))[0].tagged()
+        self._name = next(iter(images.values()))[0].image.tagged()
 
     def collect(self) -> None:
         tags = frozenset(self._registry.tags(self._name))
         now = self._now()
         by_digest = self._by_digest(tags)
-        for digest, names in self._images.items():
-            own = {name.tag for name in names if layout.is_reference(f"x/{name.tag}")}
+        for digest, versions in self._images.items():
+            own: set[str | None] = {each.own_tag for each in versions}
             there = by_digest.get(digest)
             if there is None or not all(_is_ours(tag, own) for tag in there):
                 continue  # gone already, or somebody else calls it something
-            self._delete_or_wait(names[0], digest, tags, now)
+            self._delete_or_wait(versions[0].image, digest, tags, now)
 
     def _delete_or_wait(
         self, name: ImageName, digest: str, tags: frozenset[str], now: float

@@ -7,6 +7,7 @@ import json
 
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 from casflow.storage.docker.registry import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -28,7 +29,10 @@ def put_base(host, repository, archive, *, kind="oci", index=True):
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Env": ["PATH=/bin", "KEPT=1"], "Labels": {"kept": "yes"}},
+            "config": {
+                "Env": ["PATH=/bin", "KEPT=1"],
+                "Labels": {"kept": "yes", PYTHON_LABEL: python_version()},
+            },
             "rootfs": {"type": "layers", "diff_ids": [sha256(archive)]},
             "history": [{"created_by": "base"}],
         }

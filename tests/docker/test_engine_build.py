@@ -202,6 +202,7 @@ def test_no_secret_is_in_an_image_or_what_is_said_of_it(
         done = register(flow)
     name = str(ImageName.parse(done.location).tagged())
     saved = tmp_path / "image.tar"
+    docker_engine.docker("pull", name)
     docker_engine.docker("save", "-o", str(saved), name)
     said = "".join(
         docker_engine.docker(*command).stdout

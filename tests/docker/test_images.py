@@ -73,7 +73,9 @@ class Repository:
             each._replace(kept=each.flow[1] != flow and each.kept) for each in self.placed
         ]
         of = ("default", flow)
-        self.placed.append(ImageVersion(of, version.number, version.created, (), image, kept=True))
+        own = load(version.storage).references[flow].extra["own_tag"]
+        added = ImageVersion(of, version.number, version.created, (), image, own, kept=True)
+        self.placed.append(added)
         return image
 
     def collect(self, *, after=0.0, versions=None, **options):
@@ -152,7 +154,7 @@ def test_a_tag_that_a_person_chose_keeps_the_image(repository):
 def test_an_image_goes_only_when_all_that_stand_in_it_have_expired(repository):
     old, _ = repository.register(1), repository.register(2)
     other = ImageVersion(
-        ("other", "Docker Flow"), 1, repository.placed[0].created, (), old, kept=True
+        ("other", "Docker Flow"), 1, repository.placed[0].created, (), old, old.tag, kept=True
     )
     now = Limits(grace=0, exclusive=True)
     assert repository.collect(versions=[*repository.placed, other], limits=now).deleted == []

@@ -32,6 +32,7 @@ KINDS = {
     layout.TRASH: "trash",
     layout.NAMES: "name",
     layout.FORMAT: "format",
+    **{f"{kind}/": f"image {kind}" for kind in ("tag", "marker", "row")},  # of a registry
 }
 
 

@@ -120,16 +120,13 @@ class Engine:
         if "error" in result:
             raise transfer_error(result["error"], name)
 
-    def push(self, name: ImageName) -> str:
-        """Send an image to its registry and return its manifest's digest."""
+    def push(self, name: ImageName) -> None:
+        """Send an image to its registry, which knows its manifest's digest afterwards."""
         with engine_errors(name):
             lines = self.client.push(name.untagged, tag=name.tag, stream=True, decode=True)
             result = read_stream(lines, self._show)
         if "error" in result:
             raise transfer_error(result["error"], name)
-        if "Digest" not in result:
-            raise UnavailableError("the Docker engine stopped in the middle of a push", where=name)
-        return str(result["Digest"])
 
     def remove_image(self, image: str) -> None:
         """Remove an image that has no name; one that is named or used stays."""
@@ -148,11 +145,22 @@ class Engine:
             pieces, _ = self.client.get_archive(container, path)
             extract(cast("BinaryIO", _ChunkReader(pieces)), path, target, where=image)
 
-    def run(self, image: str, command: list[str], *, network: str) -> tuple[int, str]:
-        """Run a command in a container that is removed again; return its exit code and output."""
+    def run(
+        self, image: str, command: list[str], *, network: str, archive: bytes | None = None
+    ) -> tuple[int, str]:
+        """Run a command in a container that is removed again; return its exit code and output.
+
+        Args:
+            image: Image of the container.
+            command: The command.
+            network: Network of the container.
+            archive: Files that are put into it before.
+        """
         host = {"network_mode": network}
         options = {"image": image, "entrypoint": command[:1], "command": command[1:]}
         with self._container(**options, host=host) as container, engine_errors(image):
+            if archive is not None:
+                self.client.put_archive(container, "/", archive)
             self.client.start(container)
             code = int(self.client.wait(container)["StatusCode"])
             output = self.client.logs(container, stdout=True, stderr=True)

@@ -1,8 +1,8 @@
-"""Images that a Docker engine builds.
+"""Images whose environment a Docker engine builds.
 
-Owns the order of the work: the environment, the flows on top of it, the checks inside, the names,
-the registry. Invariant: an image gets the name that finds it by its inputs only after it passed
-the checks, and in the registry only after it is there as a whole.
+Owns the order of the work: the environment, the check inside it, the flows on top of it, the
+names. Invariant: an environment gets the name that finds it only after flows were loaded in it;
+in a registry it is built once, and a changed flow is one layer that is sent without the engine.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, NotFoundError
+from casflow.storage.docker.assemble import Base, publish
 from casflow.storage.docker.context import DOCKERFILE, Context
 from casflow.storage.docker.names import ImageName
-from casflow.storage.docker.recipe import python_version
-from casflow.storage.docker.registry import Registry
+from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from casflow.storage.docker.engine import Engine
+    from casflow.storage.docker.image_store import RegistryImageStore
     from casflow.storage.docker.plan import Plan
     from casflow.storage.docker.recipe import Recipe
+    from casflow.storage.docker.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +42,10 @@ class EngineBuilder:
         engine: The engine.
         recipe: What the environment is made of.
         options: Parameters of the SDK's build.
+        open_registry: Opens the registry of an image.
+        store: Where the image goes; None if it stays in the engine.
         local_image: Whether the base image is the engine's own and is not looked for elsewhere.
         check: Whether the image is checked from within.
-        push: Whether the image goes to its registry.
     """
 
     def __init__(
@@ -50,17 +53,19 @@ class EngineBuilder:
         engine: Engine,
         recipe: Recipe,
         options: Mapping[str, Any],
+        open_registry: Callable[[ImageName], Registry],
+        store: RegistryImageStore | None,
         *,
         local_image: bool,
         check: bool,
-        push: bool,
     ) -> None:
         self._engine = engine
         self._recipe = recipe
         self._options = dict(options)
+        self._open_registry = open_registry
+        self._store = store
         self._local_image = local_image
         self._check = check
-        self._push = push
         self._bases: dict[str, str] = {}
         self._context = Context()
 
@@ -77,49 +82,71 @@ class EngineBuilder:
         return digest_of(json.dumps(parts, sort_keys=True).encode())
 
     def build(self, plan: Plan) -> ImageName:
-        """Build an image, check it and name it; return its exact name."""
-        input_name = plan.input_name
-        if self._engine.find_image(str(input_name)) is None:
-            self._make(plan, input_name)
-        self._engine.tag(str(input_name), plan.name)
-        if not self._push:
-            return plan.name
-        digest = self._engine.push(plan.name)
-        self._engine.push(input_name)
-        return plan.name.at(digest)
+        """Build an image, check it and name it; return its exact name.
+
+        Raises:
+            ConfigError: A step or the check inside failed.
+            UnavailableError: The engine or the registry went away.
+        """
+        if self._store is not None:
+            base = self._pushed_environment(self._store, plan)
+            return publish(self._store, base, [plan.layer()], plan, {})
+        image = self._with_flows(self._environment(plan), plan)
+        try:
+            if self._check:
+                self._verify(image, plan)
+            self._engine.tag(image, plan.input_name)
+        except BaseException:
+            self._engine.remove_image(image)
+            raise
+        self._engine.tag(image, plan.name)
+        return plan.name
 
     def _resolve(self, base: str) -> str:
         """Return what a base image is now: its manifest's digest, or its id in the engine."""
         if not self._local_image:
             name = ImageName.parse(base)
-            return name.at(Registry(name.api_host).get_manifest(name).digest).pinned
+            return name.at(self._open_registry(name).get_manifest(name).digest).pinned
         image = self._engine.find_image(base)
         if image is None:
             raise NotFoundError("the base image is not in the Docker engine", where=base)
         return image.id
 
-    def _make(self, plan: Plan, input_name: ImageName) -> None:
-        environment = self._environment(plan.environment)
-        image = self._with_flows(environment, plan)
-        try:
-            if self._check:
-                self._verify(image, plan)
-            self._engine.tag(image, input_name)
-        except BaseException:
-            self._engine.remove_image(image)
-            raise
+    def _pushed_environment(self, store: RegistryImageStore, plan: Plan) -> Base:
+        """Return the environment as the registry has it, built and pushed if it does not."""
+        name = plan.name.tagged(f"environment-{_short(plan.environment)}")
+        manifest = store.registry.find_manifest(name)
+        if manifest is None:
+            self._engine.tag(self._environment(plan), name)
+            try:
+                self._engine.push(name)
+            finally:
+                self._engine.remove_image(str(name))
+            manifest = store.registry.get_manifest(name)
+        return Base.read(store.registry, name, manifest)
 
-    def _environment(self, digest: str) -> str:
-        """Return the environment as the engine has it, built if it does not."""
-        name = f"{_ENVIRONMENTS}:{hex_of(digest)[:_SHORT]}"
-        if self._engine.find_image(name) is None:
-            for base in self._bases.values():
-                if self._engine.find_image(base) is None:
-                    self._engine.pull(base)
-            options = {**self._options, "buildargs": self._arguments()}
-            with self._context.open() as archive:
-                self._engine.build(archive, DOCKERFILE, tag=name, **options)
-        return name
+    def _environment(self, plan: Plan) -> str:
+        """Return the environment as the engine has it, built and checked if it does not."""
+        name = ImageName.parse(f"{_ENVIRONMENTS}:{_short(plan.environment)}")
+        if self._engine.find_image(str(name)) is None:
+            image = self._build_environment()
+            try:
+                if self._check and self._store is not None:
+                    self._verify(image, plan, plan.layer())
+                self._engine.tag(image, name)
+            except BaseException:
+                self._engine.remove_image(image)
+                raise
+        return str(name)
+
+    def _build_environment(self) -> str:
+        for base in self._bases.values():
+            if self._engine.find_image(base) is None:
+                self._engine.pull(base)
+        labels = {**self._options.get("labels", {}), PYTHON_LABEL: python_version()}
+        options = {**self._options, "buildargs": self._arguments(), "labels": labels}
+        with self._context.open() as archive:
+            return self._engine.build(archive, DOCKERFILE, **options)
 
     def _with_flows(self, environment: str, plan: Plan) -> str:
         text = f"FROM {environment}\nADD {_LAYER} /\n"
@@ -127,11 +154,18 @@ class EngineBuilder:
         with context.open() as archive:
             return self._engine.build(archive, "Dockerfile", labels=plan.labels())
 
-    def _verify(self, image: str, plan: Plan) -> None:
+    def _verify(self, image: str, plan: Plan, archive: bytes | None = None) -> None:
+        """Load all flows in a container of an image.
+
+        Args:
+            image: The image.
+            plan: What the flows are.
+            archive: The layer of the flows, if the image is without it.
+        """
         network = str(self._options.get("network_mode", "none"))
         forms = [json.dumps(each.to_dict()) for each in plan.references.values()]
         command = [*_CHECK, plan.directory, python_version(), *forms]
-        code, output = self._engine.run(image, command, network=network)
+        code, output = self._engine.run(image, command, network=network, archive=archive)
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         if code != 0:
             what = f"Your docker image failed to build! {lines[-1] if lines else 'no output'}"
@@ -141,3 +175,7 @@ class EngineBuilder:
 
     def _arguments(self) -> dict[str, str]:
         return {**self._options.get("buildargs", {}), **self._recipe.arguments()}
+
+
+def _short(digest: str) -> str:
+    return hex_of(digest)[:_SHORT]

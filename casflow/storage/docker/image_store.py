@@ -1,25 +1,28 @@
 """Where built images are kept: in a registry, or in the engine alone.
 
-Owns the question whether an image is there already. Invariant: an image that is there is never
-built or sent again; it gets a further name at most, and within `DEADLINE` of the moment at which
-it was not condemned.
+Owns the writer's side of the protocol with `casflow gc`: which image may get a further name.
+Invariant: whoever names an image that is there already has seen, within `DEADLINE` before, that
+it was not condemned; every registration puts a tag of its own on its image, which nobody moves.
+An image that is not condemned is never built or sent again.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from casflow.blobs.content import DEADLINE, boottime
 from casflow.errors import NotFoundError
-from casflow.storage.docker.markers import is_condemned
+from casflow.storage.docker.markers import marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from casflow.storage.docker.engine import Engine
     from casflow.storage.docker.names import ImageName
+    from casflow.storage.docker.plan import Plan
     from casflow.storage.docker.registry import Manifest, Registry
 
 
@@ -28,16 +31,11 @@ class ImageStore(ABC):
 
     @abstractmethod
     def find(self, name: ImageName) -> ImageName | None:
-        """Return the exact name of an image that stands here, or None."""
+        """Return the exact name of an image that is here, or None."""
 
     @abstractmethod
-    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
-        """Give an image a further name; return that exactly."""
-
-    def reuse(self, name: ImageName, other: ImageName) -> ImageName | None:
-        """Give an image that is to stay another name, and return that; None if there is none."""
-        found = self.find(name)
-        return None if found is None else self.add_name(found, other)
+    def reuse(self, plan: Plan) -> ImageName | None:
+        """Give an image of a plan's inputs the plan's names; return None if it must be built."""
 
     @abstractmethod
     def labels(self, name: ImageName) -> Mapping[str, str]:
@@ -47,32 +45,71 @@ class ImageStore(ABC):
             NotFoundError: There is no such image.
         """
 
+    def ensure(
+        self, plan: Plan, known: Iterable[ImageName], build: Callable[[Plan], ImageName]
+    ) -> tuple[ImageName, bool]:
+        """Return the exact name of a plan's image, and whether it had to be built.
+
+        Args:
+            plan: What is wanted.
+            known: Images of the same inputs that an earlier registration named.
+            build: Builds it.
+        """
+        for image in known:
+            wanted = plan.name if plan.is_chosen else replace(plan.name, tag=image.tag)
+            if image.tagged() == wanted and self.find(image) is not None:
+                return image, False
+        shared = self.reuse(plan)
+        return (build(plan), True) if shared is None else (shared, False)
+
 
 class RegistryImageStore(ImageStore):
-    """Images in a registry, named by their manifest's digest."""
+    """Images in a registry, named by their manifest's digest.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        registry: The registry.
+        clock: Seconds on a clock that also counts while the machine sleeps.
+    """
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = boottime) -> None:
         self.registry = registry
+        self._clock = clock
 
     def find(self, name: ImageName) -> ImageName | None:
         """Ask the registry for the manifest."""
         manifest = self.registry.find_manifest(name)
         return None if manifest is None else name.at(manifest.digest)
 
-    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
-        """Put the same manifest under another tag."""
-        manifest = self.registry.get_manifest(found)
-        self.registry.put_manifest(name, manifest)
-        return name.at(manifest.digest)
+    def reuse(self, plan: Plan) -> ImageName | None:
+        """Give an image of the plan's inputs further names, unless it is condemned.
 
-    def reuse(self, name: ImageName, other: ImageName) -> ImageName | None:
-        """Give an image another name, unless it is condemned; in time, or look again."""
-        started = boottime()
-        found = self.find(name)
-        if found is None or is_condemned(self.registry.tags(found), str(found.digest)):
-            return None
-        named = self.add_name(found, other)
-        return named if boottime() - started <= DEADLINE else self.reuse(name, other)
+        Too late after the look at the marker, it looks again: a name that was given too late may
+        go with the image, and is then given to another one.
+        """
+        while True:
+            started = self._clock()
+            manifest = self.registry.find_manifest(plan.input_name)
+            if manifest is None or self._is_condemned(plan.name, manifest):
+                return None
+            for name in plan.names:
+                self.registry.put_manifest(name, manifest)
+            if not self._is_late(started):
+                return plan.name.at(manifest.digest)
+
+    def commit(self, manifest: Manifest, plan: Plan) -> ImageName:
+        """Give an image that was just built its names; return the exact one.
+
+        Its digest is its own, so it cannot have been condemned.
+        """
+        for name in (*plan.names, plan.input_name):
+            self.registry.put_manifest(name, manifest)
+        return plan.name.at(manifest.digest)
+
+    def _is_condemned(self, name: ImageName, manifest: Manifest) -> bool:
+        return self.registry.find_manifest(name.tagged(marker(manifest.digest))) is not None
+
+    def _is_late(self, started: float) -> bool:
+        return self._clock() - started > DEADLINE
 
     def labels(self, name: ImageName) -> Mapping[str, str]:
         """Read the image's configuration."""
@@ -90,10 +127,12 @@ class EngineImageStore(ImageStore):
         """Ask the engine for the image."""
         return None if self.engine.find_image(str(name)) is None else name
 
-    def add_name(self, found: ImageName, name: ImageName) -> ImageName:
-        """Add a tag."""
-        self.engine.tag(str(found), name)
-        return name
+    def reuse(self, plan: Plan) -> ImageName | None:
+        """Add a tag to an image of the plan's inputs."""
+        if self.engine.find_image(str(plan.input_name)) is None:
+            return None
+        self.engine.tag(str(plan.input_name), plan.name)
+        return plan.name
 
     def labels(self, name: ImageName) -> Mapping[str, str]:
         """Ask the engine for the image's configuration."""

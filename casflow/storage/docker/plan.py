@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
-from casflow.reference import Reference
+from casflow.reference import Reference, stamp
 from casflow.storage.docker.layer import pack, path_of
 from casflow.storage.docker.markers import BY_INPUTS
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 FLOWS = "io.casflow.flows"
 INPUTS = "io.casflow.inputs"
+BUILD = "io.casflow.build"
 _SHORT = 32  # hexadecimal digits of a digest in a tag
+_NONCE = 8  # characters of a build in a tag
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,43 @@ class Plan:
     """One image that shall be there.
 
     Attributes:
-        name: The name that it shall have.
+        asked: The name that it shall have; without a tag it gets one of its own.
         environment: Digest of what it is made of, but for the flows.
         directory: Folder of casflow's own files in it.
         drafts: The flows, by name.
         link: Further path of the only flow.
         created: When this was planned.
+        build: What no other plan has; it makes the digest of the image its own.
     """
 
-    name: ImageName
+    asked: ImageName
     environment: str
     directory: str
     drafts: Mapping[str, Draft]
     link: str | None
     created: datetime
+    build: str
+
+    @property
+    def own_tag(self) -> str:
+        """The tag of this registration alone, also beside another one of the same microsecond."""
+        return f"{stamp(self.created)}-{self.build[:_NONCE]}"
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user chose the tag, so that another registration may take it away."""
+        return self.asked.tag is not None
+
+    @property
+    def name(self) -> ImageName:
+        """The name that it shall have."""
+        return self.asked if self.is_chosen else self.asked.tagged(self.own_tag)
+
+    @property
+    def names(self) -> tuple[ImageName, ...]:
+        """The names that a registration gives to its image; the first is its own."""
+        own = self.name.tagged(self.own_tag)
+        return (own, self.name) if self.is_chosen else (own,)
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -75,7 +100,7 @@ class Plan:
     def labels(self) -> dict[str, str]:
         """Return the labels of the image: its flows, without what one registration added."""
         forms = {name: replace(each, labels=()).to_dict() for name, each in self.references.items()}
-        return {FLOWS: json.dumps(forms, sort_keys=True), INPUTS: self.inputs}
+        return {FLOWS: json.dumps(forms, sort_keys=True), INPUTS: self.inputs, BUILD: self.build}
 
     def layer(self) -> bytes:
         """Return the archive that holds the flows."""

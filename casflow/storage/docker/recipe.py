@@ -27,6 +27,7 @@ _FROM = re.compile(
     r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE
 )
 _IN_CONTEXT = ".casflow"
+PYTHON_LABEL = "io.casflow.python"  # of an image with casflow: minor version of its Python
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,12 +193,16 @@ class Registry:
         """Upload a blob unless it is there; return whether it had to be sent."""
         if self.has_blob(name, digest):
             return False
+        self.upload_blob(name, data, digest)
+        return True
+
+    def upload_blob(self, name: ImageName, data: bytes | BinaryIO, digest: str) -> None:
+        """Upload a blob, also one that is there."""
         with self._request("POST", f"{name.api_repository}/blobs/uploads/") as started:
             place = urljoin(started.url, started.headers["Location"])
         headers = {"Content-Type": "application/octet-stream"}
         query = {"digest": digest}
         self._request("PUT", place, params=query, headers=headers, data=data).close()
-        return True
 
     def mount_blob(self, name: ImageName, digest: str, source: ImageName) -> bool:
         """Take a blob over from another repository here; return False if that is refused."""

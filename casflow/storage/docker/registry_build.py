@@ -1,65 +1,75 @@
 """Images that are put together in the registry, without an engine.
 
-Owns the way from a base image's manifest to ours: its layers, then the user's files, then the
-flows. Invariant: the flow layer is byte for byte the one that an engine makes; every blob is there
-before a manifest names it.
+Owns the choice and the check of the base image. Invariant: nothing is run, so a base image is
+taken only if its configuration says that flows can run in it.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError, IntegrityError, os_errors
-from casflow.storage.docker.image_store import config_of
-from casflow.storage.docker.layer import compress, pack, sha256
+from casflow.errors import ConfigError, os_errors
+from casflow.storage.docker.assemble import Base, publish
+from casflow.storage.docker.layer import pack
 from casflow.storage.docker.names import ImageName
-from casflow.storage.docker.registry import (
-    DOCKER_MANIFEST,
-    Manifest,
-    Registry,
-)
+from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from casflow.storage.docker.image_store import RegistryImageStore
     from casflow.storage.docker.plan import Plan
     from casflow.storage.docker.recipe import Recipe
+    from casflow.storage.docker.registry import Manifest, Registry
 
 _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
-_OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_EPOCH = "1970-01-01T00:00:00Z"
 
 
 class RegistryBuilder:
     """Builds in a registry.
 
     Args:
-        registry: The registry that the image goes to.
+        store: Where the image goes.
         recipe: What the environment is made of; nothing of it may need to be run.
+        open_registry: Opens the registry of an image.
+        machine: Architecture of the image, as `amd64`; this machine's when left out.
+        check: Whether the base image's configuration is checked.
+        any_python: Whether flows are scripts, which load in every Python.
     """
 
-    def __init__(self, registry: Registry, recipe: Recipe) -> None:
-        _check(recipe)
-        self._registry = registry
+    def __init__(
+        self,
+        store: RegistryImageStore,
+        recipe: Recipe,
+        open_registry: Callable[[ImageName], Registry],
+        *,
+        machine: str | None = None,
+        check: bool = True,
+        any_python: bool = False,
+    ) -> None:
+        _check_recipe(recipe)
+        self._store = store
         self._recipe = recipe
-        self._base = ImageName.parse(str(recipe.base_image))
-        same = self._base.api_host == registry.host
-        self._source = registry if same else Registry(self._base.api_host)
-        self._manifest: Manifest | None = None
+        self._name = ImageName.parse(str(recipe.base_image))
+        same = self._name.api_host == store.registry.host
+        self._source = store.registry if same else open_registry(self._name)
+        self._machine = machine or _MACHINES.get(platform.machine(), platform.machine())
+        self._check = check
+        self._any_python = any_python
 
-    @property
+    @cached_property
     def manifest(self) -> Manifest:
-        """Manifest of the base image for this machine's kind, read once."""
-        if self._manifest is None:
-            manifest = self._source.get_manifest(self._base)
-            if manifest.is_index:
-                chosen = self._base.at(_choose(manifest, self._base))
-                manifest = self._source.get_manifest(chosen)
-            self._manifest = manifest
-        return self._manifest
+        """Manifest of the base image for the wanted architecture."""
+        manifest = self._source.get_manifest(self._name)
+        if manifest.is_index:
+            chosen = self._name.at(self._choose(manifest))
+            manifest = self._source.get_manifest(chosen)
+        return manifest
 
     def environment(self) -> str:
         """Return the digest of what the environment is made of."""
@@ -68,16 +78,16 @@ class RegistryBuilder:
         return digest_of(json.dumps(parts, sort_keys=True).encode())
 
     def build(self, plan: Plan) -> ImageName:
-        """Put an image together in the registry; return its exact name."""
+        """Put an image together in the registry; return its exact name.
+
+        Raises:
+            ConfigError: Flows cannot run in the base image.
+        """
+        base = Base.read(self._source, self._name, self.manifest)
+        if self._check:
+            self._check_base(base.config)
         archives = [pack(self._files())] if self._recipe.files else []
-        archives.append(plan.layer())
-        self._copy_base(plan.name)
-        layers = [self._put(plan.name, compress(each)) for each in archives]
-        config = _config(self._base_config(), archives, self._recipe, plan)
-        manifest = self._assemble(self._put(plan.name, config), layers)
-        self._registry.put_manifest(plan.name, manifest)
-        self._registry.put_manifest(plan.input_name, manifest)
-        return plan.name.at(manifest.digest)
+        return publish(self._store, base, [*archives, plan.layer()], plan, self._recipe.variables)
 
     def _files(self) -> dict[str, bytes]:
         found = {}
@@ -87,37 +97,34 @@ class RegistryBuilder:
                 found[path] = Path(source).read_bytes()
         return found
 
-    def _base_config(self) -> dict[str, Any]:
-        return config_of(self._source, self._base, self.manifest)
+    def _choose(self, index: Manifest) -> str:
+        """Return the digest of the manifest for Linux on the wanted architecture."""
+        for each in index.form.get("manifests", ()):
+            kind = each.get("platform", {})
+            if kind.get("os") == "linux" and kind.get("architecture") == self._machine:
+                return str(each["digest"])
+        raise ConfigError(f"the base image is not for linux/{self._machine}", where=self._name)
 
-    def _copy_base(self, name: ImageName) -> None:
-        """Let the base image's layers be in our repository; nothing is sent that is there."""
-        for layer in self.manifest.layers:
-            digest = str(layer["digest"])
-            if self._registry.has_blob(name, digest):
-                continue
-            same = self._source is self._registry
-            if same and self._registry.mount_blob(name, digest, self._base):
-                continue
-            with self._source.open_blob(self._base, layer) as file:
-                self._registry.put_blob(name, file, digest)
-
-    def _put(self, name: ImageName, data: bytes) -> dict[str, Any]:
-        digest = sha256(data)
-        self._registry.put_blob(name, data, digest)
-        return {"size": len(data), "digest": digest}
-
-    def _assemble(self, config: dict[str, Any], layers: list[dict[str, Any]]) -> Manifest:
-        """Return the manifest, in the dialect of the base image's."""
-        form = self.manifest.form
-        kind = _DOCKER_LAYER if self.manifest.media_type == DOCKER_MANIFEST else _OCI_LAYER
-        form["config"] = {"mediaType": form["config"]["mediaType"], **config}
-        form["layers"] = [*form["layers"], *({"mediaType": kind, **each} for each in layers)]
-        data = json.dumps(form, indent=1, sort_keys=True).encode()
-        return Manifest(data, self.manifest.media_type, sha256(data))
+    def _check_base(self, config: Any) -> None:
+        kind = (config.get("os", "linux"), config.get("architecture", self._machine))
+        if kind != ("linux", self._machine):
+            what = f"the base image is for {'/'.join(kind)}, not for linux/{self._machine}"
+            hint = "name the architecture in build_kwargs={'platform': 'linux/...'}"
+            raise ConfigError(what, where=self._name, hint=hint)
+        python = ((config.get("config") or {}).get("Labels") or {}).get(PYTHON_LABEL)
+        if python is None:
+            what = "the base image does not say that casflow is in it"
+            hint = (
+                f"build it by casflow, label it {PYTHON_LABEL}={python_version()}, or give "
+                "ignore_healthchecks=True"
+            )
+            raise ConfigError(what, where=self._name, hint=hint)
+        if python != python_version() and not self._any_python:
+            what = f"the base image has Python {python}, the flow is pickled by {python_version()}"
+            raise ConfigError(what, where=self._name, hint="use the same minor version")
 
 
-def _check(recipe: Recipe) -> None:
+def _check_recipe(recipe: Recipe) -> None:
     asked = {
         "dockerfile": recipe.dockerfile,
         "python_dependencies": recipe.dependencies,
@@ -130,32 +137,3 @@ def _check(recipe: Recipe) -> None:
             raise ConfigError(
                 f"{name} needs a Docker engine", where="builder='registry'", hint=hint
             )
-
-
-def _choose(index: Manifest, name: ImageName) -> str:
-    """Return the digest of the manifest for Linux on this kind of machine."""
-    machine = _MACHINES.get(platform.machine(), platform.machine())
-    for each in index.form.get("manifests", ()):
-        kind = each.get("platform", {})
-        if kind.get("os") == "linux" and kind.get("architecture") == machine:
-            return str(each["digest"])
-    raise ConfigError(f"the base image is not for linux/{machine}", where=name)
-
-
-def _config(config: dict[str, Any], archives: list[bytes], recipe: Recipe, plan: Plan) -> bytes:
-    """Return the image's configuration: the base image's, with our layers, labels and values."""
-    try:
-        config["rootfs"]["diff_ids"] += [sha256(each) for each in archives]
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(
-            "the base image's configuration is damaged", where=recipe.base_image
-        ) from error
-    made = {"created": _EPOCH, "created_by": "casflow", "comment": "files or flows"}
-    config["history"] = [*(config.get("history") or ()), *(made for _ in archives)]
-    inner = config.setdefault("config", {})
-    inner["Labels"] = {**(inner.get("Labels") or {}), **plan.labels()}
-    kept = [
-        each for each in inner.get("Env") or () if each.partition("=")[0] not in recipe.variables
-    ]
-    inner["Env"] = kept + [f"{name}={value}" for name, value in recipe.variables.items()]
-    return json.dumps(config, sort_keys=True).encode()

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
+from uuid import uuid4
 
 from casflow.errors import ConfigError, NotFoundError
-from casflow.reference import slug, stamp
+from casflow.reference import slug
 from casflow.storage.base import Storage
 from casflow.storage.content import draft_pickle, draft_script
 from casflow.storage.docker.engine import Engine
@@ -132,7 +133,6 @@ class Docker(Storage):
         self.image_tag = image_tag
         self.environment: str | None = None
         self._asked = (image_name, image_tag)
-        self._built: Plan | None = None
         self._sources: dict[str, Sources] = {}
 
     # ---- names -----------------------------------------------------------------------------
@@ -151,14 +151,15 @@ class Docker(Storage):
     def __repr__(self) -> str:
         return "<Storage: Docker>"
 
-    def _image(self, name: str, tag: str) -> ImageName:
+    def _image(self, name: str, tag: str | None) -> ImageName:
         host = split_url(self.registry_url)[1]
-        return ImageName.parse(f"{host}/{name}:{tag}" if host else f"{name}:{tag}")
+        text = f"{host}/{name}" if host else name
+        return ImageName.parse(f"{text}:{tag}" if tag else text)
 
-    def _next_image(self, moment: datetime) -> ImageName:
-        """Return the name that an image built now gets."""
+    def _next_image(self) -> ImageName:
+        """Return the name that was asked for, or one made of the flows, without a tag."""
         name, tag = self._asked
-        return self._image(name or name_for(self._flows), tag or stamp(moment))
+        return self._image(name or name_for(self._flows), tag)
 
     def locate(self, flow: Flow) -> str:
         """Return where the flow will be in the image; `build` knows the image."""
@@ -188,12 +189,20 @@ class Docker(Storage):
             return self
         together = tuple(sorted({*self.labels, *labels}))
         drafts = {name: self._draft(flow, together) for name, flow in self._flows.items()}
-        builder, moment = self._open_builder(), datetime.now(UTC)
+        builder, created = self._open_builder(), datetime.now(UTC)
         self.environment = builder.environment()
-        place = (self._next_image(moment), self.environment, self.casflow_directory)
-        plan = Plan(*place, drafts, self._link(), moment)
-        image, is_new = self._put(plan, builder, known or {})
-        self._record(plan, image, known or {}, is_new=is_new)
+        plan = Plan(
+            asked=self._next_image(),
+            environment=self.environment,
+            directory=self.casflow_directory,
+            drafts=drafts,
+            link=self._link(),
+            created=created,
+            build=uuid4().hex,
+        )
+        image, own_tag, is_new = self._put(plan, builder, known or {})
+        extra = {"image": str(image), "inputs": plan.inputs, "own_tag": own_tag}
+        self._record(plan, extra, known or {}, is_new=is_new)
         return self
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
@@ -202,36 +211,27 @@ class Docker(Storage):
 
     def _put(
         self, plan: Plan, builder: EngineBuilder | RegistryBuilder, known: Mapping[str, Reference]
-    ) -> tuple[ImageName, bool]:
-        """Return the exact name of the plan's image, and whether it had to be made."""
-        store = self._image_store(plan.name)
-        there = self._find_known(plan, store, known)
-        if there is not None:
-            return there, False
-        shared = store.reuse(plan.input_name, plan.name)
-        if shared is not None:
-            return shared, False
-        return builder.build(plan), True
-
-    def _find_known(
-        self, plan: Plan, store: ImageStore, known: Mapping[str, Reference]
-    ) -> ImageName | None:
-        """Return the image of an earlier registration if it is what is wanted and still there."""
-        if self._built is not None and self._built.inputs == plan.inputs:
-            return ImageName.parse(self.flows[next(iter(plan.drafts))])
-        for each in known.values():
-            if each.extra.get("inputs") != plan.inputs:
-                continue
-            image = ImageName.parse(str(each.extra.get("image")))
-            wanted = plan.name if self._asked[1] else replace(plan.name, tag=image.tag)
-            if image.tagged() == wanted and store.find(image) is not None:
-                return image
-        return None
+    ) -> tuple[ImageName, str, bool]:
+        """Return the exact name of the plan's image, its own tag, and whether it was made."""
+        found = {
+            ImageName.parse(str(each.extra["image"])): str(each.extra.get("own_tag", ""))
+            for each in known.values()
+            if each.extra.get("inputs") == plan.inputs
+        }
+        if len(found) > 1 or known.keys() < plan.drafts.keys():
+            found = {}  # a flow that gets a version in an image must have a tag on it
+        image, is_new = self._image_store(plan.name).ensure(plan, found, builder.build)
+        return image, found.get(image, plan.own_tag), is_new
 
     def _record(
-        self, plan: Plan, image: ImageName, known: Mapping[str, Reference], *, is_new: bool
+        self,
+        plan: Plan,
+        extra: Mapping[str, Any],
+        known: Mapping[str, Reference],
+        *,
+        is_new: bool,
     ) -> None:
-        extra = {"image": str(image), "inputs": plan.inputs}
+        image = ImageName.parse(extra["image"])
         for name, reference in plan.references.items():
             old = known.get(name)
             same = old is not None and dict(old.extra) == extra
@@ -241,7 +241,6 @@ class Docker(Storage):
             self.uploaded[name] = sum(each.size for each in reference.blobs()) if is_new else 0
         self.image_name = image.name_in(self.registry_url)
         self.image_tag = image.tag
-        self._built = plan
 
     def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft:
         if not self.stored_as_script:
@@ -271,14 +270,23 @@ class Docker(Storage):
     def _open_builder(self) -> EngineBuilder | RegistryBuilder:
         recipe = self._recipe()
         if self.builder == "registry":
-            return RegistryBuilder(self._registry(self._image("x", "x")), recipe)
+            return RegistryBuilder(
+                RegistryImageStore(self._registry(self._image("x", "x"))),
+                recipe,
+                self._registry,
+                machine=str(self.build_kwargs.get("platform", "")).rpartition("/")[2] or None,
+                check=not self.ignore_healthchecks,
+                any_python=self.stored_as_script,
+            )
+        store = self._image_store(self._image("x", "x"))
         return EngineBuilder(
             self.engine,
             recipe,
             self.build_kwargs,
+            self._registry,
+            store if isinstance(store, RegistryImageStore) else None,
             local_image=self.local_image,
             check=not self.ignore_healthchecks,
-            push=bool(self.registry_url),
         )
 
     def _recipe(self) -> Recipe:
@@ -298,7 +306,11 @@ class Docker(Storage):
         )
 
     def _registry(self, image: ImageName) -> Registry:
-        return Registry(image.api_host, scheme=split_url(self.registry_url)[0])
+        """Return the registry of an image; the scheme of `registry_url` is that of its host."""
+        scheme, rest = split_url(self.registry_url)
+        return Registry(
+            image.api_host, scheme=scheme if rest.partition("/")[0] == image.host else None
+        )
 
     def _image_store(self, image: ImageName) -> ImageStore:
         return (
