@@ -20,10 +20,11 @@ from casflow.storage.docker.registry import (
 KINDS = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_INDEX)}
 
 
-def put_base(host, repository, archive, *, kind="oci", index=True):
+def put_base(host, repository, archive, *, kind="oci", index=True, labels=None):
     """Put an image of one layer, and an index of platforms over it; return its name."""
     name, registry = ImageName(host, repository, "1"), Registry(host)
     media_type, index_type = KINDS[kind]
+    labels = {PYTHON_LABEL: python_version()} if labels is None else labels
     layer = gzip.compress(archive, mtime=0)
     config = json.dumps(
         {
@@ -31,7 +32,7 @@ def put_base(host, repository, archive, *, kind="oci", index=True):
             "os": "linux",
             "config": {
                 "Env": ["PATH=/bin", "KEPT=1"],
-                "Labels": {"kept": "yes", PYTHON_LABEL: python_version()},
+                "Labels": {"kept": "yes", **labels},
             },
             "rootfs": {"type": "layers", "diff_ids": [sha256(archive)]},
             "history": [{"created_by": "base"}],

@@ -17,6 +17,7 @@ from casflow.storage import Docker, load
 from casflow.storage.docker.image_store import config_of
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 from casflow.storage.docker.registry import Registry
 from tests.docker.flows import SCRIPT, make, result
 from tests.docker.images import KINDS, put_base
@@ -240,8 +241,8 @@ def test_two_flows_of_one_slug_and_eight_more_share_an_image(home, storage):
     flows = [make(shared, name, value) for value, name in enumerate(names, 1)]
     for flow in flows:
         shared.add_flow(flow)
-    locations = {register(flow).location for flow in flows}
-    assert len(locations) == 1
+    digests = {ImageName.parse(register(flow).location).digest for flow in flows}
+    assert len(digests) == 1
     again = restored(flows[0])
     assert [result(again.get_flow(name)) for name in names] == list(range(3, 13))
     with pytest.raises(ValueError, match="Name conflict"):
@@ -254,6 +255,28 @@ def test_an_image_alone_tells_what_it_holds(home, storage, oci_registry):
     found = restored(flow, references={})
     assert found.reference("Docker Flow").digest == done.digest
     assert result(found.get_flow("Docker Flow")) == 42
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ({}, {}, "does not say that casflow is in it"),
+        ({PYTHON_LABEL: "2.7"}, {}, "has Python 2.7, the flow is pickled by"),
+        (
+            {PYTHON_LABEL: python_version()},
+            {"build_kwargs": {"platform": "linux/s390x"}},
+            "not for",
+        ),
+    ],
+)
+def test_a_base_image_that_cannot_run_the_flow_is_refused(
+    home, storage, oci_registry, tmp_path, labels, options, message
+):
+    root = busybox_root(tmp_path).read_bytes()
+    base = put_base(oci_registry.host, f"base/{uuid.uuid4().hex}", root, index=False, labels=labels)
+    with pytest.raises(ConfigError, match=message):
+        register(make(storage(base_image=base, **options)))
+    register(make(storage(base_image=base, ignore_healthchecks=True)))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.services.engine import DockerEngine, require_engine
 from tests.services.gcs import GCS, FakeGcsServer
 from tests.services.git_http import GitServer
 from tests.services.oci import Registry
+from tests.services.podman import PodmanEngine, require_podman
 from tests.services.postgres import PostgresServer, require_postgres
 from tests.services.presence import missing, require
 from tests.services.proxy import Proxy
@@ -77,6 +78,14 @@ def docker_engine() -> Iterator[DockerEngine]:
     """A Docker engine without images."""
     require_engine()
     with DockerEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[PodmanEngine]:
+    """A podman service without images, spoken to as a Docker engine."""
+    require_podman()
+    with PodmanEngine() as engine:
         yield engine
 
 

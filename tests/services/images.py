@@ -8,6 +8,7 @@ in the cache is whole, and only one process at a time makes it.
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from tests.services.presence import cache_folder, program, require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 PYTHON_IMAGE = "casflow-test/python:3.11"
 BUSYBOX_IMAGE = "casflow-test/busybox:1"
@@ -94,8 +95,13 @@ def _finish(root: Path) -> None:
         leftover.unlink()
 
 
-def busybox_root(folder: Path) -> Path:
-    """Write the archive of a root that holds a static busybox alone, 2 MB, and return it."""
+def busybox_root(folder: Path, files: Mapping[str, str] | None = None) -> Path:
+    """Write the archive of a root that holds a static busybox, 2 MB, and return it.
+
+    Args:
+        folder: Where to.
+        files: Text of further programs by path.
+    """
     archive = folder / "busybox.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(program("busybox"), "bin/busybox")
@@ -103,6 +109,10 @@ def busybox_root(folder: Path) -> Path:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
+        for name, text in (files or {}).items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o755
+            tar.addfile(entry, io.BytesIO(text.encode()))
     return archive
 
 

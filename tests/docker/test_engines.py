@@ -1,0 +1,111 @@
+"""What dockerd and podman must both do, with an image whose Python does nothing but succeed."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from casflow import config, register
+from casflow.cli import main
+from casflow.registry import Registry as Runs
+from casflow.storage import Docker, load
+from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.registry import Registry
+from tests.docker.flows import make, result
+from tests.services.images import busybox_root
+from tests.services.presence import require
+
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(600),
+]
+
+PYTHON = "#!/bin/sh\nexit 0\n"
+
+
+@pytest.fixture(scope="session", params=["docker", "podman"])
+def engine(request, oci_registry, tmp_path_factory):
+    """An engine that has the image `small:1`; both take it from the registry, too."""
+    require("busybox image", "busybox", install="busybox-static")
+    found = request.getfixturevalue(f"{request.param}_engine")
+    root = busybox_root(tmp_path_factory.mktemp("root"), {"bin/python": PYTHON})
+    name = f"{oci_registry.host}/base/small:{request.param}"
+    found.load_root(root, name)
+    found.docker("push", name)
+    found.small = name
+    return found
+
+
+@pytest.fixture
+def storage(engine, oci_registry):
+    """Make a storage in a folder of this test's own."""
+    folder = uuid.uuid4().hex
+
+    def make_storage(**options):
+        given = {
+            "registry_url": f"{oci_registry.host}/{folder}",
+            "image_name": "flow",
+            "base_url": engine.url,
+            "base_image": engine.small,
+        }
+        return Docker(**{**given, **options})
+
+    return make_storage
+
+
+def read(done, flow="Docker Flow"):
+    """Return the result of the latest version, read without an engine."""
+    with Runs(config.load().registry) as runs:
+        storage = load(runs.get_version("default", flow).storage)
+    storage.engine.base_url = "unix:///nowhere.sock"
+    return result(storage.get_flow(flow))
+
+
+def test_a_flow_is_registered_read_and_changed_by_one_layer(
+    home, storage, engine, oci_registry, proxy_to
+):
+    done = register(make(storage()))
+    assert read(done) == 42
+    before = engine.docker("images", "-aq").stdout.split()
+    proxy = proxy_to(oci_registry.url, dialect="plain")
+    url = storage().registry_url.replace(oci_registry.host, proxy.host)
+    nowhere = {"registry_url": url, "base_url": "unix:///nowhere.sock"}
+    changed = register(make(storage(**nowhere), value=50))
+    assert changed.is_new
+    last = max(each.number for each in proxy.requests if each.method == "PUT")
+    assert last + 1 <= 10  # the base image is asked for past the proxy
+    assert read(changed) == 52
+    assert engine.docker("images", "-aq").stdout.split() == before
+
+
+@pytest.mark.parametrize("builder", ["engine", "registry"])
+def test_a_flow_whose_image_was_condemned_gets_another_image(home, storage, builder):
+    options = {"builder": builder, "ignore_healthchecks": True}
+    locations = [register(make(storage(**options), value=value)).location for value in (3, 4, 3)]
+    images = [ImageName.parse(each) for each in locations]
+    assert images[0].digest == images[2].digest
+    with pytest.raises(SystemExit):
+        main(["gc", "--keep-last", "1", "--yes", "--json"])
+    again = register(make(storage(**options), value=4))
+    assert ImageName.parse(again.location).digest != images[1].digest
+    with pytest.raises(SystemExit):
+        main(["gc", "--keep-last", "1", "--exclusive", "--yes", "--json"])
+    there = Registry(images[0].api_host)
+    assert there.find_manifest(images[1]) is None
+    assert read(again) == 6
+
+
+def test_without_a_registry_the_image_stays_in_the_engine(home, storage, engine):
+    name = f"local/{uuid.uuid4().hex}"
+    given = {"registry_url": None, "local_image": True, "image_name": name}
+    flow = make(storage(**given))
+    done = register(flow)
+    labels = json.loads(engine.docker("image", "inspect", done.location).stdout)[0]["Config"]
+    assert labels["Labels"]["io.casflow.inputs"]
+    there = load(flow.storage.serialize())
+    there.engine.base_url = engine.url
+    assert result(there.get_flow("Docker Flow")) == 42
+    assert engine.docker("ps", "-aq").stdout == ""
