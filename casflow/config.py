@@ -34,6 +34,7 @@ _VARIABLES = (
     "CASFLOW_DEFAULT_STORAGE",
     "CASFLOW_DEFAULT_LABELS",
     "CASFLOW_RETENTION",
+    "CASFLOW_STORE",
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 State = tuple[int, int] | None
@@ -52,6 +53,7 @@ class Config:
         default_storage: Dotted name of the class that a flow without a storage gets.
         default_labels: Whether a storage adds its own labels (`Local`: the host's name).
         retention: What `casflow gc` keeps of each flow, such as `last=5 within=30d`.
+        store: URL of the store that trees are pushed to; empty for the folder of flows.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -62,6 +64,7 @@ class Config:
     default_storage: str
     default_labels: bool
     retention: str
+    store: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -166,6 +169,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "default_storage": "casflow.storage.Local",
         "default_labels": True,
         "retention": "",
+        "store": "",
     }
 
 
@@ -193,7 +197,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if str(value).lower() not in _TRUTH:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _TRUTH[str(value).lower()]
-    if name in ("registry", "default_storage", "retention"):
+    if name in ("registry", "default_storage", "retention", "store"):
         value = _text(name, value, origin)
     if name == "registry":
         remember_url(value)

@@ -24,18 +24,26 @@ if TYPE_CHECKING:
 COMMANDS = {
     "agent": ("casflow.cli.agent:agent", "Start agents and look at them."),
     "cache": ("casflow.cli.cache:cache", "Look at this machine's cache, and clean it."),
+    "cat": ("casflow.cli.trees:cat", "Print a file of a tree."),
+    "checkout": ("casflow.cli.trees:checkout", "Make a folder of a version of a tree."),
     "config": ("casflow.cli.settings:config", "Look at the settings."),
+    "copy": ("casflow.cli.trees:copy", "Copy a version from one store to another."),
     "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
+    "exec": ("casflow.cli.trees:execute", "Run a command in a version of a tree."),
     "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),
     "k8s": ("casflow.cli.k8s:k8s", "Print manifests for Kubernetes."),
+    "log": ("casflow.cli.trees:log", "List the versions of a tree, or the moves of a tag."),
     "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
     "pin": ("casflow.cli.pins:pin", "Keep a version whatever retention says."),
+    "push": ("casflow.cli.trees:push", "Store a folder as the next version of a name."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),
     "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
     "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
     "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),
     "stats": ("casflow.cli.stats:stats", "Count what is stored, and what is stored once."),
+    "status": ("casflow.cli.trees:status", "Show what was edited in a checked-out folder."),
+    "tag": ("casflow.cli.trees:tag", "Let a tag name a version, or list the tags."),
     "top": ("casflow.cli.top:top", "Watch agents, runs and hits as they change."),
     "undelete": ("casflow.cli.pins:undelete", "Bring a version back from the trash."),
     "unpin": ("casflow.cli.pins:unpin", "Remove a pin."),
@@ -71,7 +79,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="casflow")
 @click.option("-v", "--verbose", count=True, help="Tell more on standard error; twice for all.")
 def casflow(verbose: int) -> None:
-    """Content-addressed storage for workflow flows, with a local cache.
+    """Content-addressed storage for workflow flows and projects, with a local cache.
 
     Exit codes: 0 done, 1 failed, 2 wrong request, 3 not found, 4 damaged, 5 conflict, 6 no
     access, 7 unavailable now, 130 interrupted.

@@ -18,9 +18,13 @@ from casflow.reference import PICKLE
 from casflow.registry import Registry
 from casflow.serialize import explain, serialize
 from casflow.storage import load
+from casflow.store import Store
+from casflow.trees.changes import changes
+from casflow.trees.scan import scan
 
 if TYPE_CHECKING:
     from casflow.registry import Version
+    from casflow.store import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,19 @@ class Side:
 @click.argument("b")
 @click.option("-n", "--name", help="Flow to take from a file that holds several.")
 @click.option("--project", help="Project of the flows.  [default: default]")
+@click.option("--store", metavar="STORE", help="Where trees are.  [default: the setting `store`]")
 @json_option
-def diff(a: str, b: str, name: str | None, project: str | None, as_json: bool) -> None:
-    """Show which function, constant or default differs between A and B.
+def diff(
+    a: str, b: str, name: str | None, project: str | None, store: str | None, as_json: bool
+) -> None:
+    """Show which function, constant or default differs between A and B, or which files.
 
-    Each is a flow's name (its latest version), NAME@VERSION, the start of a digest, or a script.
+    Each is a flow's name (its latest version), NAME@VERSION, NAME@TAG, the start of a digest, or a
+    script; or, for trees, a folder or a version of a tree.
     """
+    if store is not None or any(Path(each).is_dir() for each in (a, b)):
+        _diff_trees(a, b, Store(store), as_json=as_json)
+        return
     with Registry(config.load().registry) as registry:
         first, second = (_side(each, name, project, registry) for each in (a, b))
     differences = _differences(first, second)
@@ -60,6 +71,29 @@ def diff(a: str, b: str, name: str | None, project: str | None, as_json: bool) -
         click.echo(line)
     if not differences:
         click.echo("no difference")
+
+
+def _diff_trees(a: str, b: str, store: Store, *, as_json: bool) -> None:
+    first, second = (_listing(each, store) for each in (a, b))
+    found = changes(first, second)
+    if as_json:
+        show_json(
+            {
+                "a": {"name": a, "digest": first.digest},
+                "b": {"name": b, "digest": second.digest},
+                "equal": not found,
+                "changes": [each.to_dict() for each in found],
+            }
+        )
+        return
+    for each in found:
+        click.echo(str(each))
+    if not found:
+        click.echo("no difference")
+
+
+def _listing(text: str, store: Store) -> Listing:
+    return scan(Path(text)) if Path(text).is_dir() else store.listing(text)
 
 
 def _differences(a: Side, b: Side) -> list[str]:

@@ -8,6 +8,7 @@ can be pickled, used from several threads, and made anew at any time.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_RETRY_LEASE = timedelta(hours=1)  # between two tries to renew a lease
+LEASING = "casflow-lease"  # name of the threads that renew leases
 LEASE_DAYS = 30  # for which gc keeps what is leased, unless it is told otherwise
 
 
@@ -82,7 +85,7 @@ class Store:
         **options: Any,
     ) -> None:
         settings = config.load()
-        self._given = os.fspath(url) if url is not None else str(settings.flows_dir)
+        self._given = str(settings.store or settings.flows_dir) if url is None else os.fspath(url)
         self._options = options
         self._cache = cache
         self._content = ContentStore(open_url(self._given, **options))
@@ -185,8 +188,19 @@ class Store:
         else:
             path = Path(to)
             reader.copy_to(path, full=full, progress=progress)
+            self._remember_origin(path, selected)
         self._lease_quietly(selected)
         return path
+
+    def _remember_origin(self, path: Path, selected: Selected) -> None:
+        """Let `origin` tell what a private copy was made of; the folder itself is left clean."""
+        value = {
+            "store": self._given,
+            "name": selected.reference.flow,
+            "version": selected.number,
+            "digest": selected.reference.digest,
+        }
+        self.cache.set_alias(f"checkout {path.resolve()}", json.dumps(value))
 
     def listing(self, ref: AnyRef) -> Listing:
         """Return the entries of a tree.
@@ -423,9 +437,13 @@ class Store:
 
     def _lease_in_background(self, ref: AnyRef, digest: str) -> None:
         """Renew a lease of another day without making anybody wait."""
-        today = datetime.now(UTC).date().isoformat()
-        if self.cache.find_alias(self._lease_alias(digest)) != today:
-            Thread(target=self._renew, args=(ref,), daemon=True).start()
+        now, alias = datetime.now(UTC), self._lease_alias(digest)
+        if self.cache.find_alias(alias) != now.date().isoformat():
+            tried = self.cache.find_alias(f"tried {alias}")
+            if tried is not None and now - datetime.fromisoformat(tried) < _RETRY_LEASE:
+                return
+            self.cache.set_alias(f"tried {alias}", now.isoformat())
+            Thread(target=self._renew, args=(ref,), name=LEASING, daemon=True).start()
 
     def _renew(self, ref: AnyRef) -> None:
         try:
@@ -505,6 +523,17 @@ class Store:
     def stats(self) -> Stats:
         """Count what is stored, and what is stored once."""
         return count_store(self._content.store)
+
+
+def origin_of(folder: str | os.PathLike[str], cache: Cache | None = None) -> dict[str, Any] | None:
+    """Return store, name, version and digest that a private copy was made of, or None."""
+    path = Path(folder).resolve()
+    value = (cache or caches.default()).find_alias(f"checkout {path}")
+    try:
+        found: dict[str, Any] | None = None if value is None else json.loads(value)
+    except ValueError:
+        return None
+    return found
 
 
 def _parsed(ref: AnyRef) -> Ref:
