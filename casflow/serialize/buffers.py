@@ -38,16 +38,12 @@ class StreamBuffer:
     def parse(self) -> Graph:
         """Return the graph of what was written."""
         payloads = deque(self.pieces[index] for index in sorted(self._bulk))
-        return Parser(self.small(), payloads).parse()
+        return Parser(self.small(), payloads, follows=True).parse()
 
     def small(self) -> bytes:
         """Return the stream without its large payloads."""
         pieces = enumerate(self.pieces)
         return b"".join(piece for index, piece in pieces if index not in self._bulk)
-
-    def joined(self) -> bytes:
-        """Return the stream as it was written."""
-        return b"".join(self.pieces)
 
 
 def _announces(piece: Any, size: int) -> bool:

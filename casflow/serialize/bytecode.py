@@ -7,51 +7,115 @@ imported, never from what happens to have been imported before.
 from __future__ import annotations
 
 import dis
-import importlib
 import opcode
 import types
-from importlib.util import find_spec
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
-_LOADS = {"LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "LOAD_CLASSDEREF"}
-_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
+_EXTENDED_ARG = opcode.EXTENDED_ARG
+_SHIFTED = {opcode.opmap["LOAD_GLOBAL"]}
+_GLOBALS = _SHIFTED | {
+    opcode.opmap[name]
+    for name in (
+        *("LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"),
+        *("LOAD_FROM_DICT_OR_GLOBALS",),
+    )
+    if name in opcode.opmap
+}
+_LOADS = {
+    *("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"),
+    "LOAD_FROM_DICT_OR_DEREF",
+}
+_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"}
+_LAST = {"STORE_ATTR", "DELETE_ATTR"}
 
 
-def submodules_of(function: types.FunctionType) -> list[types.ModuleType]:
-    """Return the sub-modules that a function reaches as attributes of packages, by name.
+@lru_cache(maxsize=8192)
+def globals_of(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names of the globals that code and the code within it reads or writes."""
+    found: dict[str, None] = {}
+    for each in _codes(code):
+        raw, names, extended = each.co_code, each.co_names, 0
+        for at in range(0, len(raw), 2):
+            op = raw[at]
+            if op == _EXTENDED_ARG:
+                extended = (extended | raw[at + 1]) << 8
+                continue
+            if op in _GLOBALS:
+                argument = extended | raw[at + 1]
+                found[names[argument >> 1 if op in _SHIFTED else argument]] = None
+            extended = 0
+    return tuple(found)
 
-    `concurrent.futures` is used as an attribute of `concurrent`; whoever loads the function must
-    have imported both.
+
+def module_uses(
+    function: types.FunctionType,
+) -> list[tuple[types.ModuleType, tuple[tuple[str, ...], ...]]]:
+    """Return the modules that a function sees, each with the attributes that it reads of it.
+
+    A chain of attributes for each use: `a.b.c` gives `("b", "c")`, the module as a value `()`.
     """
-    packages = {name: value for name, value in _visible(function) if _is_package(value)}
-    if not packages:
+    seen = [(name, value) for name, value in _visible(function) if _is_module(value)]
+    if not seen:
         return []
-    found: dict[str, types.ModuleType] = {}
-    for code in _codes(function.__code__):
-        for name, attributes in _chains(code):
-            if name in packages:
-                found.update(_descend(packages[name], attributes))
-    return [found[name] for name in sorted(found)]
+    chains = _chains(function.__code__)
+    return [(value, _with_names(value, chains.get(name, ((),)), function)) for name, value in seen]
+
+
+def _with_names(
+    module: types.ModuleType, chains: tuple[tuple[str, ...], ...], function: types.FunctionType
+) -> tuple[tuple[str, ...], ...]:
+    """Add what a function may reach of a package that it handles as a value: any name it says."""
+    if () not in chains or not hasattr(module, "__path__"):
+        return chains
+    names = sorted({name for each in _codes(function.__code__) for name in each.co_names})
+    return (*chains, *((name,) for name in names))
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType)
 
 
 def _visible(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    code = function.__code__
-    names = {name for each in _codes(code) for name in each.co_names}
     scope = function.__globals__
+    names = globals_of(function.__code__)
     yield from ((name, scope[name]) for name in names if name in scope)
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
         try:
             yield name, cell.cell_contents
         except ValueError:
             continue  # not filled yet
 
 
-def _is_package(value: Any) -> bool:
-    return isinstance(value, types.ModuleType) and hasattr(value, "__path__")
+@lru_cache(maxsize=2048)
+def _chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return for each name that is loaded the attributes that are read from it one by one."""
+    found: dict[str, dict[tuple[str, ...], None]] = {}
+    for each in _codes(code):
+        name: str | None = None
+        attributes: list[str] = []
+        for instruction in dis.get_instructions(each):
+            operation = instruction.opname
+            if operation in _ATTRIBUTES and name is not None:
+                attributes.append(instruction.argval)
+                if operation not in _LAST:
+                    continue
+            elif operation in ("CACHE", "EXTENDED_ARG", "NOP"):
+                continue
+            if name is not None:
+                found.setdefault(name, {})[tuple(attributes)] = None
+            name = _loaded(instruction)
+            attributes = []
+    return {name: tuple(chains) for name, chains in found.items()}
+
+
+def _loaded(instruction: dis.Instruction) -> str | None:
+    return str(instruction.argval) if instruction.opname in _LOADS else None
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -61,55 +125,30 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def _chains(code: types.CodeType) -> Iterator[tuple[str, list[str]]]:
-    """Yield each name that is loaded with the attributes that are read from it one by one."""
-    name, attributes = "", []
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in _ATTRIBUTES and name:
-            attributes.append(instruction.argval)
-            continue
-        if attributes:
-            yield name, attributes
-        name = str(instruction.argval) if instruction.opname in _LOADS else ""
-        attributes = []
+def imports_of(code: types.CodeType, package: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Return the modules that code imports when it runs, with the names that it takes from them.
 
-
-def _descend(package: Any, attributes: list[str]) -> dict[str, types.ModuleType]:
-    found = {}
-    for attribute in attributes:
-        module = _submodule(package, attribute)
-        if module is None:
-            break
-        found[module.__name__] = package = module
+    Relative ones have their full name, and True; without names, a module is used as a whole.
+    """
+    found = []
+    for each in _codes(code):
+        if _IMPORT_NAME in each.co_code[::2]:
+            for name, level, wanted in _imports(each):
+                found.append((_absolute(name, level, package), wanted, level > 0))
     return found
 
 
-def _submodule(package: Any, attribute: str) -> types.ModuleType | None:
-    if not _is_package(package):
-        return None
-    name = f"{package.__name__}.{attribute}"
-    value = getattr(package, attribute, None)
-    if value is None and find_spec(name) is not None:
-        value = importlib.import_module(name)
-    return value if isinstance(value, types.ModuleType) and value.__name__ == name else None
-
-
-def imports_of(code: types.CodeType, package: str) -> list[str]:
-    """Return the modules that code imports when it runs, relative ones by their full name."""
-    names = []
-    for each in _codes(code):
-        if _IMPORT_NAME in each.co_code[::2]:
-            names += [_absolute(name, level, package) for name, level in _imports(each)]
-    return names
-
-
-def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
+def _imports(code: types.CodeType) -> Iterator[tuple[str, int, tuple[str, ...]]]:
     constants: list[Any] = []
     for instruction in dis.get_instructions(code):
+        if instruction.opname in ("CACHE", "EXTENDED_ARG"):
+            continue
         if instruction.opname == "IMPORT_NAME":
-            level = constants[-2] if len(constants) > 1 else 0
-            yield instruction.argval, level if isinstance(level, int) else 0
-        constants.append(instruction.argval if instruction.opname == "LOAD_CONST" else None)
+            level, names = constants[-2:] if len(constants) > 1 else (0, None)
+            wanted = names if isinstance(names, tuple) else ()
+            yield instruction.argval, level if isinstance(level, int) else 0, wanted
+        is_constant = instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT")
+        constants.append(instruction.argval if is_constant else None)
 
 
 def _absolute(name: str, level: int, package: str) -> str:

@@ -16,27 +16,28 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError
+from casflow.errors import CasflowError, ConfigError
 from casflow.serialize import compat, normalize, sourcemap, unpicklable
 from casflow.serialize.buffers import StreamBuffer
 from casflow.serialize.emit import emit
-from casflow.serialize.environment import check_installed, modules_of, report
+from casflow.serialize.environment import check_installed, modules_in, modules_of, report
 from casflow.serialize.graph import UnknownShapeError
 from casflow.serialize.locality import Scope, scope_of
 from casflow.serialize.nondeterminism import may_hold_suspects, suspects_of
 from casflow.serialize.ordering import order
+from casflow.serialize.owners import Schedule, attach
 from casflow.serialize.pickler import StagePickler
 from casflow.serialize.records import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from casflow.serialize.emit import Emitted
     from casflow.serialize.graph import Graph
 
 SOURCE_MAP = "source_map"
 _NOT_CANONICAL = "stored as pickled, so its digest may differ in another process: {}"
-_PROBE = "blake3:9556b73c332890486c1c9ca9775f8eeed10e3ebd78e3a2ead5abde19fe73574e"
+_PROBE = "blake3:29c3885f16071d48c4c19e827435be96c4f1f1b6ff1539d194a00fff04b665e7"
 logger = logging.getLogger("casflow.serialize")
 
 
@@ -105,20 +106,26 @@ def digest(obj: Any) -> str:
 def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, list[str], list[str]]:
     """Return blob, source map, the modules that it refers to, and warnings."""
     if _FAULT is not None:
-        return _as_pickled(obj, scope), b"", [], [_NOT_CANONICAL.format(_FAULT)]
+        return _as_pickled(obj, scope, _FAULT)
     buffer = StreamBuffer()
     pickler = StagePickler(buffer, scope)
     try:
-        pickler.dump(obj)
+        pickler.dump_all(obj)
+    except CasflowError:
+        raise
     except Exception as error:  # whatever an object's own reduction raises
         raise unpicklable.error_for(obj, pickler.last, error) from error
     try:
         graph, emitted = _emit(buffer, pickler)
     except UnknownShapeError as unknown:
-        return buffer.joined(), b"", sorted(pickler.imports), [_NOT_CANONICAL.format(unknown)]
+        if pickler.importable:
+            what = f"a function imports the project's module {min(pickler.importable)} when it runs"
+            hint = "import it at the top of the file, so that it travels with the flow"
+            raise ConfigError(what, hint=hint) from unknown
+        return _as_pickled(obj, scope, str(unknown), pickler.imports)
     modules = modules_of(graph)
-    _check_imports(pickler)
     check_installed(modules, scope)
+    _track(emitted)
     source_map = sourcemap.build(emitted.literals, scope.relative)
     found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
     names = sorted({*modules, *pickler.imports})
@@ -127,18 +134,33 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
 
 def _emit(buffer: StreamBuffer, pickler: StagePickler) -> tuple[Graph, Emitted]:
     graph = buffer.parse()
-    normalize.apply(Context(graph, pickler.scope.script, pickler.classes))
+    attach(graph)
+    normalize.apply(Context(graph, pickler.scope.renamed))
     order(graph)
-    return graph, emit(graph.root)
+    return graph, emit(graph.root, Schedule(graph))
 
 
-def _as_pickled(obj: Any, scope: Scope) -> bytes:
-    """Return the pickle of an unknown cloudpickle, with the project's modules by value."""
+def _as_pickled(
+    obj: Any, scope: Scope, reason: str, imports: Collection[str] = ()
+) -> tuple[bytes, bytes, list[str], list[str]]:
+    """Return what cloudpickle makes of an object, checked like all else."""
     try:
         with compat.by_value(scope.is_local):
-            return compat.dumps(obj)
+            data = compat.dumps(obj)
     except Exception as error:  # whatever an object's own reduction raises
         raise unpicklable.error_for(obj, obj, error) from error
+    modules = modules_in(data)
+    check_installed(modules, scope)
+    return data, b"", sorted({*modules, *imports}), [_NOT_CANONICAL.format(reason)]
+
+
+def _track(emitted: Emitted) -> None:
+    """Let this process load the blob with the very classes that were put in."""
+    known = compat.internals._DYNAMIC_CLASS_TRACKER_BY_ID  # noqa: SLF001
+    for at, literal in emitted.literals:
+        made = known.get(literal.info) if literal.role == "identity" else None
+        if made is not None:
+            known.setdefault(str(emitted.data[at + 2 : at + 34], "ascii"), made)
 
 
 def _fault() -> str | None:
@@ -153,7 +175,7 @@ def _fault() -> str | None:
     try:
         buffer, scope = StreamBuffer(), Scope(Path("/"))
         pickler = StagePickler(buffer, scope)
-        pickler.dump(compat.probe())
+        pickler.dump_all(compat.probe())
         _, emitted = _emit(buffer, pickler)
         files = {each.info.file for _, each in emitted.literals if each.role == "file"}
         same = digest_of(emitted.data) == _PROBE and files == {"probe.py"}
@@ -162,14 +184,6 @@ def _fault() -> str | None:
         fault = f"cloudpickle {version} is built otherwise ({error}), {known}"
     logger.warning("%s", fault or f"cloudpickle {version} is used, {known}")
     return fault
-
-
-def _check_imports(pickler: StagePickler) -> None:
-    for name, function in pickler.imports.items():
-        if pickler.scope.is_importable_here(name):
-            hint = "import it at the top of the file, so that it travels with the flow"
-            what = f"{function.__qualname__} imports the project's module {name} when it runs"
-            raise ConfigError(what, where=function.__module__, hint=hint)
 
 
 @contextmanager

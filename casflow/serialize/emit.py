@@ -25,11 +25,13 @@ from casflow.serialize.graph import (
     GLOBAL,
     LIST,
     LITERAL,
+    MAKE,
     NEWOBJ,
     NEWOBJ_EX,
     REDUCE,
     SET,
     SETITEMS,
+    START,
     TUPLE,
     Literal,
     Node,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from casflow.serialize.graph import Item
+    from casflow.serialize.owners import Schedule
 
 NO_IDENTITY = text("0" * 32)
 
@@ -68,9 +71,10 @@ class _Finish:
 
 
 _MARK = _Raw(b"(")
-_EFFECT_END = _Raw(b"\x86R0")
+_POP_END = _Raw(_POP)
+_EFFECT_ENDS = {2: _Raw(b"\x86R0"), 3: _Raw(b"\x87R0")}
 _BUILD_END = _Raw(b"b")
-_FILL = {APPENDS: _Raw(b"e"), SETITEMS: _Raw(b"u"), ADDITEMS: _Raw(b"\x90")}
+_FILL = {START: _Raw(b"u"), APPENDS: _Raw(b"e"), SETITEMS: _Raw(b"u"), ADDITEMS: _Raw(b"\x90")}
 _FILL_OF = {LIST: _FILL[APPENDS], DICT: _FILL[SETITEMS], SET: _FILL[ADDITEMS]}
 
 
@@ -89,9 +93,14 @@ class Emitted:
     literals: list[tuple[int, Literal]]
 
 
-def emit(root: Item) -> Emitted:
-    """Return the stream of a graph whose sets are in order."""
-    writer = _Writer()
+def emit(root: Item, schedule: Schedule | None = None) -> Emitted:
+    """Return the stream of a graph whose sets are in order.
+
+    Args:
+        root: The object.
+        schedule: When owners get what they hold; at once, when there is none.
+    """
+    writer = _Writer(schedule if schedule is not None and schedule.is_needed else None)
     writer.write(root)
     return writer.finish()
 
@@ -99,7 +108,8 @@ def emit(root: Item) -> Emitted:
 class _Writer:
     """One stream in the making: its pieces, and where each shared thing was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, schedule: Schedule | None) -> None:
+        self._schedule = schedule
         self._out: list[Any] = [_PROTOCOL]
         self._made: dict[Any, int] = {}
         self._gets: list[tuple[int, Item]] = []
@@ -110,7 +120,7 @@ class _Writer:
     def write(self, root: Item) -> None:
         """Write an object and everything that it refers to, without recursion."""
         out, made, gets, work = self._out, self._made, self._gets, self._work
-        work.append(iter((root,)))
+        work.append(iter((root,)) if self._schedule is None else self._in_order(root))
         while work:
             for item in work[-1]:
                 if type(item) is bytes:
@@ -143,6 +153,16 @@ class _Writer:
         if item.kind in (BULK, BYTEARRAY, LITERAL):
             return self._payload(item)
         return self._parts(item)
+
+    def _in_order(self, root: Item) -> Iterator[Any]:
+        """Yield what is written: classes, what owners hold, and the object, which stays."""
+        schedule = self._schedule
+        assert schedule is not None  # noqa: S101
+        for node in schedule.classes():
+            yield from (node, _POP_END)
+        yield from _statements(schedule.members())
+        yield from _statements(schedule.fillings())
+        yield root
 
     def _container(self, node: Node) -> bool:
         self._made[node] = len(self._out)
@@ -192,7 +212,10 @@ class _Writer:
             code = b"\x91" if node.kind == FROZENSET else b"t"
         else:
             code = _SHORT_TUPLES[len(items)] if node.kind == TUPLE else _MADE[node.kind]
-        self._work.append(chain(items, (_Finish(node, code, marked),)))
+        parts = chain(items, (_Finish(node, code, marked),))
+        if self._schedule is not None and node.kind in _MADE and node.kind != GLOBAL:
+            parts = chain(_statements(self._schedule.before(items[0])), parts)
+        self._work.append(parts)
         return True
 
     def _finish(self, finish: _Finish) -> bool:
@@ -205,9 +228,12 @@ class _Writer:
             return False
         self._made[node] = len(self._out)
         self._out.append(finish.code)
-        if not node.events:
+        events = node.events
+        if events and self._schedule is not None:
+            events = self._schedule.at_once(node)
+        if not events:
             return False
-        self._work.append(_happenings(node))
+        self._work.append(_happenings(node, events))
         return True
 
     def finish(self) -> Emitted:
@@ -252,15 +278,26 @@ class _Writer:
             self._out[index] = text(hex_of(digest_of(f"{seed} {ordinal}".encode()))[:32])
 
 
-def _happenings(node: Node) -> Iterator[Any]:
-    return chain.from_iterable(_happening(node, kind, items) for kind, items in node.events or ())
+def _happenings(node: Node, events: list[tuple[int, list[Item]]]) -> Iterator[Any]:
+    return chain.from_iterable(_happening(node, kind, items) for kind, items in events)
+
+
+def _statements(steps: Iterable[tuple[Node, list[tuple[int, list[Item]]]]]) -> Iterator[Any]:
+    """Yield what fills owners one after the other and leaves nothing behind."""
+    for node, events in steps:
+        yield node
+        for kind, items in events:
+            yield from _happening(node, kind, items)
+        yield _POP_END
 
 
 def _happening(node: Node, kind: int, items: list[Item]) -> Iterable[Any]:
     if kind == BUILD:
         return (items[0], _BUILD_END)
     if kind == EFFECT:
-        return (items[0], node, items[1], _EFFECT_END)
+        return (items[0], node, *items[1:], _EFFECT_ENDS[len(items)])
+    if kind == MAKE:
+        return tuple(each for item in items for each in (item, _POP_END))
     return (_MARK, *items, _FILL[kind])
 
 

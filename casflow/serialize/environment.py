@@ -84,6 +84,20 @@ def modules_of(graph: Graph) -> dict[str, str]:
     return found
 
 
+def modules_in(data: bytes) -> dict[str, str]:
+    """Return the same for a pickle that could not be read as a graph."""
+    import pickletools
+
+    found: dict[str, str] = {}
+    texts: list[str] = []
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name == "STACK_GLOBAL" and len(texts) > 1:
+            found.setdefault(texts[-2], ".".join(texts[-2:]))
+        if isinstance(argument, str) and "UNICODE" in operation.name:
+            texts.append(argument)
+    return {name: each for name, each in found.items() if name in sys.modules}
+
+
 def check_installed(modules: Mapping[str, str], scope: Scope) -> None:
     """Check that every module that a blob refers to comes from a distribution.
 
@@ -133,6 +147,11 @@ def _by_editable(module: str) -> metadata.Distribution | None:
     if file is None:
         return None
     return next((each for each, folder in _editable() if file.is_relative_to(folder)), None)
+
+
+def editable_folders() -> list[Path]:
+    """Return the folders that distributions were installed from as a link."""
+    return [folder for _, folder in _editable()]
 
 
 @lru_cache(maxsize=1)

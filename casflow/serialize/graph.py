@@ -31,7 +31,7 @@ BYTEARRAY = 11  # items: header, payload
 LITERAL = 12  # items: opcode bytes that are never shared and may be replaced in the stream
 
 # Kinds of events: what happens to a node after it was made.
-APPENDS, SETITEMS, ADDITEMS, BUILD, EFFECT = range(5)
+APPENDS, SETITEMS, ADDITEMS, BUILD, EFFECT, MAKE, START = range(7)
 
 BULK_SIZE = 64 * 1024  # bytes from which the C pickler hands a payload over by itself
 
@@ -44,7 +44,6 @@ PURE = {
     ("builtins", "getattr"),
     ("builtins", "range"),
     ("builtins", "slice"),
-    ("cloudpickle.cloudpickle", "_make_cell"),  # read by the function's setter, then dropped
     ("cloudpickle.cloudpickle", "subimport"),
     ("datetime", "date"),
     ("datetime", "datetime"),
@@ -70,6 +69,11 @@ PURE = {
 
 # Atoms of a fixed width: None, True, False, integers, floats.
 WIDTHS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9}
+
+
+# Calls that stand for something else: what is given, and a type of the module `types`.
+_SAME = ("casflow.serialize.pickler", "same")
+_BUILTIN_TYPE = ("cloudpickle.cloudpickle", "_builtin_type")
 
 
 class UnknownShapeError(Exception):
@@ -98,7 +102,8 @@ class Literal(Node):
 
     Attributes:
         role: What it stands for: `file`, `line`, `table` or `identity`.
-        info: What the stream does not say: the source that a `file` stands for.
+        info: What the stream does not say: the source that a `file` stands for, the random
+            identity that an `identity` stands for.
     """
 
     __slots__ = ("info", "role")
@@ -120,8 +125,13 @@ class Graph:
         self.globals: list[Node] = []
         self.calls: list[Node] = []
         self.unordered: list[Node] = []
+        self.contents: list[Node] = []  # what the streams after the first hold
+        self.owners: dict[Node, None] = {}  # functions, classes, cells, namespaces of the object
+        self.classes: list[Node] = []  # classes among the owners
+        self.states: list[Item] = []  # what instances are built of
         self._made: dict[Any, Node] = {}
         self._pure: set[Node] = set()
+        self._aliases: dict[Item, tuple[str | None, str | None]] = {}
         self._only: dict[bytes, Node | None] = {}
 
     def tuple(self, items: Iterable[Item]) -> Node:
@@ -149,12 +159,22 @@ class Graph:
         if node is None:
             node = self._made[key] = Node(GLOBAL, [module, name])
             self.globals.append(node)
-            if (text_of(module), text_of(name)) in PURE:
+            if (names := (text_of(module), text_of(name))) in (_SAME, _BUILTIN_TYPE):
+                self._aliases[node] = names
+            if names in PURE:
                 self._pure.add(node)
         return node
 
     def call(self, function: Item, arguments: Item) -> Node:
         """Return a call; the one such call when the function is pure."""
+        named = self._aliases.get(function) if self._aliases else None
+        if named == _SAME:
+            given: Node = arguments.items[0]
+            return given
+        if named == _BUILTIN_TYPE:
+            name = arguments.items[0]
+            name = text("FunctionType") if name == text("LambdaType") else name
+            return self.reference(text("types"), name)
         if not self._is_pure_call(function, arguments):
             node = Node(REDUCE, [function, arguments])
             self.calls.append(node)
@@ -187,8 +207,11 @@ class Graph:
     def _is_pure_call(self, function: Item, arguments: Item) -> bool:
         if function not in self._pure:
             return False
-        # With more arguments, a dtype gets its fields afterwards.
-        return name_of(function) != ("numpy", "dtype") or len(arguments.items) == 1
+        name = name_of(function)
+        if name == ("numpy", "dtype"):  # with more arguments, it gets its fields afterwards
+            return len(arguments.items) == 1
+        # The dict of a module, or of the members of an enum, is filled afterwards.
+        return name != ("builtins", "getattr") or arguments.items[1] not in _FILLED
 
 
 def text(value: str) -> bytes:
@@ -211,6 +234,9 @@ def integer(value: int) -> bytes:
     if 0 <= value < 1 << 16:
         return b"K%c" % value if value < 1 << 8 else b"M" + value.to_bytes(2, "little")
     return pickle.dumps(value, 2)[2:-1]
+
+
+_FILLED = (text("__dict__"), text("_member_map_"))
 
 
 def is_text(item: Any) -> bool:

@@ -1,13 +1,15 @@
 """Which modules travel with a flow, and which stay behind and are only named.
 
 Owns the line between the modules of a project (pickled by value) and those of installed
-distributions and the standard library (pickled by reference). Invariant: the answer follows from
-where a module's file lies, not from what else was imported; only a module that is registered with
-cloudpickle as one to be pickled by value, as every script is, travels wherever it lies.
+distributions and the standard library (pickled by reference), and the names of the former.
+Invariant: the answers follow from where a module's file lies, not from who runs or imports it;
+only a module that is registered with cloudpickle as one to be pickled by value, as every script
+is, travels wherever it lies.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -16,134 +18,219 @@ from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from cloudpickle import list_registry_pickle_by_value
 
+from casflow.errors import ConfigError
+from casflow.serialize.bytecode import imports_of
 from casflow.serialize.unpicklable import walk
 
 MAIN = "__main__"
+_MAINS = (MAIN, "__mp_main__")
 _CachedFunction = type(lru_cache(len))
 _SITE = re.compile(rf"({re.escape(os.sep)}(?:site|dist)-packages)(?={re.escape(os.sep)})")
 _NEVER = {"casflow", "cloudpickle"}  # the code that reads the blob is not part of it
 _DISTRIBUTION = {".dist-info", ".egg-info", ".pth"}
 _NEARBY = 2000  # objects that are looked at to find the script of an object
+_EXTENSIONS = (".so", ".pyd", ".dylib")
 _PYPROJECT = "pyproject.toml"
 
 
 class Scope:
-    """What belongs to one flow: its project folder and the module that is its script.
+    """What belongs to one object: the folder of its project, and which modules travel.
 
     Attributes:
-        project: The folder whose modules travel by value.
-        script: Names that the script's module goes by.
+        project: The folder that file names are relative to.
         files: Source files of the modules that travel, by module name, as they are met.
+        renamed: Names of modules in this process, by which of them the file says otherwise.
     """
 
-    def __init__(self, project: Path, script: str = MAIN) -> None:
+    def __init__(self, project: Path) -> None:
         self.project = project
-        self.script = frozenset({MAIN, "__mp_main__", script})
         self.files: dict[str, Path] = {}
+        self.renamed: dict[str, str] = {}
         self._known: dict[str, bool] = {}
+        self._relative_names: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
     def is_local(self, name: str | None) -> bool:
-        """Tell whether a module travels by value."""
+        """Tell whether a module travels by value.
+
+        It does when it has a source file that is neither of the standard library nor of an
+        installed distribution.
+        """
         if name is None:
             return False
         if name not in self._known:
-            self._known[name] = name in (MAIN, "__mp_main__") or self._lies_here(name)
-            self._note(name)
+            module = sys.modules.get(name)
+            file = source_of(module)
+            self._known[name] = name in _MAINS or (
+                file is not None
+                and name.partition(".")[0] not in _NEVER
+                and (_is_by_value(name) or not self._is_installed(name, file))
+            )
+            if self._known[name] and file is not None and file.is_file():
+                self.files[name] = file
         return self._known[name]
 
-    def _lies_here(self, name: str) -> bool:
-        file = file_of(sys.modules.get(name))
-        if name.partition(".")[0] in _NEVER or file is None:
+    def _is_installed(self, name: str, file: Path) -> bool:
+        if is_installed(module_file(sys.modules.get(name)) or "") or is_installed(str(file)):
+            return not self._lies_beside(name, file)
+        if str(file).startswith(str(self.project).rstrip(os.sep) + os.sep):
             return False
-        return _is_by_value(name) or self.holds(file) or self._lies_beside(name, file)
+        return _is_editable(file)
 
     def _lies_beside(self, name: str, file: Path) -> bool:
         """Tell whether a file is beside a script among installed packages, and of none of them."""
         from casflow.serialize.environment import distribution_of
 
         return (
-            _is_installed(str(self.project / "script"))
+            is_installed(str(self.project / "script"))
             and file.is_relative_to(self.project)
             and distribution_of(name.partition(".")[0]) is None
         )
 
-    def _note(self, name: str) -> None:
-        file = file_of(sys.modules.get(name))
-        if self._known[name] and file is not None and file.is_file():
-            self.files[name] = file
+    def name_of(self, name: str | None) -> str | None:
+        """Return the name of a module that follows from its file alone, however it was loaded.
 
-    def holds(self, file: Path) -> bool:
-        """Tell whether a file is one of the project's own."""
-        project = str(self.project).rstrip(os.sep) + os.sep
-        return str(file).startswith(project) and not _is_installed(str(file))
+        It is what an import from the folder above its outermost package would use: the stem of
+        a script, whether it is run, imported or registered.
+        """
+        if name is None or not self.is_local(name):
+            return name
+        if name not in self._names:
+            self._names[name] = _name_by_file(source_of(sys.modules.get(name))) or name
+            if self._names[name] != name:
+                self.renamed[name] = self._names[name]
+        return self._names[name]
 
-    def is_importable_here(self, name: str) -> bool:
-        """Tell whether an import of `name` would find a module of the project."""
-        if name in sys.modules:
-            return name != MAIN and self.is_local(name)
+    def name_within(self, name: str) -> str:
+        """Return a dotted name whose start is that of a module with the name by its file."""
+        parts = name.split(".")
+        for size in range(len(parts), 0, -1):
+            start = ".".join(parts[:size])
+            if start in sys.modules and self.is_local(start):
+                return ".".join([self.name_of(start) or start, *parts[size:]])
+        return name
+
+    def importable(self, name: str) -> ModuleType | None:
+        """Return the module of the project that an import of `name` finds, imported when need be.
+
+        Raises:
+            ConfigError: It is one, but its import fails.
+        """
+        if name not in sys.modules:
+            if not self._finds(name):
+                return None
+            try:
+                importlib.import_module(name)
+            except Exception as error:  # whatever a module raises
+                what = f"the project's module {name} cannot be imported"
+                raise ConfigError(f"{what} ({type(error).__name__}: {error})") from error
+        module = sys.modules.get(name)
+        return module if isinstance(module, ModuleType) and self.is_local(name) else None
+
+    def _finds(self, name: str) -> bool:
+        top = name.partition(".")[0]
+        if top in sys.stdlib_module_names or top in _NEVER:
+            return False
         try:
-            spec = find_spec(name.partition(".")[0])
+            spec = find_spec(top)
         except (ImportError, ValueError, AttributeError):
             return False
-        return spec is not None and bool(spec.origin) and self.holds(Path(str(spec.origin)))
+        if spec is None:
+            return False
+        places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+        if not places or any(is_installed(str(place)) for place in places):
+            return False
+        try:
+            return find_spec(name) is not None
+        except (ImportError, ValueError, AttributeError):
+            return False
+
+    def imported_by(self, module: ModuleType) -> set[str]:
+        """Return the modules that the source of a module imports at its top level."""
+        file = source_of(module)
+        if file is None or file.suffix != ".py" or not file.is_file():
+            return set()
+        package = module.__dict__.get("__package__") or ""
+        found: set[str] = set()
+        for name, wanted, _ in imports_of(_code_of(file, file.stat().st_mtime_ns), package):
+            parts = name.split(".")
+            found.update(".".join(parts[: at + 1]) for at in range(len(parts)))
+            found.update(f"{name}.{each}" for each in wanted)
+        return found
 
     def relative(self, file: str) -> str:
         """Return a file name as it is told elsewhere: relative to the project, or to `sys.path`."""
-        if file not in self._names:
-            self._names[file] = self._relative(file)
-        return self._names[file]
+        if file not in self._relative_names:
+            self._relative_names[file] = self._relative(file)
+        return self._relative_names[file]
 
     def _relative(self, file: str) -> str:
         if file.startswith("<"):
             return file
-        path = os.path.realpath(file)
-        for folder in (str(self.project), *sorted(sys.path, key=len, reverse=True)):
-            if folder and path.startswith(folder + os.sep):
-                return path[len(folder) + 1 :].replace(os.sep, "/")
+        for path in (os.path.abspath(file), os.path.realpath(file)):  # noqa: PTH100
+            for folder in (str(self.project), *sorted(sys.path, key=len, reverse=True)):
+                if folder and path.startswith(folder + os.sep):
+                    return path[len(folder) + 1 :].replace(os.sep, "/")
         return os.path.basename(file)  # noqa: PTH119 - a hot path
 
 
+@lru_cache(maxsize=256)
+def _code_of(file: Path, _: int) -> CodeType:
+    code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    nothing_within = tuple(each for each in code.co_consts if not isinstance(each, CodeType))
+    return code if nothing_within == code.co_consts else code.replace(co_consts=_blank(code))
+
+
+def _blank(code: CodeType) -> tuple[object, ...]:
+    return tuple(None if isinstance(each, CodeType) else each for each in code.co_consts)
+
+
 def scope_of(obj: Any, project: Path | None) -> Scope:
-    """Return the scope of an object: the given project, or the one that its script lies in."""
-    script = _script_of(obj)
-    file = file_of(sys.modules.get(script))
+    """Return the scope of an object: the given project, or the one that its code lies in."""
     if project is not None:
-        return Scope(project.resolve(), script)
-    return Scope(_project_of(file.parent if file else Path.cwd()), script)
+        return Scope(project.resolve())
+    file = source_of(sys.modules.get(_home(obj)))
+    return Scope(_project_of(file) if file else Path.cwd())
 
 
-def _project_of(folder: Path) -> Path:
-    here = str(folder)
-    if _is_installed(f"{here}{os.sep}"):
-        return folder  # what lies above is not the project of an installed script
-    while not os.path.isfile(f"{here}{os.sep}{_PYPROJECT}"):  # noqa: PTH113 - a hot path
+def _project_of(file: Path) -> Path:
+    """Return the nearest folder with a `pyproject.toml`, else the one that packages start in."""
+    here = os.path.dirname(file)  # noqa: PTH120 - a hot path
+    if is_installed(f"{here}{os.sep}"):
+        return Path(here)  # what lies above is not the project of an installed script
+    while not os.path.isfile(f"{here}{os.sep}{_PYPROJECT}"):  # noqa: PTH113
         above = os.path.dirname(here)  # noqa: PTH120
         if above == here:
-            return folder
+            return _root_of(file)
         here = above
     return Path(here)
 
 
-def _script_of(obj: Any) -> str:
-    """Return the name of the module that an object was made in, as far as it can be told.
+@lru_cache(maxsize=1024)
+def _root_of(file: Path) -> Path:
+    folder = file.parent
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+    return folder
 
-    A function or class says it. Otherwise it is the module that has the object as a global, the
-    one that its class is from, or the one that the first function or class within it is from.
-    """
+
+def _name_by_file(file: Path | None) -> str | None:
+    if file is None or file.suffix != ".py":
+        return None
+    parts = file.relative_to(_root_of(file)).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def _home(obj: Any) -> str:
+    """Return the module of the first function or class that an object holds, its own first."""
     own = _home_of(obj)
     if own is not None:
         return own
-    if _holds(sys.modules[MAIN], obj):
-        return MAIN
-    holders = [name for name, module in list(sys.modules.items()) if _holds(module, obj)]
-    if holders:
-        return min(holders, key=lambda name: (len(name), name))
     nearby = (_home_of(each) or _home_of(type(each)) for each in islice(walk(obj), _NEARBY))
     return next(filter(None, nearby), MAIN)
 
@@ -152,31 +239,23 @@ def _home_of(obj: Any) -> str | None:
     """Return the module of a function or class, unless it is an installed one."""
     if not isinstance(obj, (FunctionType, type, _CachedFunction)):
         return None
-    name = obj.__module__
-    file = getattr(sys.modules.get(name), "__file__", None)
+    name = getattr(obj, "__module__", None)
     if name == MAIN:
-        return name
-    return name if isinstance(file, str) and not _is_foreign(name, file) else None
-
-
-def _holds(module: Any, obj: Any) -> bool:
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or not isinstance(module, ModuleType):
-        return False
-    if _is_foreign(module.__name__, file):
-        return False
-    return any(value is obj for value in list(vars(module).values()))
-
-
-def _is_foreign(name: str, file: str) -> bool:
-    return name.partition(".")[0] in _NEVER or (_is_installed(file) and not _is_by_value(name))
+        return MAIN
+    if not isinstance(name, str):
+        return None
+    file = module_file(sys.modules.get(name))
+    if file is None or name.partition(".")[0] in _NEVER or is_installed(file):
+        return name if file is not None and _is_by_value(name) else None
+    return name
 
 
 def _is_by_value(name: str) -> bool:
     return name in list_registry_pickle_by_value()
 
 
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Tell whether a file is one of the standard library or of an installed distribution."""
     if file.startswith(_standard_library()):
         return True
     parts = _SITE.split(file)  # text and names of folders in turn
@@ -191,6 +270,30 @@ def _holds_distributions(folder: str) -> bool:
         return any(each.suffix in _DISTRIBUTION for each in Path(folder).iterdir())
     except OSError:
         return False
+
+
+@lru_cache(maxsize=1024)
+def _is_editable(file: Path) -> bool:
+    from casflow.serialize.environment import editable_folders
+
+    return any(file.is_relative_to(folder) for folder in editable_folders())
+
+
+def module_file(module: ModuleType | None) -> str | None:
+    """Return the file of a module as it is known, links not followed."""
+    file = getattr(module, "__dict__", {}).get("__file__")
+    return file if isinstance(file, str) else None
+
+
+def source_of(module: ModuleType | None) -> Path | None:
+    """Return the source file of a module where it was found, links not followed."""
+    file = module_file(module)
+    return None if file is None or file.endswith(_EXTENSIONS) else _absolute(file)
+
+
+@lru_cache(maxsize=4096)
+def _absolute(file: str) -> Path:
+    return Path(os.path.abspath(file))  # noqa: PTH100 - a link keeps its name
 
 
 def file_of(module: ModuleType | None) -> Path | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from casflow.serialize.emit import NO_IDENTITY
 from casflow.serialize.graph import (
     DICT,
+    EFFECT,
     GLOBAL,
     LIST,
     SET,
@@ -25,7 +26,6 @@ from casflow.serialize.graph import (
     Node,
     UnknownShapeError,
     children,
-    drop_entry,
     entry,
     integer,
     is_text,
@@ -36,7 +36,7 @@ from casflow.serialize.graph import (
     text_of,
     value_of,
 )
-from casflow.serialize.records import NO_FILE, SCRIPT, Context, Source, arguments, replace, state
+from casflow.serialize.records import NO_FILE, Context, Source, arguments, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -62,6 +62,9 @@ def apply(context: Context, rules: Collection[Rule] | None = None) -> None:
         if isinstance(target, Node) and target.kind == GLOBAL:
             for function in wanted.get(tuple(target.items), ()):
                 function(call, context)
+    schemas_without_addresses(context)
+    if context.renamed:
+        states_by_file(context)
 
 
 @cache
@@ -82,20 +85,9 @@ def rule(
 
 
 _CLOUDPICKLE = "cloudpickle.cloudpickle"
-_FUNCTION = (_CLOUDPICKLE, "_make_function")
-_CLASS = (_CLOUDPICKLE, "_make_skeleton_class")
-_ENUM = (_CLOUDPICKLE, "_make_skeleton_enum")
+_FUNCTION = ("types", "FunctionType")
 _TYPEVAR = (_CLOUDPICKLE, "_make_typevar")
 _CODE = ("types", "CodeType")
-
-
-@rule((_CLOUDPICKLE, "_builtin_type"))
-def builtin_type_by_name(call: Node, context: Context) -> None:
-    """Refer to `types.CodeType` as such: shorter, and one spelling that other rules look for."""
-    (name,) = arguments(call, 1)
-    call.kind = GLOBAL
-    call.items = [text("types"), name]
-    context.graph.globals.append(call)
 
 
 @rule(_CODE)
@@ -186,70 +178,16 @@ def function_of_same_code(call: Node, context: Context) -> None:
     replace(call, context, {0: context.same.get(code, code)})
 
 
-@rule(_FUNCTION)
-def globals_without_place(call: Node, context: Context) -> None:
-    """Drop where the module of a function was found; its name is that of the script or its own."""
-    _, module_globals, *_ = arguments(call, 5)
-    for key in ("__file__", "__path__", "__cached__"):
-        drop_entry(module_globals, key)
-    package, name = entry(module_globals, "__package__"), entry(module_globals, "__name__")
-    if package in (_NONE, text("")) or text_of(name) in context.script:
-        drop_entry(module_globals, "__package__")
-    _alias(module_globals, "__name__", context)
-
-
-@rule(_FUNCTION)
-def function_of_script(call: Node, context: Context) -> None:
-    """Make `__module__` of the script's functions the same for running and importing it."""
-    _alias(state(call)[1], "__module__", context)
-
-
-@rule(_CLASS)
-def class_of_script(call: Node, context: Context) -> None:
-    """Make `__module__` of the script's classes the same for running and importing it."""
-    _alias(arguments(call, 6)[3], "__module__", context)
-    _alias(state(call)[0], "__module__", context)
-
-
-@rule(_ENUM)
-def enum_of_script(call: Node, context: Context) -> None:
-    """Make the module of the script's enums the same for running and importing it."""
-    if text_of(arguments(call, 7)[4]) in context.script:
-        replace(call, context, {4: text(SCRIPT)})
-    _alias(state(call)[0], "__module__", context)
-
-
-@rule(("typing", "NewType"), ("functools", "_lru_cache_wrapper"))
-def attribute_of_script(call: Node, context: Context) -> None:
-    """Make `__module__` the same for running and importing, where it is plain state."""
-    for _, items in call.events or ():
-        if isinstance(items[0], Node) and items[0].kind == DICT:
-            _alias(items[0], "__module__", context)
-
-
-@rule(("logging", "getLogger"))
-def logger_of_script(call: Node, context: Context) -> None:
-    """Make `getLogger(__name__)` of the script the same for running and importing it."""
-    names = call.items[1].items
-    if names and text_of(names[0]) in context.script:
-        replace(call, context, {0: text(SCRIPT)})
-
-
-def _alias(node: Item, key: str, context: Context) -> None:
-    if text_of(entry(node, key)) in context.script:
-        set_entry(node, key, text(SCRIPT))
-
-
-@rule(_CLASS)
+@rule((_CLOUDPICKLE, "_make_skeleton_class"))
 def class_identity(call: Node, context: Context) -> None:
     """Replace the random id that cloudpickle tracks a class by with one of the finished bytes."""
     _identify(call, context, 6, 4)
 
 
-@rule(_ENUM)
+@rule((_CLOUDPICKLE, "_lookup_class_or_track"))
 def enum_identity(call: Node, context: Context) -> None:
-    """Replace the random id that cloudpickle tracks an enum by with one of the finished bytes."""
-    _identify(call, context, 7, 5)
+    """Replace the random id of an enum or another class that `type` alone makes, as for classes."""
+    _identify(call, context, 2, 0)
 
 
 @rule(_TYPEVAR)
@@ -259,35 +197,10 @@ def typevar_identity(call: Node, context: Context) -> None:
 
 
 def _identify(call: Node, context: Context, count: int, at: int) -> None:
-    if not is_text(arguments(call, count)[at]):
+    drawn = text_of(arguments(call, count)[at])
+    if drawn is None:
         raise UnknownShapeError(f"{name_of(call.items[0])} has no identity")
-    replace(call, context, {at: Literal(NO_IDENTITY, "identity")})
-
-
-@rule(_CLASS, _ENUM)
-def class_without_slot_cache(call: Node, _: Context) -> None:
-    """Drop `__slotnames__`, which the first pickling of an instance leaves in the class."""
-    drop_entry(state(call)[0], "__slotnames__")
-
-
-@rule(_CLASS, _ENUM)
-def class_without_line(call: Node, _: Context) -> None:
-    """Drop the line that 3.13 keeps in a class: a comment above would change it."""
-    drop_entry(state(call)[0], "__firstlineno__")
-
-
-@rule(_CLASS, _ENUM)
-def class_without_static_attributes(call: Node, _: Context) -> None:
-    """Drop the names that 3.13 keeps in a class, at first in a set's order; nothing reads them."""
-    drop_entry(state(call)[0], "__static_attributes__")
-
-
-@rule(_CLASS, _ENUM)
-def abstract_registry_unordered(call: Node, context: Context) -> None:
-    """Treat the classes registered with an abstract class as the set that they are."""
-    registry = entry(state(call)[0], "_abc_impl")
-    if isinstance(registry, Node):
-        _make_set(registry, context)
+    replace(call, context, {at: Literal(NO_IDENTITY, "identity", drawn)})
 
 
 @rule(("_weakrefset", "WeakSet"))
@@ -304,22 +217,27 @@ def _make_set(node: Node, context: Context) -> None:
     context.graph.unordered.append(node)
 
 
-_ADDRESS = re.compile(r"^(.*[^0-9])(\d{6,})$", re.DOTALL)
+_ADDRESS = re.compile(r"(?<=[:_@])\d{9,}|\d{6,}$")
 
 
-@rule(_CLASS)
-def schema_without_addresses(call: Node, context: Context) -> None:
-    """Number the classes in pydantic's schema references, `module.Class:<address>`."""
-    members = state(call)[0]
-    if context.classes and entry(members, "__pydantic_core_schema__") is not None:
-        _number_addresses(members, context, set())
+def schemas_without_addresses(context: Context) -> None:
+    """Number the classes in pydantic's schema references, `module.Class:<address>`.
+
+    Classes of installed modules are in them as well, and in the middle of a text.
+    """
+    name = text("__pydantic_core_schema__")
+    for node in context.graph.classes:
+        events = node.events or ()
+        if any(kind == EFFECT and items[1] == name for kind, items in events):
+            _number_addresses(node, context, set())
 
 
-def _number_addresses(root: Node, context: Context, seen: set[Node]) -> None:
-    work: list[Any] = [root]
+def _number_addresses(owner: Node, context: Context, seen: set[Node]) -> None:
+    own = context.graph.owners
+    work: list[Any] = [item for _, items in owner.events or () for item in items]
     while work:
         node = work.pop()
-        if not isinstance(node, Node) or node in seen:
+        if not isinstance(node, Node) or node in seen or node in own:
             continue
         seen.add(node)
         work.extend(children(node))
@@ -328,11 +246,32 @@ def _number_addresses(root: Node, context: Context, seen: set[Node]) -> None:
 
 
 def _without_address(item: Item, context: Context) -> Item:
-    match = _ADDRESS.match(text_of(item) or "") if is_text(item) else None
-    if match is None or int(match[2]) not in context.classes:
+    value = text_of(item) if is_text(item) else None
+    if value is None or _ADDRESS.search(value) is None:
         return item
-    prefix = match[1]
-    for name in context.script:
-        prefix = prefix.replace(f"{name}.", f"{SCRIPT}.", 1) if prefix.startswith(name) else prefix
-    ordinals = context.ordinals.setdefault(prefix, {})
-    return text(f"{prefix}{ordinals.setdefault(match[2], len(ordinals))}")
+    for name, canonical in context.renamed.items():
+        value = re.sub(rf"(?<![\w.]){re.escape(name)}\.", f"{canonical}.", value)
+    return text(_ADDRESS.sub(lambda match: _ordinal(match[0], context), value))
+
+
+def _ordinal(address: str, context: Context) -> str:
+    return str(context.ordinals.setdefault(address, len(context.ordinals)))
+
+
+def states_by_file(context: Context) -> None:
+    """Give `__module__` in any state the name that follows from the module's file."""
+    for state in context.graph.states:
+        if isinstance(state, Node):
+            for node in (state, *state.items) if state.kind == TUPLE else (state,):
+                if isinstance(node, Node) and node.kind == DICT:
+                    for key in _MODULE_KEYS:
+                        _rename(node, key, context)
+
+
+_MODULE_KEYS = ("__module__", "__forward_module__")
+
+
+def _rename(node: Node, key: str, context: Context) -> None:
+    found = text_of(entry(node, key))
+    if found is not None and found in context.renamed:
+        set_entry(node, key, text(context.renamed[found]))

@@ -18,6 +18,7 @@ from casflow.serialize.graph import (
     DICT,
     EFFECT,
     LIST,
+    MAKE,
     NEWOBJ,
     NEWOBJ_EX,
     REDUCE,
@@ -29,6 +30,7 @@ from casflow.serialize.graph import (
     Item,
     Node,
     UnknownShapeError,
+    name_of,
 )
 
 if TYPE_CHECKING:
@@ -79,11 +81,13 @@ class Parser:
     Args:
         data: The stream, without the payloads that `payloads` holds.
         payloads: Large payloads in order; None when the stream holds them itself.
+        follows: Whether further streams of the same pickler may follow the first.
     """
 
-    def __init__(self, data: bytes, payloads: deque[Any] | None) -> None:
+    def __init__(self, data: bytes, payloads: deque[Any] | None, *, follows: bool = False) -> None:
         self._data = data
         self._payloads = payloads
+        self._follows = follows
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: list[Item] = []
@@ -108,6 +112,7 @@ class Parser:
             self._data, self._stack, self._memo, _WIDTHS, _ACTIONS,
         )  # fmt: skip
         push, remember = stack.append, memo.append
+        results: list[Item] = []
         at = 0
         while True:
             opcode = data[at]
@@ -125,10 +130,15 @@ class Parser:
                 push(data[at:end])
                 at = end
             elif opcode == _STOP:
-                break
+                (result,) = stack
+                results.append(result)
+                stack.clear()
+                at += 1
+                if at == len(data) or not self._follows:
+                    break
             else:
                 at = actions[opcode](self, at)
-        (self._graph.root,) = stack
+        self._graph.root, *self._graph.contents = results
 
     @_on(0x80)
     def _protocol(self, at: int) -> int:
@@ -252,6 +262,8 @@ class Parser:
     def _event(self, kind: int, items: list[Item]) -> None:
         """Note what happens to the node on top of the stack."""
         node = self._stack[-1]
+        if node.kind == REDUCE and kind == MAKE and node.events and (kind, items) in node.events:
+            return
         if self._repeats.get(len(self._stack)) is node:
             return  # said before, when the object was reached the first time
         if _PLAIN.get(node.kind) == kind:
@@ -294,7 +306,9 @@ class Parser:
 
     @_on(ord("b"))
     def _build(self, at: int) -> int:
-        self._event(BUILD, [self._stack.pop()])
+        state = self._stack.pop()
+        self._graph.states.append(state)
+        self._event(BUILD, [state])
         return at + 1
 
     @_on(ord("0"))
@@ -304,15 +318,41 @@ class Parser:
             self._marks.pop()
             return at + 1
         top = self._stack.pop()
+        if self._is_namespace(top):
+            self._event(MAKE, [top])
+            return at + 1
         if self._last_made != at - 1:
             return at + 1
         again, end = self._get_after(at + 1)
         if again is not None and again.kind == top.kind and again.items[0] is top.items[0]:
+            self._forget(top)
             self._stack.append(again)
             self._repeats[len(self._stack)] = again
             return end
-        self._effect(top)
+        if not self._graph.is_pure(top):
+            self._effect(top)
         return at + 1
+
+    def _is_namespace(self, top: Item) -> bool:
+        """Tell whether what was made is the dict of the module below it."""
+        if type(top) is not Node or top.kind != REDUCE or not self._stack:
+            return False
+        arguments = top.items[1]
+        below = self._stack[-1]
+        return (
+            type(below) is Node
+            and below.kind == REDUCE
+            and name_of(top.items[0]) == ("builtins", "getattr")
+            and arguments.items[0] is below
+        )
+
+    def _forget(self, call: Node) -> None:
+        """Take a call that was made twice out of the list of calls."""
+        calls = self._graph.calls
+        for at in range(len(calls) - 1, -1, -1):
+            if calls[at] is call:
+                del calls[at]
+                return
 
     def _get_after(self, at: int) -> tuple[Node | None, int]:
         if self._data[at] == _BINGET:
@@ -326,11 +366,11 @@ class Parser:
 
     def _effect(self, call: Node) -> None:
         arguments = call.items[1]
-        two = call.kind == REDUCE and arguments.kind == TUPLE and len(arguments.items) == 2  # noqa: PLR2004
-        if not two or arguments.items[0] is not self._stack[-1]:
+        fits = call.kind == REDUCE and arguments.kind == TUPLE and len(arguments.items) > 1
+        if not fits or arguments.items[0] is not self._stack[-1]:
             raise UnknownShapeError("a call is made for its effect on something else")
         self._graph.calls.pop()  # the effect itself, the latest call
-        self._event(EFFECT, [call.items[0], arguments.items[1]])
+        self._event(EFFECT, [call.items[0], *arguments.items[1:]])
 
     @_on(ord("1"))
     def _pop_mark(self, at: int) -> int:

@@ -20,6 +20,7 @@ from casflow.serialize.graph import (
     EFFECT,
     FROZENSET,
     LIST,
+    MAKE,
     NEWOBJ,
     REDUCE,
     SET,
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 
 ROOT = "flow"
 _CLOUDPICKLE = "cloudpickle.cloudpickle"
+_FUNCTION, _CODE = ("types", "FunctionType"), ("types", "CodeType")
+_CLASSES = (
+    (_CLOUDPICKLE, "_make_skeleton_class"),
+    (_CLOUDPICKLE, "_lookup_class_or_track"),
+)
 _SHOWN = 80  # characters of a value
 
 Part = tuple[str, Item]
@@ -85,7 +91,7 @@ def parts(node: Node) -> Iterator[Part]:
 def _parts_of_object(node: Node) -> Iterator[Part]:
     target = name_of(node.items[0])
     special = _SPECIAL.get(target[1] or "") if target and target[0] in _RECORDS else None
-    if special is not None:
+    if special is not None and node.kind == REDUCE:
         yield from special(node)
         return
     if node.kind == REDUCE or (node.kind == NEWOBJ and node.items[1] is not None):
@@ -113,7 +119,7 @@ def _parts_of_event(kind: int, items: list[Item]) -> Iterator[Part]:
     elif kind == BUILD:
         yield from _parts_of_state(items[0])
     elif kind == EFFECT:
-        yield from _parts_of_state(items[1])
+        yield from _parts_of_state(items[-1])
 
 
 def _parts_of_state(state: Item) -> Iterator[Part]:
@@ -141,26 +147,44 @@ def _entries(node: Node, form: str) -> Iterator[Part]:
 
 
 def _parts_of_function(node: Node) -> Iterator[Part]:
-    code = node.items[1].items[0]
+    code, namespace, _, _, closure = node.items[1].items
     yield ".__code__", code
     for kind, items in node.events or ():
-        if kind == EFFECT:
-            attributes, members = items[1].items
-            yield from _entries(attributes, ".{}")
-            for name, value in entries(members):
-                yield from _member_of_function(text_of(name) or "", value, code)
+        yield from _parts_of_event(kind, items)
+    used = set(_names(code))
+    for name, value in _names_of(namespace):
+        if name in used:
+            yield f".__globals__[{name!r}]", value
+    if isinstance(closure, Node):
+        for free, cell in zip(code.items[1].items[16].items, closure.items, strict=False):
+            for _, items in cell.events or ():
+                for _, value in _parts_of_state(items[0]):
+                    yield f".__closure__[{text_of(free)!r}]", value
 
 
-def _member_of_function(name: str, value: Item, code: Node) -> Iterator[Part]:
-    if name == "__globals__":
-        yield from ((f".__globals__{key}", item) for key, item in _entries(value, "[{!r}]"))
-    elif name == "__closure__" and isinstance(value, Node):
-        names = code.items[1].items[16].items
-        for free, cell in zip(names, value.items, strict=False):
-            contents = cell.items[1].items if cell.kind == REDUCE else []
-            yield from ((f".__closure__[{text_of(free)!r}]", item) for item in contents)
-    elif name != "_cloudpickle_submodules":
-        yield f".{name}", value
+def _names(code: Node) -> Iterator[str]:
+    """Yield the names that code and the code within it use."""
+    items = code.items[1].items
+    yield from (text_of(name) or "" for name in items[8].items)
+    for constant in items[7].items if isinstance(items[7], Node) else ():
+        if isinstance(constant, Node) and is_code(constant):
+            yield from _names(constant)
+
+
+def is_code(item: Item) -> bool:
+    """Tell whether an item is a code object."""
+    return (
+        isinstance(item, Node)
+        and item.kind == REDUCE
+        and name_of(item.items[0]) == ("types", "CodeType")
+    )
+
+
+def _names_of(namespace: Node) -> Iterator[tuple[str, Item]]:
+    for kind, items in namespace.events or ():
+        if kind == SETITEMS:
+            pairs = zip(items[::2], items[1::2], strict=True)
+            yield from ((text_of(name) or "", value) for name, value in pairs)
 
 
 def _parts_of_code(node: Node) -> Iterator[Part]:
@@ -169,29 +193,40 @@ def _parts_of_code(node: Node) -> Iterator[Part]:
 
 
 def _parts_of_class(node: Node) -> Iterator[Part]:
-    arguments = node.items[1].items
-    bases = (
-        arguments[2] if name_of(node.items[0]) == (_CLOUDPICKLE, "_make_skeleton_class") else None
-    )
-    yield ".__bases__", bases if bases is not None else arguments[0]
-    if bases is None:
-        yield ".__members__", arguments[3]
+    _, name, bases, start = made_of(node)
+    yield ".__name__", name
+    yield ".__bases__", bases
+    yield from _entries(start, ".{}")
     for kind, items in node.events or ():
-        if kind == EFFECT:
-            yield from _entries(items[1].items[0], ".{}")
+        if kind == EFFECT and len(items) == 3:  # noqa: PLR2004 - the setter, a name, a value
+            yield f".{text_of(items[1])}", items[2]
+        elif kind == EFFECT:
+            yield from _parts_of_event(kind, items)
+
+
+def made_of(node: Node) -> list[Item]:
+    """Return what a class is made of: metaclass, name, bases, and what it starts with."""
+    arguments: list[Item] = node.items[1].items
+    if len(arguments) > 2:  # noqa: PLR2004 - all in one call
+        return arguments[:4]
+    made: list[Item] = arguments[1].items[1].items
+    return made
 
 
 def _parts_of_module(node: Node) -> Iterator[Part]:
     for kind, items in node.events or ():
-        yield from _parts_of_event(kind, items)
+        if kind == MAKE:
+            yield from ((f".{name}", value) for name, value in _names_of(items[0]))
+        else:
+            yield from _parts_of_event(kind, items)
 
 
 _RECORDS = (_CLOUDPICKLE, "types")
 _SPECIAL = {
-    "_make_function": _parts_of_function,
+    "FunctionType": _parts_of_function,
     "CodeType": _parts_of_code,
     "_make_skeleton_class": _parts_of_class,
-    "_make_skeleton_enum": _parts_of_class,
+    "_lookup_class_or_track": _parts_of_class,
     "ModuleType": _parts_of_module,
 }
 
@@ -214,11 +249,13 @@ def _label_of_object(item: Node) -> str:
     target = name_of(item) or name_of(item.items[0])
     if target is None:
         return f"{_name_of_class(item.items[0])} instance" if item.items else "object"
-    if target[1] in ("_make_function", "CodeType"):
-        code = item if target[1] == "CodeType" else item.items[1].items[0]
+    if item.kind == REDUCE and target in (_FUNCTION, _CODE):
+        code = item if target == _CODE else item.items[1].items[0]
         return f"function {text_of(code.items[1].items[12])}"
-    if target[1] in ("_make_skeleton_class", "_make_skeleton_enum"):
-        return f"class {_name_of_class(item)}"
+    if target[1] in ("_make_skeleton_class", "_lookup_class_or_track") and item.kind == REDUCE:
+        return f"class {text_of(made_of(item)[1])}"
+    if target == ("types", "ModuleType") and item.kind == REDUCE:
+        return f"module {text_of(item.items[1].items[0])}"
     if target[0] == "datetime" and item.kind == REDUCE:
         return _label_of_moment(item, target[1] or "")
     called = "" if item.items and name_of(item) else f"({_arguments(item)})"
@@ -247,5 +284,7 @@ def _name_of_class(item: Any) -> str:
     if not isinstance(item, Node) or item.kind != REDUCE:
         return "object"
     arguments = item.items[1]
+    if name_of(item.items[0]) in _CLASSES:
+        return text_of(made_of(item)[1]) or "object"
     texts = [text_of(each) for each in getattr(arguments, "items", ())]
     return next((each for each in texts if each), "object")

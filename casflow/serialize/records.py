@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from casflow.serialize.graph import (
-    DICT,
-    EFFECT,
-    TUPLE,
     Graph,
     Item,
     Node,
@@ -22,9 +19,8 @@ from casflow.serialize.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
-SCRIPT = "__main__"  # the module name of a flow's script, whichever way it was started
 NO_FILE = text("<flow>")
 CODE_PARTS = (
     *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize"),
@@ -40,17 +36,15 @@ class Context:
 
     Attributes:
         graph: The graph.
-        script: Names that the script's module goes by: `__main__` and its import name.
-        classes: Addresses of the classes that were met, for text that holds them.
-        ordinals: Numbers that stand for such addresses, by the text before them.
+        renamed: Names of modules in this process that their files say otherwise.
+        ordinals: Numbers that stand for addresses in texts.
         codes: Code objects by all but their line tables.
         same: For each code object the one that stands for it.
     """
 
     graph: Graph
-    script: Collection[str] = (SCRIPT,)
-    classes: Collection[int] = ()
-    ordinals: dict[str, dict[str, int]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    ordinals: dict[str, int] = field(default_factory=dict)
     codes: dict[Any, Node] = field(default_factory=dict)
     same: dict[Item, Item] = field(default_factory=dict)
 
@@ -88,17 +82,3 @@ def replace(call: Node, context: Context, changes: dict[int, Item]) -> None:
     for at, item in changes.items():
         items[at] = item
     call.items[1] = context.graph.tuple(items)
-
-
-def state(call: Node) -> tuple[Node, Node]:
-    """Return the two dicts that cloudpickle's setter fills a class or function with.
-
-    Raises:
-        UnknownShapeError: There are none.
-    """
-    for kind, items in call.events or ():
-        if kind == EFFECT and items[1].kind == TUPLE:
-            first, second = items[1].items
-            if first.kind == second.kind == DICT:
-                return first, second
-    raise UnknownShapeError(f"{name_of(call.items[0])} is not followed by its state")

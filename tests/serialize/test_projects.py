@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from casflow.errors import ConfigError
 from casflow.serialize import deserialize, loads, serialize
 
 ROOT = Path(__file__).parents[2]
@@ -178,22 +177,49 @@ def test_two_versions_in_one_process_do_not_share_classes(module):
     assert type(loads(first)) is type(one)
 
 
-def test_module_outside_the_project_is_refused_and_named(module):
-    """A module that cannot be installed elsewhere would be missing there."""
+def test_module_outside_the_project_travels(module):
+    """Whatever has a source file and is not installed travels: a plug-in folder, PYTHONPATH."""
     module("stranger_elsewhere", "def f():\n    return 1\n", "elsewhere")
     etl = module(
         "stranger_etl", "from stranger_elsewhere import f\ndef g():\n    return f()\n", "here"
     )
-    with pytest.raises(ConfigError, match=r"stranger_elsewhere.*no installed distribution"):
-        serialize(etl.g, project=Path(etl.__file__).parent)
+    data = serialize(etl.g, project=Path(etl.__file__).parent).data
+    del sys.modules["stranger_elsewhere"]
+    assert pickle.loads(data)() == 1
 
 
-def test_import_of_a_project_module_inside_a_function_is_refused(module):
-    """Such an import would fail elsewhere, and its edits would not be seen."""
-    module("late_helper", "x = 1\n")
-    etl = module("late_etl", "def g():\n    import late_helper\n    return late_helper.x\n")
-    with pytest.raises(ConfigError, match=r"g imports the project's module late_helper"):
-        serialize(etl.g)
+LATE = {
+    "import": "import late_helper\n    return late_helper.x",
+    "from": "from late_helper import get\n    return get()",
+    "package": "import late_pack.sub\n    return late_pack.sub.x",
+    "from package": "from late_pack import sub\n    return sub.x",
+    "nested": "from late_pack.sub import far\n    return far()",
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_what_a_function_imports_when_it_runs_travels(module, tmp_path, how):
+    """It is found by the functions of the blob, and by nobody else."""
+    module("late_helper", "x = 1\ndef get():\n    return x\n")
+    pack = tmp_path / "late_pack"
+    pack.mkdir()
+    (pack / "__init__.py").write_text("")
+    source = "x = 1\ndef far():\n    from . import more\n    return more.y\n"
+    (pack / "sub.py").write_text(source)
+    (pack / "more.py").write_text("y = 1\n")
+    name = f"late_etl_{len(how)}"
+    etl = module(name, f"def g():\n    {LATE[how]}\n")
+    data = serialize(etl.g).data
+    for each in [each for each in sys.modules if each.startswith("late_pack")]:
+        del sys.modules[each]
+    code = (
+        "import pickle, sys; g = pickle.load(sys.stdin.buffer); print(g());"
+        "assert not any(name.startswith('late') for name in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], input=data, capture_output=True, check=False
+    )
+    assert done.stdout.strip() == b"1", done.stderr.decode()
 
 
 def test_modules_that_import_each_other_travel(module, tmp_path):
