@@ -160,67 +160,61 @@ def register_all(
     Raises:
         CasflowError: They could not be stored or recorded.
     """
-    names = [name_of(flow) for flow in flows]
+    named = {name_of(flow): flow for flow in flows}
     with ExitStack() as locks:
-        for name in sorted(names):  # one order for all, so that nobody waits in a circle
+        for name in sorted(named):  # one order for all, so that no two wait for each other
             locks.enter_context(registry.lock(request.project, name))
-        latest = {name: registry.find_latest(request.project, name) for name in names}
-        if all(_is_known(latest[name], request) for name in names):
-            return [_registration(each, is_new=False) for each in latest.values() if each]
-        _store(storage, flows, request, latest)
-        try:
-            return [_record(name, storage, request, registry, latest[name]) for name in names]
-        except ConflictError:  # another registration came in between, without our lock
-            latest = {name: registry.find_latest(request.project, name) for name in names}
-            _store(storage, flows, request, latest)
-            return [_record(name, storage, request, registry, latest[name]) for name in names]
-
-
-def _is_known(latest: Version | None, request: Request) -> bool:
-    key = request.idempotency_key
-    return latest is not None and key is not None and latest.idempotency_key == key
-
-
-def _store(
-    storage: Storage,
-    flows: Sequence[Flow],
-    request: Request,
-    latest: Mapping[str, Version | None],
-) -> None:
-    for flow in flows:
-        storage.add_or_replace(flow)
-    if request.build:
-        known = {} if request.force else _known(latest)
-        storage.build(labels=request.labels, known=known)
-
-
-def _known(latest: Mapping[str, Version | None]) -> dict[str, Reference]:
-    """Return what the latest versions refer to, so that the storage need not search for it."""
-    return {
-        name: Reference.from_dict(version.reference, where=version.location)
-        for name, version in latest.items()
-        if version is not None and version.reference is not None
-    }
+        retried = False
+        while True:
+            latest = {name: registry.find_latest(request.project, name) for name in named}
+            key = request.idempotency_key
+            repeated = [each for each in latest.values() if each and each.idempotency_key == key]
+            if key is not None and len(repeated) == len(named):
+                return [_registration(each, is_new=False) for each in repeated]
+            for name, flow in named.items():
+                storage.add_or_replace(name, flow)
+            if request.build:
+                # What the latest versions refer to need not be searched for in the store.
+                known = {
+                    name: Reference.from_dict(version.reference, where=version.location)
+                    for name, version in latest.items()
+                    if version and version.reference is not None and not request.force
+                }
+                storage.build(labels=request.labels, known=known)
+            try:
+                return [_record(name, storage, request, registry, latest[name]) for name in named]
+            except ConflictError:  # another registration came in between, without the lock
+                if retried:
+                    raise
+                retried = True
 
 
 def _record(
     name: str, storage: Storage, request: Request, registry: Registry, latest: Version | None
 ) -> Registration:
+    """Add a version to the registry, unless the latest one says the same."""
     reference = storage.reference(name)
     labels = tuple(sorted({*storage.labels, *request.labels}))
-    form, location = _storage_form(storage, name), storage.flows[name]
+    stored, location = storage.serialize(only=name), storage.flows[name]
     uploaded = storage.uploaded.get(name, 0)
-    if latest is not None and not request.force and _is_unchanged(latest, reference, labels, form):
+    bare: dict[str, Any] = {"flows": {}, "references": {}}  # the rest says which place it is
+    unchanged = (
+        latest is not None
+        and latest.digest == reference.digest
+        and latest.labels == labels
+        and {**latest.storage, **bare} == {**stored, **bare}
+    )
+    if latest is not None and unchanged and not request.force:
         if latest.reference != reference.to_dict():  # only an attachment differs
             latest = registry.update_reference(
-                latest, reference=reference.to_dict(), storage=form, location=location
+                latest, reference=reference.to_dict(), storage=stored, location=location
             )
         return _registration(latest, is_new=False, uploaded=uploaded)
     version = registry.add_version(
         project=request.project,
         flow=name,
         digest=reference.digest,
-        storage=form,
+        storage=stored,
         reference=reference.to_dict(),
         labels=labels,
         location=location,
@@ -256,25 +250,6 @@ def _warn_of_differences(latest: Version, storage: Storage, name: str) -> None:
             "flow %s is not reproducible: no file changed since version %s, but %s",
             *(name, latest.number, difference),
         )
-
-
-def _storage_form(storage: Storage, name: str) -> dict[str, Any]:
-    """Return a storage's JSON form with one of its flows: a version is of one flow."""
-    form = storage.serialize()
-    for part in ("flows", "references"):
-        form[part] = {key: value for key, value in form[part].items() if key == name}
-    return form
-
-
-def _is_unchanged(
-    latest: Version, reference: Reference, labels: tuple[str, ...], form: Mapping[str, Any]
-) -> bool:
-    same_place = _identity(latest.storage) == _identity(form)
-    return latest.digest == reference.digest and latest.labels == labels and same_place
-
-
-def _identity(form: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in form.items() if key not in ("flows", "references")}
 
 
 def _registration(version: Version, *, is_new: bool, uploaded: int = 0) -> Registration:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LOADED = (
     "casflow.cache.index",
+    "casflow.flow.run",
     "casflow.flow.runner",
     "casflow.flow.script",
     "casflow.results",

@@ -23,7 +23,7 @@ from casflow.flow.script import flow_from_script
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from casflow.flow import Flow
+    from casflow.flow.flows import Flow
 
 _unpacked: list[Path] = []  # folders of this process's bundles
 

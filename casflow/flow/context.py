@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casflow.errors import ConfigError
 from casflow.secrets import building
@@ -16,12 +16,21 @@ from casflow.secrets import building
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from casflow.flow.flows import Flow
+
+class Builder(Protocol):
+    """A flow that is being built, as far as its tasks need to know it."""
+
+    def add_task(self, task: Any) -> None:
+        """Add a task that needs no arguments."""
+
+    def add_call(self, task: Any, args: Any, kwargs: Any, upstream_tasks: Any = ()) -> None:
+        """Add a task with its arguments."""
+
 
 _loading: ContextVar[bool] = ContextVar("casflow_loading", default=False)
 
 
-def enter(flow: Flow) -> None:
+def enter(flow: Builder) -> None:
     """Make a flow the one that task calls are added to."""
     building.set((*building.get(), flow))
 
@@ -31,13 +40,13 @@ def leave() -> None:
     building.set(building.get()[:-1])
 
 
-def find_flow() -> Flow | None:
+def find_flow() -> Builder | None:
     """Return the flow that is being built here, or None."""
-    stack: tuple[Flow, ...] = building.get()
+    stack: tuple[Builder, ...] = building.get()
     return stack[-1] if stack else None
 
 
-def get_flow() -> Flow:
+def get_flow() -> Builder:
     """Return the flow that is being built here.
 
     Raises:

@@ -17,12 +17,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import CasflowError
-from casflow.flow.runner import attempt
+from casflow.flow.run import attempt
 from casflow.flow.states import Failed, State
 
 if TYPE_CHECKING:
-    from casflow.flow.flows import Flow
-    from casflow.flow.runner import Job, Run
+    from casflow.flow.run import Job, Run
     from casflow.flow.tasks import Task
 
 
@@ -30,7 +29,7 @@ class JobExecutor(Executor):
     """An executor that says by itself how a task's job travels."""
 
     @abstractmethod
-    def submit_job(self, flow: Flow, job: Job) -> Future[Any]:
+    def submit_job(self, flow: Any, job: Job) -> Future[Any]:
         """Submit a job of a flow; its result is a packed state."""
 
 

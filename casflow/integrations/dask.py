@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from casflow.flow import Flow
-    from casflow.flow.runner import Job
+    from casflow.flow.run import Job
     from casflow.integrations.dask_worker import Address
 
 

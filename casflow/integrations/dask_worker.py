@@ -18,7 +18,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from casflow import secrets
 from casflow.errors import CasflowError, IntegrityError
 from casflow.flow.parallel import packed_state, unpack, unpack_cached
-from casflow.flow.runner import Job
+from casflow.flow.run import Job
 from casflow.storage.plugins import load
 
 if TYPE_CHECKING:

@@ -189,9 +189,8 @@ class Storage(ABC):
         self._flows[name] = flow
         return name
 
-    def add_or_replace(self, flow: Flow) -> None:
-        """Hold a flow that is registered; it takes the place of one that was made before it."""
-        name = name_of(flow)
+    def add_or_replace(self, name: str, flow: Flow) -> None:
+        """Add a flow that is registered; it takes the place of one that was made before it."""
         if self._flows.get(name, flow) is not flow:
             for each in (self.flows, self.references, self._flows):
                 each.pop(name, None)
@@ -286,10 +285,14 @@ class Storage(ABC):
         own = {field: _json_value(getattr(self, field)) for field in self.fields}
         return {"type": type(self).__name__, "secrets": list(self.secrets), **own}
 
-    def serialize(self) -> dict[str, Any]:
-        """Return the JSON form; it holds no secret and no code."""
-        references = {name: each.to_dict() for name, each in self.references.items()}
-        return {**self.identity(), "flows": dict(self.flows), "references": references}
+    def serialize(self, only: str | None = None) -> dict[str, Any]:
+        """Return the JSON form, of all flows or of only one; it holds no secret and no code."""
+        names = self.flows if only is None else (only,)
+        flows = {name: self.flows[name] for name in names}
+        references = {
+            name: self.references[name].to_dict() for name in names if name in self.references
+        }
+        return {**self.identity(), "flows": flows, "references": references}
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Self:
