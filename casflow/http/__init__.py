@@ -15,6 +15,7 @@ from casflow.http.conditional import NOT_MODIFIED, etag_of, if_none_match
 from casflow.http.errors import check
 from casflow.http.pages import read_pages
 from casflow.http.parsing import items, member, read_object
+from casflow.http.retry import seconds_for
 
 __all__ = [
     "NOT_MODIFIED",
@@ -29,5 +30,6 @@ __all__ = [
     "member",
     "read_object",
     "read_pages",
+    "seconds_for",
     "send",
 ]

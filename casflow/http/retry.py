@@ -19,8 +19,8 @@ PATIENCE = 30.0  # seconds that a host may ask to wait before a request is tried
 SECONDS = 120.0  # that one request may take by default, all attempts and redirects together
 _RATE = 64 << 10  # bytes a second that a body has to come with, at least
 _BACKOFF = 0.2  # seconds before the second attempt; twice as long before each further one
-_TRANSIENT = frozenset({500, 502, 503, 504})
-_LIMITS = frozenset({403, 429})  # retried only when the host says when
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_FORBIDDEN = 403  # some hosts limit their callers with it, and say until when
 _FAR = 400 * 86400.0  # seconds; a host that asks for more does not mean it
 
 
@@ -75,7 +75,7 @@ def now(headers: Mapping[str, str]) -> float:
 def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Tell whether a request that was answered so is worth another attempt."""
     wait = wait_of(headers)
-    if status in _LIMITS:
+    if status == _FORBIDDEN:
         return wait is not None and wait <= PATIENCE
     return status in _TRANSIENT and (wait is None or wait <= PATIENCE)
 

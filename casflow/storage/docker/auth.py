@@ -11,24 +11,23 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from requests.auth import AuthBase, HTTPBasicAuth
-
-from casflow.errors import AccessError, UnavailableError
+from casflow import http
+from casflow.errors import AccessError, MissingExtraError, UnavailableError
+from casflow.secrets import remember
 from casflow.storage.docker.names import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from requests import PreparedRequest, Response, Session
+    from casflow.http import Answer
 
-TIMEOUT = (10, 120)  # seconds to connect, and between two pieces of an answer
 _HUB_KEYS = ("registry-1.docker.io", "docker.io")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-_REFUSED = 400
+_SMALL = 1 << 20  # bytes that the answer of a token service may have
 
 
-class RegistryAuth(AuthBase):
-    """What a session adds to its requests to one registry.
+class RegistryAuth:
+    """The credentials of requests to one registry.
 
     Args:
         host: The registry.
@@ -39,66 +38,64 @@ class RegistryAuth(AuthBase):
     def __init__(self, host: str, credentials: Mapping[str, Any] | None = None) -> None:
         self.host = host
         self._credentials = credentials
-        self._headers: dict[str, str] = {}
+        self._given: dict[str, tuple[str, http.Credential]] = {}
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the header that the registry has asked for, on its own host only."""
-        header = self._headers.get(_scope_of(request))
-        if header is not None and urlsplit(request.url or "").netloc == self.host:
-            request.headers["Authorization"] = header
-        return request
+    def credential(self, method: str, url: str) -> http.Credential:
+        """Return what the registry has asked for of requests like this one."""
+        given = self._given.get(_scope_of(method, url))
+        return http.Credential() if given is None else given[1]
 
-    def respond(self, session: Session, refused: Response) -> bool:
+    def respond(self, method: str, refused: Answer) -> bool:
         """Get what a refusal asks for; return whether the request is worth repeating.
 
         Raises:
             AccessError: There is no credential, or it is not taken.
         """
         kind, _, rest = refused.headers.get("WWW-Authenticate", "").partition(" ")
-        sent = refused.request.headers.get("Authorization", "")
+        scope = _scope_of(method, refused.url)
+        before = self._given.get(scope)
         wanted = dict(_CHALLENGE.findall(rest))
         if kind.lower() == "bearer" and "realm" in wanted:
-            header = f"Bearer {self._token(session, wanted)}"
-        elif kind.lower() == "basic" and not sent:
-            header = self._basic()
-        else:
-            return False
-        self._headers[_scope_of(refused.request)] = header
-        return header != sent
+            token = self._token(wanted)
+            self._given[scope] = token, http.bearer(token)
+            return before is None or before[0] != token
+        if kind.lower() == "basic" and before is None:
+            self._given[scope] = "", self._basic()
+            return True
+        return False
 
-    def _basic(self) -> str:
+    def _basic(self) -> http.Credential:
         found = self._find()
         if "username" not in found:
             raise AccessError("no credential", where=self.host, hint="run `docker login` for it")
-        return _basic_header(found)
+        return http.basic(str(found["username"]), str(found.get("password", "")))
 
-    def _token(self, session: Session, wanted: Mapping[str, str]) -> str:
+    def _token(self, wanted: Mapping[str, str]) -> str:
         realm = wanted["realm"]
         found = self._find()
         if found and not self._is_safe(realm):
             raise AccessError(
                 "the registry wants its password sent over plain HTTP", where=self.host
             )
-        answer = self._ask(session, realm, wanted, found)
-        if answer.status_code >= _REFUSED:
+        answer = self._ask(realm, wanted, found)
+        if answer.status in (401, 403):
             hint = "run `docker login` for it"
             raise AccessError(
-                f"the token service answered {answer.status_code}", where=self.host, hint=hint
+                f"the token service answered {answer.status}", where=self.host, hint=hint
             )
+        http.check(answer, where=f"the token service of {self.host}")
         return _token_in(answer, self.host)
 
-    def _ask(
-        self, session: Session, realm: str, wanted: Mapping[str, str], found: Mapping[str, Any]
-    ) -> Response:
+    def _ask(self, realm: str, wanted: Mapping[str, str], found: Mapping[str, Any]) -> Answer:
         query = {key: wanted[key] for key in ("service", "scope") if key in wanted}
+        where = f"the token service of {self.host}"
         if found.get("identitytoken"):
             form = {"grant_type": "refresh_token", "client_id": "casflow", **query}
             form["refresh_token"] = str(found["identitytoken"])
-            return session.post(realm, data=form, auth=_NoAuth(), timeout=TIMEOUT)
-        auth: AuthBase = _NoAuth()
-        if "username" in found:
-            auth = HTTPBasicAuth(str(found["username"]), str(found["password"]))
-        return session.get(realm, params=query, auth=auth, timeout=TIMEOUT)
+            post = frozenset({"POST"})
+            return http.send("POST", realm, where=where, retried=post, limit=_SMALL, data=form)
+        auth = self._basic() if "username" in found else http.Credential()
+        return http.send("GET", realm, where=where, limit=_SMALL, params=query, auth=auth)
 
     def _is_safe(self, realm: str) -> bool:
         """Tell whether a token service may see the password: over TLS, or on this machine."""
@@ -111,22 +108,17 @@ class RegistryAuth(AuthBase):
         return self._credentials
 
 
-class _NoAuth(AuthBase):
-    """Sends no credential, not even one from a .netrc file."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add nothing."""
-        return request
-
-
 def find_credentials(host: str) -> Mapping[str, Any] | None:
     """Return what the docker client keeps for a registry, in its settings or by a helper.
 
     Raises:
         AccessError: A credential helper failed.
     """
-    from docker import auth
-    from docker.errors import DockerException
+    try:
+        from docker import auth
+        from docker.errors import DockerException
+    except ImportError as error:
+        raise MissingExtraError("docker", "docker") from error
 
     key = None if host in _HUB_KEYS else host
     try:
@@ -135,26 +127,22 @@ def find_credentials(host: str) -> Mapping[str, Any] | None:
         raise AccessError(f"cannot read the credential ({error})", where=host) from error
     if not found:
         return None
+    remember(
+        [found.get(key) or "" for key in ("Password", "password", "IdentityToken", "identitytoken")]
+    )
     return {key.lower(): value for key, value in found.items() if value}
 
 
-def _basic_header(found: Mapping[str, Any]) -> str:
-    from requests import Request
-
-    auth = HTTPBasicAuth(str(found["username"]), str(found["password"]))
-    return str(Request("GET", "https://none.invalid", auth=auth).prepare().headers["Authorization"])
-
-
-def _token_in(answer: Response, host: str) -> str:
-    try:
-        form = answer.json()
-        return str(form.get("token") or form["access_token"])
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UnavailableError("the token service gave no token", where=host) from error
+def _token_in(answer: Answer, host: str) -> str:
+    form = http.read_object(answer, where=f"the token service of {host}")
+    token = form.get("token") or form.get("access_token")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise UnavailableError("the token service gave no token", where=host)
+    remember(token)
+    return token
 
 
-def _scope_of(request: PreparedRequest) -> str:
+def _scope_of(method: str, url: str) -> str:
     """Return what a token is good for: reading or writing one repository."""
-    path = urlsplit(request.url or "").path
-    repository = re.split(r"/(?:manifests|blobs|tags)/", path)[0]
-    return f"{'read' if request.method in ('GET', 'HEAD') else 'write'} {repository}"
+    repository = re.split(r"/(?:manifests|blobs|tags)/", urlsplit(url).path)[0]
+    return f"{'read' if method in ('GET', 'HEAD') else 'write'} {repository}"

@@ -9,30 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
-import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 
-from casflow.errors import (
-    AccessError,
-    CasflowError,
-    ConfigError,
-    IntegrityError,
-    MissingExtraError,
-    NotFoundError,
-    UnavailableError,
-)
+from casflow import http
+from casflow.errors import ConfigError, IntegrityError, NotFoundError
+from casflow.http.redirects import check_target, is_same_origin
+from casflow.storage.docker.auth import RegistryAuth
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from requests import Response
+    from casflow.http import Answer
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -40,8 +34,11 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPT = f"{OCI_MANIFEST}, {DOCKER_MANIFEST}, {OCI_INDEX}, {DOCKER_INDEX}"
 _IN_MEMORY = 8 << 20  # bytes of a blob that are kept in memory, not in a file
-_LARGEST_MANIFEST = 16 << 20
-_OK, _CREATED, _UNAUTHORIZED, _MISSING, _UNSUPPORTED = 200, 201, 401, 404, 405
+_LARGEST_MANIFEST = 4 << 20  # what the distribution specification wants of a registry
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})  # repeating any of them is harmless
+_CREATED, _UNAUTHORIZED, _UNSUPPORTED = 201, 401, 405
+_HINT = "check the name; run `docker login` for it if it is private"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +80,10 @@ class Registry:
     def __init__(
         self, host: str, *, scheme: str | None = None, credentials: Mapping[str, Any] | None = None
     ) -> None:
-        try:
-            import requests
-        except ImportError as error:
-            raise MissingExtraError("requests", "docker") from error
-        from casflow.storage.docker.auth import RegistryAuth
-
         self.host = host
         self._root = f"{scheme or scheme_of(host)}://{host}/v2/"
-        self._session = requests.Session()
         self._auth = RegistryAuth(host, credentials)
-        self._session.auth = self._auth
         self.server_time: float | None = None
-        weakref.finalize(self, self._session.close)
 
     # ---- manifests -------------------------------------------------------------------------
 
@@ -107,8 +95,9 @@ class Registry:
             IntegrityError: It is not what the name's digest says.
         """
         path = f"{name.api_repository}/manifests/{name.reference}"
-        with self._request("GET", path, headers={"Accept": _ACCEPT}) as response:
-            data = response.content
+        headers = {"Accept": _ACCEPT}
+        answer = self._request("GET", path, headers=headers, limit=_LARGEST_MANIFEST)
+        data = answer.body
         digest = sha256(data)
         if name.digest is not None and name.digest != digest:
             raise IntegrityError(
@@ -117,7 +106,7 @@ class Registry:
                 expected=name.digest,
                 actual=digest,
             )
-        return Manifest(data, _media_type(response, data, name), digest)
+        return Manifest(data, _media_type(answer, name), digest)
 
     def find_manifest(self, name: ImageName) -> Manifest | None:
         """Return the manifest of an image, or None when there is none."""
@@ -130,36 +119,32 @@ class Registry:
         """Let a tag name a manifest whose blobs are there."""
         path = f"{name.api_repository}/manifests/{name.tag}"
         headers = {"Content-Type": manifest.media_type}
-        self._request("PUT", path, headers=headers, data=manifest.data).close()
+        self._request("PUT", path, headers=headers, data=manifest.data)
 
     def delete_manifest(self, name: ImageName) -> None:
         """Remove a manifest and all its tags; nothing happens when there is none."""
         try:
-            self._request("DELETE", f"{name.api_repository}/manifests/{name.digest}").close()
+            self._request("DELETE", f"{name.api_repository}/manifests/{name.digest}")
         except NotFoundError:
             return
 
     def tags(self, name: ImageName) -> list[str]:
         """Return the tags of a repository, also of one that is not there."""
-        found: list[str] = []
-        path = f"{name.api_repository}/tags/list?n=1000"
-        while path:
-            try:
-                with self._request("GET", path) as response:
-                    found += response.json().get("tags") or ()
-                    path = response.links.get("next", {}).get("url", "")
-            except NotFoundError:
-                break
-            except ValueError as error:
-                raise IntegrityError("not a list of tags", where=name) from error
-        return found
+        first = urljoin(self._root, f"{name.api_repository}/tags/list?n=1000")
+        pages = http.read_pages(
+            first, lambda url: self._request("GET", url), _next_page, where=str(name)
+        )
+        try:
+            return [tag for page in pages for tag in _tags_of(page, name)]
+        except NotFoundError:
+            return []
 
     # ---- blobs -----------------------------------------------------------------------------
 
     def has_blob(self, name: ImageName, digest: str) -> bool:
         """Tell whether a repository has a blob."""
         try:
-            self._request("HEAD", f"{name.api_repository}/blobs/{digest}").close()
+            self._request("HEAD", f"{name.api_repository}/blobs/{digest}")
         except NotFoundError:
             return False
         return True
@@ -172,11 +157,12 @@ class Registry:
             IntegrityError: It is not what its digest says.
             UnavailableError: The connection broke off.
         """
-        digest = str(descriptor["digest"])
+        digest, size = _described(descriptor, name)
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             path = f"{name.api_repository}/blobs/{digest}"
-            with self._request("GET", path, stream=True) as response:
-                actual = self._copy(response, cast("BinaryIO", file), name)
+            self._request("GET", path, limit=size, target=file)
+            file.seek(0)
+            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             if actual != digest:
                 raise IntegrityError(
                     "the registry served another blob", where=name, expected=digest, actual=actual
@@ -198,106 +184,84 @@ class Registry:
 
     def upload_blob(self, name: ImageName, data: bytes | BinaryIO, digest: str) -> None:
         """Upload a blob, also one that is there."""
-        with self._request("POST", f"{name.api_repository}/blobs/uploads/") as started:
-            place = urljoin(started.url, started.headers["Location"])
+        started = self._request("POST", f"{name.api_repository}/blobs/uploads/")
+        place = urljoin(started.url, started.headers.get("Location", ""))
+        check_target(self._root, place, str(name))
         headers = {"Content-Type": "application/octet-stream"}
+        seconds = http.seconds_for(_length_of(data))
         query = {"digest": digest}
-        self._request("PUT", place, params=query, headers=headers, data=data).close()
+        self._request("PUT", place, params=query, headers=headers, data=data, seconds=seconds)
 
     def mount_blob(self, name: ImageName, digest: str, source: ImageName) -> bool:
         """Take a blob over from another repository here; return False if that is refused."""
         query = {"mount": digest, "from": source.api_repository}
-        with self._request("POST", f"{name.api_repository}/blobs/uploads/", params=query) as done:
-            return done.status_code == _CREATED
+        done = self._request("POST", f"{name.api_repository}/blobs/uploads/", params=query)
+        return done.status == _CREATED
 
     # ---- requests --------------------------------------------------------------------------
 
-    def _request(self, method: str, path: str, **options: Any) -> Response:
+    def _request(self, method: str, path: str, **options: Any) -> Answer:
         """Make a request, once more after the registry asked who we are."""
         url = urljoin(self._root, path)
-        response = self._send(method, url, options)
-        if response.status_code == _UNAUTHORIZED and self._authenticate(response):
+        answer = self._send(method, url, options)
+        challenged = answer.status == _UNAUTHORIZED and is_same_origin(self._root, answer.url)
+        if challenged and self._auth.respond(method, answer):
             if hasattr(options.get("data"), "seek"):
                 options["data"].seek(0)
-            response.close()
-            response = self._send(method, url, options)
-        if response.ok:
-            return response
-        with response:
-            raise _error(response)
+            answer = self._send(method, url, options)
+        where = answer.url.partition("?")[0]  # the query may hold a token
+        if answer.status == _UNSUPPORTED:
+            hint = "it may have to be told that manifests can be deleted"
+            raise ConfigError("the registry does not offer this", where=where, hint=hint)
+        return http.check(answer, where=where, hint=_HINT)
 
-    def _authenticate(self, response: Response) -> bool:
-        import requests
-
-        try:
-            return self._auth.respond(self._session, response)
-        except requests.RequestException as error:
-            raise _unreachable(error, self.host) from error
-
-    def _send(self, method: str, url: str, options: dict[str, Any]) -> Response:
-        import requests
-
-        from casflow.storage.docker.auth import TIMEOUT
-
-        try:
-            answer = self._session.request(method, url, timeout=TIMEOUT, **options)
-        except requests.exceptions.InvalidURL as error:
-            raise ConfigError("not a registry", where=self.host) from error
-        except requests.RequestException as error:
-            raise _unreachable(error, self.host) from error
-        self.server_time = _server_time(answer)
+    def _send(self, method: str, url: str, options: dict[str, Any]) -> Answer:
+        is_own = is_same_origin(self._root, url)
+        auth = self._auth.credential(method, url) if is_own else http.Credential()
+        answer = http.send(method, url, where=self.host, retried=_VERBS, auth=auth, **options)
+        self.server_time = answer.date
         return answer
 
-    def _copy(self, response: Response, target: BinaryIO, name: ImageName) -> str:
-        import requests
 
-        state = hashlib.sha256()
-        try:
-            for piece in response.iter_content(1 << 16):
-                state.update(piece)
-                target.write(piece)
-        except requests.RequestException as error:
-            raise UnavailableError("the download broke off", where=name) from error
-        return f"sha256:{state.hexdigest()}"
+def _media_type(answer: Answer, name: ImageName) -> str:
+    form = http.read_object(answer, where=str(name))
+    for part in ("layers", "manifests"):
+        http.items(form, part, where=str(name))
+    stated = answer.headers.get("Content-Type", "").partition(";")[0]
+    return str(form.get("mediaType") or stated)
 
 
-def _media_type(response: Response, data: bytes, name: ImageName) -> str:
-    if len(data) > _LARGEST_MANIFEST:
-        raise IntegrityError("the manifest is too large", where=name)
-    try:
-        form = json.loads(data)
-        stated = response.headers.get("Content-Type", "").partition(";")[0]
-        return str(form.get("mediaType") or stated)
-    except (ValueError, AttributeError) as error:
-        raise IntegrityError(f"not a manifest ({error})", where=name) from error
+def _tags_of(page: Answer, name: ImageName) -> list[str]:
+    found = http.read_object(page, where=str(name)).get("tags") or []
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise IntegrityError("not a list of tags", where=name)
+    return found
 
 
-def _server_time(response: Response) -> float | None:
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
-        return None
+def _next_page(page: Answer) -> str | None:
+    from requests.utils import parse_header_links
+
+    links = parse_header_links(page.headers.get("Link", ""))
+    return next((each["url"] for each in links if each.get("rel") == "next"), None)
 
 
-def _unreachable(error: Exception, host: str) -> UnavailableError:
-    reason = type(error).__name__
-    return UnavailableError(
-        f"cannot reach the registry ({reason})", where=host, hint="is it running?"
-    )
+def _described(descriptor: Mapping[str, Any], name: ImageName) -> tuple[str, int]:
+    """Return digest and size of a blob.
+
+    Raises:
+        IntegrityError: The manifest does not state both.
+    """
+    digest, size = descriptor.get("digest"), descriptor.get("size")
+    if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
+        raise IntegrityError("the manifest names a blob by no digest", where=name)
+    if not isinstance(size, int) or size < 0:
+        raise IntegrityError("the manifest states no size of a blob", where=name)
+    return digest, size
 
 
-def _error(response: Response) -> CasflowError:
-    """Return the error for a refusal; an address loses its query, which may hold a token."""
-    status = response.status_code
-    where = str(response.url).partition("?")[0]
-    if status in (_UNAUTHORIZED, 403):
-        hint = "run `docker login` for it, or ask for the right to this repository"
-        return AccessError(f"the registry answered {status}", where=where, hint=hint)
-    if status == _MISSING:
-        return NotFoundError("the registry does not have it", where=where)
-    if status == 429 or status >= 500:  # noqa: PLR2004 - too many requests, and its own failures
-        return UnavailableError(f"the registry answered {status}", where=where, hint="try again")
-    if status == _UNSUPPORTED:
-        hint = "it may have to be result that manifests can be deleted"
-        return ConfigError("the registry does not offer this", where=where, hint=hint)
-    return ConfigError(f"the registry refused the request ({status})", where=where)
+def _length_of(data: bytes | BinaryIO) -> int:
+    if isinstance(data, bytes):
+        return len(data)
+    length = data.seek(0, 2)
+    data.seek(0)
+    return length
