@@ -109,3 +109,83 @@ def test_without_a_registry_the_image_stays_in_the_engine(home, storage, engine)
     there.engine.base_url = engine.url
     assert result(there.get_flow("Docker Flow")) == 42
     assert engine.docker("ps", "-aq").stdout == ""
+
+
+def test_trees_arrive_as_they_are_and_nothing_else(home, storage, engine, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    (work / "tree" / "empty").mkdir(parents=True)
+    (work / "tree" / "run $x 'y'").write_text("x")
+    (work / "tree" / "run $x 'y'").chmod(0o750)
+    (work / "tree" / "link").symlink_to("empty")
+    (work / "secret.env").write_text("sentinel")
+    (work / ".dockerignore").write_text("*.env\n")
+    (work / "Start").write_text(f"FROM {engine.small}\nCOPY . /all/\nUSER 65534\n")
+    monkeypatch.chdir(work)
+    files = {str(work / "tree"): "/tree $HOME", str(work / "tree" / "run $x 'y'"): "/one/"}
+    options = {"dockerfile": "Start", "base_image": None, "files": files}
+    done = register(make(storage(**options)))
+    name = ImageName.parse(done.location).pinned
+    engine.docker("pull", name)
+    command = "ls -lR /all/tree '/tree $HOME' /one; ls -A /all"
+    shown = engine.docker("run", "--rm", "--network=none", name, "sh", "-c", command).stdout
+    assert shown.count("link -> empty") == 2
+    assert shown.count("-rwxr-x---") == 3
+    assert ".casflow" not in shown
+    assert "secret.env" not in shown
+    config = json.loads(engine.docker("image", "inspect", name).stdout)[0]["Config"]
+    assert config["User"] == "65534"
+
+
+def test_both_builders_put_the_same_tree_into_an_image(home, storage, engine, tmp_path):
+    (tmp_path / "tree" / "empty").mkdir(parents=True)
+    (tmp_path / "tree" / "run").write_text("x")
+    (tmp_path / "tree" / "run").chmod(0o750)
+    (tmp_path / "tree" / "link").symlink_to("empty")
+    options = {"files": {str(tmp_path / "tree"): "/tree"}, "ignore_healthchecks": True}
+    shown = set()
+    for builder in ("engine", "registry"):
+        done = register(make(storage(builder=builder, **options)))
+        name = ImageName.parse(done.location).pinned
+        engine.docker("pull", name)
+        command = (
+            "run",
+            "--rm",
+            "--network=none",
+            name,
+            "sh",
+            "-c",
+            "ls -l /tree | cut -c1-10,50-",
+        )
+        shown.add(engine.docker(*command).stdout)
+    assert len(shown) == 1
+    assert "link -> empty" in shown.pop()
+
+
+@pytest.mark.parametrize(
+    "start", ["ARG V=moved\nFROM {0}/base/$V:1", "FROM {1}\nCOPY --from={0}/base/moved:1 /m /m"]
+)
+def test_a_base_image_that_moved_is_built_on_anew(
+    home, storage, engine, oci_registry, tmp_path, monkeypatch, start
+):
+    monkeypatch.chdir(tmp_path)
+    moved = f"{oci_registry.host}/base/moved:1"
+    (tmp_path / "Start").write_text(start.format(oci_registry.host, engine.small) + "\n")
+    environments = []
+    for text in "ab":
+        root = busybox_root(tmp_path, {"bin/python": PYTHON, "m": text})
+        engine.docker("import", str(root), moved)
+        engine.docker("push", moved)
+        engine.docker("rmi", moved)
+        flow = make(storage(dockerfile="Start", base_image=None, dockerignore=_ignore(tmp_path)))
+        done = register(flow)
+        environments.append(flow.storage.environment)
+    name = ImageName.parse(done.location).pinned
+    engine.docker("pull", name)
+    assert engine.docker("run", "--rm", "--network=none", name, "cat", "/m").stdout == "b"
+    assert len(set(environments)) == 2
+
+
+def _ignore(folder):
+    path = folder / "ignore"
+    path.write_text("*\n")
+    return path

@@ -87,6 +87,11 @@ class Engine:
         labels = found["Config"].get("Labels") or {}
         return Image(found["Id"], labels, tuple(found.get("RepoDigests") or ()))
 
+    def user_of(self, image: str) -> str:
+        """Return the user that an image of the engine runs as; empty for root."""
+        with engine_errors(image):
+            return str(self.client.inspect_image(image)["Config"].get("User") or "")
+
     def build(self, context: BinaryIO, dockerfile: str, **options: Any) -> str:
         """Build an image and return its id.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, NotFoundError
@@ -19,7 +21,7 @@ from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from casflow.storage.docker.engine import Engine
     from casflow.storage.docker.image_store import RegistryImageStore
@@ -66,8 +68,7 @@ class EngineBuilder:
         self._store = store
         self._local_image = local_image
         self._check = check
-        self._bases: dict[str, str] = {}
-        self._context = Context()
+        self._start = "the user's Dockerfile"
 
     def environment(self) -> str:
         """Return the digest of what the environment is made of, its base images as they are now.
@@ -75,10 +76,18 @@ class EngineBuilder:
         Raises:
             NotFoundError: There is no such base image.
         """
-        bases = {name: self._resolve(name) for name in self._recipe.bases()}
-        self._bases = {} if self._local_image else bases
-        self._context = self._recipe.context(self._bases)
-        parts = [self._context.digest(), bases, self._arguments(), self._options.get("target")]
+        found = self._recipe.inputs(self._options.get("buildargs", {}))
+        bases = {name: self._resolve(name) for name in found.images}
+        parts: list[Any] = [bases, self._arguments(), self._options.get("target")]
+        if self._recipe.dockerfile is None:
+            (self._start,) = found.images if self._local_image else bases.values()
+        else:
+            context, name = self._recipe.own_context()
+            parts += [context.digest(), name]
+        if found.unresolved:
+            logger.warning("built each time, for its inputs are not known: %s", found.unresolved[0])
+            parts.append(uuid4().hex)
+        parts.append(self._recipe.context(self._start).digest())
         return digest_of(json.dumps(parts, sort_keys=True).encode())
 
     def build(self, plan: Plan) -> ImageName:
@@ -140,17 +149,40 @@ class EngineBuilder:
         return str(name)
 
     def _build_environment(self) -> str:
-        for base in self._bases.values():
-            if self._engine.find_image(base) is None:
-                self._engine.pull(base)
+        arguments = self._arguments()
         labels = {**self._options.get("labels", {}), PYTHON_LABEL: python_version()}
-        options = {**self._options, "buildargs": self._arguments(), "labels": labels}
-        with self._context.open() as archive:
-            return self._engine.build(archive, DOCKERFILE, **options)
+        own = {key: each for key, each in self._options.items() if key != "target"}
+        with self._started() as start:
+            user = self._engine.user_of(start)
+            context = self._recipe.context(start, user)
+            options = {**own, "buildargs": arguments, "labels": labels}
+            with context.open() as archive:
+                return self._engine.build(archive, DOCKERFILE, **options)
+
+    @contextmanager
+    def _started(self) -> Iterator[str]:
+        """Give the name of the image to start from, which the engine has then."""
+        if self._recipe.dockerfile is None:
+            if not self._local_image and self._engine.find_image(self._start) is None:
+                self._engine.pull(self._start)
+            yield self._start
+            return
+        context, name = self._recipe.own_context()
+        options = {"pull": not self._local_image, **self._options}
+        with context.open() as archive:
+            image = self._engine.build(archive, name, **options)
+        start = ImageName.parse(f"casflow/start:{uuid4().hex}")
+        self._engine.tag(image, start)
+        try:
+            yield str(start)
+        finally:
+            self._engine.remove_image(str(start))
 
     def _with_flows(self, environment: str, plan: Plan) -> str:
         text = f"FROM {environment}\nADD {_LAYER} /\n"
-        context = Context({"Dockerfile": text.encode(), _LAYER: plan.layer()})
+        context = Context()
+        context.add_bytes("Dockerfile", text.encode())
+        context.add_bytes(_LAYER, plan.layer())
         with context.open() as archive:
             return self._engine.build(archive, "Dockerfile", labels=plan.labels())
 

@@ -21,7 +21,9 @@ from casflow.digests import hex_of
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from casflow.storage.docker.context import Entry
 
 _BLOCK = 512
 _LONGEST_NAME = 100  # bytes of a ustar header's name, and of its prefix
@@ -37,6 +39,20 @@ _BROKEN = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
 def path_of(directory: str, digest: str) -> str:
     """Return where a blob is in an image."""
     return f"{directory.rstrip('/')}/flows/{hex_of(digest)}"
+
+
+def pack_tree(tree: Mapping[str, Entry]) -> bytes:
+    """Return the archive of files, folders and symbolic links by absolute path."""
+    entries = {f"{folder}/": _entry(f"{folder}/", _FOLDER) for folder in _folders(tree)}
+    for path, each in tree.items():
+        mode = each.mode
+        if stat.S_ISDIR(mode):
+            entries[f"{path}/"] = _entry(f"{path}/", (b"5", mode))
+        elif stat.S_ISLNK(mode):
+            entries[path] = _entry(path, (b"2", mode), link=each.target)
+        else:
+            entries[path] = _entry(path, (b"0", mode), each.read())
+    return b"".join(entries[path] for path in sorted(entries)) + bytes(2 * _BLOCK)
 
 
 def pack(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> bytes:
@@ -87,7 +103,7 @@ def _content(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Bina
     return cast("BinaryIO", layer.extractfile(member))
 
 
-def _folders(files: Mapping[str, bytes]) -> set[str]:
+def _folders(files: Iterable[str]) -> set[str]:
     parents = {parent for path in files for parent in PurePosixPath(path).parents}
     return {str(parent) for parent in parents if parent.parent != parent}
 

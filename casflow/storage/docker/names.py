@@ -22,6 +22,7 @@ _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HUB = "docker.io"
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?")
 
 
@@ -62,6 +63,7 @@ class ImageName:
     def _is_well_formed(self) -> bool:
         return (
             _REPOSITORY.fullmatch(self.repository) is not None
+            and (self.host is None or _HOST.fullmatch(self.host) is not None)
             and (self.tag is None or _TAG.fullmatch(self.tag) is not None)
             and (self.digest is None or _DIGEST.fullmatch(self.digest) is not None)
         )

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError, os_errors
+from casflow.errors import ConfigError
 from casflow.storage.docker.assemble import Base, publish
-from casflow.storage.docker.layer import pack
+from casflow.storage.docker.context import Context, Entry
+from casflow.storage.docker.layer import pack_tree
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
 
@@ -73,7 +74,7 @@ class RegistryBuilder:
 
     def environment(self) -> str:
         """Return the digest of what the environment is made of."""
-        files = pack(self._files())
+        files = pack_tree(self._files())
         parts = [self.manifest.digest, dict(self._recipe.variables), digest_of(files)]
         return digest_of(json.dumps(parts, sort_keys=True).encode())
 
@@ -86,16 +87,18 @@ class RegistryBuilder:
         base = Base.read(self._source, self._name, self.manifest)
         if self._check:
             self._check_base(base.config)
-        archives = [pack(self._files())] if self._recipe.files else []
+        archives = [pack_tree(self._files())] if self._recipe.files else []
         return publish(self._store, base, [*archives, plan.layer()], plan, self._recipe.variables)
 
-    def _files(self) -> dict[str, bytes]:
-        found = {}
+    def _files(self) -> dict[str, Entry]:
+        """Return what `files` asks for, by path in the image, as an engine would copy it."""
+        context = Context()
         for source, target in self._recipe.files.items():
-            path = target + Path(source).name if target.endswith("/") else target
-            with os_errors(source):
-                found[path] = Path(source).read_bytes()
-        return found
+            path = target.rstrip("/")
+            if target.endswith("/") and not Path(source).is_dir():
+                path = target + Path(source).name
+            context.add(path, Path(source))
+        return context.entries
 
     def _choose(self, index: Manifest) -> str:
         """Return the digest of the manifest for Linux on the wanted architecture."""

@@ -25,11 +25,11 @@ from casflow.storage.docker.names import ImageName, name_for, split_url
 from casflow.storage.docker.plan import Plan, references_in
 from casflow.storage.docker.recipe import (
     Recipe,
+    check_dependencies,
     check_directory,
     check_files,
     check_variables,
     default_base,
-    read_text,
 )
 from casflow.storage.docker.registry import Registry
 from casflow.storage.docker.registry_build import RegistryBuilder
@@ -56,7 +56,7 @@ class Docker(Storage):
         image_tag: Tag of the image; the moment of the build by default.
         base_image: Image to start from; Python's of this version by default.
         dockerfile: Path of a Dockerfile to start with instead; it sees the current folder.
-        dockerignore: Path of the patterns of what it shall not see.
+        dockerignore: Path of the patterns of what it shall not see; found as `docker build` does.
         python_dependencies: What pip installs.
         env_vars: Environment variables of the image.
         files: Absolute path in the image by absolute path here.
@@ -113,10 +113,10 @@ class Docker(Storage):
         if builder == "registry" and not registry_url:
             raise ConfigError("builder='registry' needs a registry_url")
         self.registry_url = registry_url
-        self.base_image = base_image
+        self.base_image = None if base_image is None else str(ImageName.parse(base_image))
         self.dockerfile = dockerfile
         self.dockerignore = dockerignore
-        self.python_dependencies = list(python_dependencies or ())
+        self.python_dependencies = check_dependencies(python_dependencies or ())
         self.files = check_files(files or {})
         self.casflow_version = casflow_version
         self.local_image = local_image
@@ -290,14 +290,11 @@ class Docker(Storage):
         )
 
     def _recipe(self) -> Recipe:
-        text = None if self.dockerfile is None else read_text(Path(self.dockerfile))
-        ignored = "" if self.dockerignore is None else read_text(Path(self.dockerignore))
         return Recipe(
             directory=self.casflow_directory,
-            base_image=None if text is not None else self.base_image or default_base(),
-            dockerfile=text,
-            root=None if text is None else Path.cwd(),
-            ignored=tuple(line for line in ignored.splitlines() if line.strip()),
+            base_image=None if self.dockerfile else self.base_image or default_base(),
+            dockerfile=None if self.dockerfile is None else Path(self.dockerfile),
+            dockerignore=None if self.dockerignore is None else Path(self.dockerignore),
             dependencies=tuple(self.python_dependencies),
             variables=self.env_vars,
             files=self.files,
