@@ -18,6 +18,7 @@ from casflow.storage import Docker, load
 from casflow.storage.docker.layer import path_of
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import Registry
+from tests.benchmarks import peers
 from tests.benchmarks.measure import (
     Table,
     interleaved,
@@ -102,8 +103,8 @@ def counted(proxy: Proxy, work: Callable[[], object]) -> tuple[int, int]:
 
 def measure(rounds: int, stack: ExitStack) -> Table:
     """Measure all three side by side."""
-    engine = stack.enter_context(DockerEngine())
-    server = stack.enter_context(RegistryServer())
+    engine = peers.serve(stack, DockerEngine)
+    server = peers.serve(stack, RegistryServer)
     proxy = stack.enter_context(Proxy(server.url, dialect="plain"))
     base = f"{server.host}/base/python:3.11"
     engine.load_root(python_root(), PYTHON_IMAGE)
@@ -142,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    peers.or_say(main)

@@ -306,17 +306,26 @@ def main() -> None:
     quick = options("Flows and big blobs in object stores.").quick
     with (
         tempfile.TemporaryDirectory(prefix="casflow-benchmark-") as folder,
-        service.MotoServer() as moto,
-        FakeGcsServer() as fake,
-        AzuriteServer() as azurite,
+        ExitStack() as stack,
     ):
         os.environ["CASFLOW_HOME"] = folder
-        server, home = service.S3(moto.url), Path(folder)
-        servers = {"S3": server, "GCS": GCS(fake.url), "Azure": Azure(azurite.url)}
-        big_blobs(1, servers, home, 2**28 if quick else 2**30).report()
+        server, home = service.S3(peers.serve(stack, service.MotoServer).url), Path(folder)
+        servers: dict[str, ObjectServer] = {"S3": server}
+        missing = []
+        for kind, program, endpoint in (
+            ("GCS", FakeGcsServer, GCS),
+            ("Azure", AzuriteServer, Azure),
+        ):
+            try:
+                servers[kind] = endpoint(peers.serve(stack, program).url)
+            except peers.NotToBeHadError as error:
+                missing.append(f"{kind} could not be had here: {error}.")
+        table = big_blobs(1, servers, home, 2**28 if quick else 2**30)
+        table.notes += missing
+        table.report()
         for table in requests(3 if quick else 15, server, home):
             table.report()
 
 
 if __name__ == "__main__":
-    main()
+    peers.or_say(main)

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import ExitStack
+
+    from tests.services.process import Server
 
 PREFECT = ("prefect==1.4.1", "setuptools<81", "pendulum<3", "urllib3<2")
 PREFECT_PYTHONS = ("3.10", "3.9")
 
 
 class NotToBeHadError(Exception):
-    """This peer cannot be installed or started here."""
+    """This peer or server cannot be installed or started here."""
 
 
 def environment(name: str, requirements: Sequence[str], pythons: Sequence[str]) -> Path:
@@ -57,8 +60,29 @@ def prefect_run(folder: Path) -> list[str | Path]:
         NotToBeHadError: Prefect cannot be installed here.
     """
     words = [prefect(), "-W", "ignore", Path(__file__).with_name("prefect_run_peer.py")]
-    said = subprocess.run([*words, "store", folder], check=True, capture_output=True, text=True)
-    return [*words, "run", folder, said.stdout.split()[-1]]
+    said = _run(*map(str, words), "store", str(folder))
+    return [*words, "run", folder, said.split()[-1]]
+
+
+def serve(stack: ExitStack, server: Callable[[], Server]) -> Any:
+    """Start a server of the tests for as long as the stack stands.
+
+    Raises:
+        NotToBeHadError: It is not installed, or does not start here.
+    """
+    try:
+        return stack.enter_context(server())
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[-1]
+        raise NotToBeHadError(reason) from error
+
+
+def or_say(measure: Callable[[], None]) -> None:
+    """Run a benchmark; when what it cannot do without is missing, say so and end well."""
+    try:
+        measure()
+    except NotToBeHadError as error:
+        print(f"not to be had here: {error}")
 
 
 def _cache() -> Path:
@@ -121,20 +145,26 @@ class Peer:
     def __init__(
         self, python: Path, script: Path, environment: dict[str, str], *arguments: str
     ) -> None:
-        self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(script), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**_environment(), **environment},
-        )
+        try:
+            self._process = subprocess.Popen(
+                [str(python), "-W", "ignore", str(script), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**_environment(), **environment},
+            )
+        except OSError as error:
+            raise NotToBeHadError(str(error)) from error
 
     def ask(self, *request: Any) -> Any:
         """Return the answer to a request."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise NotToBeHadError("the peer ended") from error
         answer = self._process.stdout.readline()
         if not answer:
             raise NotToBeHadError("the peer ended")
