@@ -39,6 +39,7 @@ _ATIME_RESOLUTION = 3600.0  # seconds; a use is recorded no finer than this
 _TEMPORARY_MAX_AGE = 3600.0  # seconds after which a temporary file has no writer any more
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _index_lock = Lock()  # another thread would take the database for there before it has its tables
+_FOLDER = "tree-"  # before the names under which checked-out trees are counted
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by casflow; safe to delete.\n"
 
 
@@ -51,6 +52,11 @@ class Entry:
     used: float
     pinned: bool = False
     is_folder: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name under which it is counted; a tree has the digest of its root document."""
+        return (_FOLDER if self.is_folder else "") + hex_of(self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +227,10 @@ class Cache:
 
     def reserve_folder(self, digest: str, size: int) -> None:
         """Make room for a tree that will come."""
-        self._reserve(digest, size)
+        if not self.index.is_known():
+            self.index.rebuild(self._sizes())
+        if self.index.reserve(_FOLDER + hex_of(digest), size) > self.limit:
+            self.prune(self.limit * 9 // 10, keep=_FOLDER + hex_of(digest))
 
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""
@@ -251,17 +260,17 @@ class Cache:
         """
         self._remove_stale_temporaries()
         entries = self.entries()
-        total = self.index.rebuild({hex_of(each.digest): each.size for each in entries})
+        total = self.index.rebuild({each.name: each.size for each in entries})
         removed = []
         for entry in entries:
             if total <= limit:
                 break
-            if entry.pinned or hex_of(entry.digest) == keep:
+            if entry.pinned or entry.name == keep:
                 continue
             if entry.is_folder:
                 if not self.folders.remove(hex_of(entry.digest)):
                     continue  # a process uses it
-                self.index.forget(hex_of(entry.digest))
+                self.index.forget(entry.name)
             else:
                 self.remove(entry.digest)
             total -= entry.size
@@ -298,13 +307,13 @@ class Cache:
             freed += stat.st_size
         for kept in self.folders.entries():
             if self.folders.remove(kept.name):
-                self.index.forget(kept.name)
+                self.index.forget(_FOLDER + kept.name)
                 freed += kept.size
         return freed
 
     def _sizes(self) -> dict[str, int]:
         files = {path.name: stat.st_size for path, stat in self._scan()}
-        return files | {kept.name: kept.size for kept in self.folders.entries()}
+        return files | {_FOLDER + kept.name: kept.size for kept in self.folders.entries()}
 
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in Path(self._blobs).glob("??/*"):

@@ -90,11 +90,26 @@ def _packs_to_rewrite(kept: Mapping[str, Place], sizes: Mapping[str, int]) -> se
     rewritten: set[str] = set()
     if 2 * sum(used.values()) < sum(sizes[pack] for pack in used):
         rewritten = {pack for pack, needed in used.items() if 2 * needed < sizes[pack]}
-    small = {pack for pack in used.keys() - rewritten if sizes[pack] < _SMALL_PACK}
-    lone = {pack for pack in small if pack in kept}  # its digest is that of one content
-    if len(small - lone) > _MAX_SMALL:
-        rewritten |= small - lone
+    # A pack whose digest is that of a content is one big content, and stays.
+    small = [pack for pack in used.keys() - rewritten - kept.keys() if sizes[pack] < _SMALL_PACK]
+    if len(small) > _MAX_SMALL:
+        rewritten |= _smallest(small, sizes)
     return rewritten
+
+
+def _smallest(packs: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
+    """Return the packs that are written as one: each is no bigger than the smaller ones together.
+
+    So a content is written anew a number of times that grows with the logarithm of the project.
+    """
+    chosen: set[str] = set()
+    total = 0
+    for pack in sorted(packs, key=lambda each: (sizes[each], each)):
+        if len(chosen) >= _MAX_SMALL // 2 and sizes[pack] > total:
+            break
+        chosen.add(pack)
+        total += sizes[pack]
+    return chosen
 
 
 def _grouped(entries: Iterable[Entry]) -> list[list[Entry]]:
