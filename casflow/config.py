@@ -8,9 +8,11 @@ remembers which of them it came from.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,8 @@ _VARIABLES = (
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 State = tuple[int, int] | None
+log = logging.getLogger("casflow")
+_warned: set[Path] = set()
 _read_last: dict[tuple[str | None, ...], tuple[State, str, Config]] = {}
 
 
@@ -145,6 +149,51 @@ def _load(environ: Mapping[str, str], home: Path, origin: str, file: Path) -> Co
             values[name], origins[name] = environ[variable], variable
         values[name] = _convert(name, values[name], origins[name])
     return Config(**values, origins=origins)
+
+
+def make_folder(folder: Path, *, private: bool = True) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Args:
+        folder: The folder.
+        private: Whether it is for this user alone; what is below the home always is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder.is_dir():
+        return
+    home = _home_or_none()
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        with suppress(FileExistsError):  # somebody else was faster
+            each.mkdir()
+            if private or (home is not None and home in (each, *each.parents)):
+                each.chmod(0o700)  # whatever the umask
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)  # says what is in the way
+
+
+def _home_or_none() -> Path | None:
+    try:
+        return _home(os.environ)[0]
+    except ConfigError:
+        return None
+
+
+def warn_of_readers(path: Path) -> None:
+    """Warn, once a process, of a file or folder in the home that other users can get at."""
+    home = _home_or_none()
+    if home is None:
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    is_ours = home in (path, *path.parents)
+    if os.name == "posix" and is_ours and mode & 0o077 and path not in _warned:
+        _warned.add(path)
+        log.warning("other users can get at %s; run chmod -R go= %s", path, home)
 
 
 def child_environment(

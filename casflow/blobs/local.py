@@ -18,6 +18,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs.base import BlobStore, ObjectInfo, check_key
+from casflow.config import make_folder
 from casflow.errors import from_os, os_errors
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ class LocalBlobStore(BlobStore):
     def _written(self, path: Path, data: bytes | Path) -> Iterator[Path]:
         """Write bytes to a temporary file of the same file system and make room for the key."""
         folder = self.root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, private=False)
+        make_folder(path.parent, private=False)
         temporary = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as file:

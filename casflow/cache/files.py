@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
+from casflow.config import make_folder
 from casflow.digests import PREFIX, Buffer, Verifying, digest_of, digest_of_file, hex_of
 from casflow.errors import UnavailableError, os_errors
 
@@ -168,7 +169,7 @@ class Cache:
         tag = self.root / "CACHEDIR.TAG"
         try:
             if not tag.exists():
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self.root)
                 (self.root / "tmp").mkdir(mode=0o700, exist_ok=True)
                 tag.write_bytes(_TAG)
         except OSError as error:

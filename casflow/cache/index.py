@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import diskcache
 from diskcache.core import MODE_RAW
 
+from casflow.config import make_folder
 from casflow.errors import os_errors
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Index:
 
 
 def _open_database(folder: Path) -> Any:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     return diskcache.Cache(
         str(folder),
         disk=PlainDisk,

@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from casflow.config import make_folder
+
 try:
     import fcntl
 except ImportError:  # Windows: every process does its own work
@@ -47,7 +49,7 @@ def _acquire(folder: Path, name: str, timeout: float) -> int | None:
     deadline, interval = time.monotonic() + timeout, _POLL_INTERVAL
     while time.monotonic() < deadline:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             held = _try_lock(folder / name)
         except OSError:
             return None

@@ -38,6 +38,7 @@ COMMANDS = {
     "pin": ("casflow.cli.pins:pin", "Keep a version whatever retention says."),
     "push": ("casflow.cli.trees:push", "Store a folder as the next version of a name."),
     "register": ("casflow.cli.register:register", "Store flows and record their versions."),
+    "registry": ("casflow.cli.registry:registry", "Look after the registry."),
     "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
     "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
     "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from casflow.blobs.base import BlobStore
     from casflow.registry import Version
+    from casflow.registry.validation import Damage
 
 
 @dataclass(slots=True)
@@ -92,6 +93,13 @@ class Known:
         else:
             self.keys.add(key_of(Reference.from_dict(version.reference, where=version.location)))
 
+    def _claim_damaged(self, damage: Damage) -> None:
+        """Keep whatever a version that cannot be read may name."""
+        if damage.location:
+            self.keys.add(damage.location)
+        if damage.digest:
+            self.digests.add(damage.digest)
+
 
 def known() -> Known:
     """Read the registry.
@@ -110,6 +118,8 @@ def known() -> Known:
                 found._add(version)  # noqa: SLF001
         for version in _wanted(registry):
             found._claim(version)  # noqa: SLF001
+        for damage in registry.damage():
+            found._claim_damaged(damage)  # noqa: SLF001
     return found
 
 

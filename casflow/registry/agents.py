@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from casflow.errors import NotFoundError
 from casflow.registry.records import Agent, RunState, check_agent_name, check_labels
 from casflow.registry.schema import agents, runs
+from casflow.registry.validation import agent_of, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +48,7 @@ class Agents:
             now, skew = self._clocks(connection)
             row |= {"started": now, "heartbeat": now, "skew": skew}
             entered = agents.insert().values(row).returning(*agents.c)
-            return agent_of(connection.execute(entered).one())
+            return agent_of(dict(connection.execute(entered).one()._mapping))  # noqa: SLF001
 
     def heartbeat(self, agent: Agent) -> Mapping[int, int]:
         """Record that an agent is alive, and with it the runs that it holds.
@@ -87,7 +88,7 @@ class Agents:
         """Return the agents that have not ended, oldest first; see `heartbeat` for the silent."""
         query = select(*agents.c).where(agents.c.ended.is_(None)).order_by(agents.c.id)
         with self._db.read() as connection:
-            return [agent_of(row) for row in connection.execute(query)]
+            return readable(connection.execute(query), agent_of)
 
     def clock_skew(self) -> timedelta:
         """Return how far this machine's clock is ahead of the database's; negative: behind."""
@@ -99,7 +100,7 @@ class Agents:
         with self._db.read() as connection:
             now = self._db.now(connection)
             rows = connection.execute(select(*agents.c).where(agents.c.ended.is_(None)))
-            return missing_labels(labels, working(map(agent_of, rows), now))
+            return missing_labels(labels, working(readable(rows, agent_of), now))
 
     def _clocks(self, connection: Connection) -> tuple[datetime, timedelta]:
         """Return the moment by the database's clock, and how far that of this machine is ahead."""
@@ -122,8 +123,3 @@ def missing_labels(labels: Iterable[str], agents: Iterable[Agent]) -> tuple[str,
     lacking = [tuple(sorted(wanted - set(each.labels))) for each in agents]
     fewest = min(lacking, key=len, default=tuple(sorted(wanted)))
     return None if lacking and not fewest else fewest
-
-
-def agent_of(row: Any) -> Agent:
-    """Return the agent of a row."""
-    return Agent(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it

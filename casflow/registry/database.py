@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
+from casflow import config
 from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
 from casflow.redaction import remember_url
 from casflow.registry.failures import find_login_code, translated
@@ -152,6 +153,7 @@ def _format_url(url: URL) -> str:
 
 def _sqlite(path: Path, url: URL) -> Engine:
     _make_folder(path.parent)
+    _make_file(path)
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _TIMEOUT})
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
@@ -160,13 +162,28 @@ def _sqlite(path: Path, url: URL) -> Engine:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.make_folder(folder)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         what = f"the registry's folder cannot be made ({error.strerror})"
         raise AccessError(what, where=folder) from error
     except OSError as error:
         what = f"the registry's folder cannot be made ({error.strerror})"
         raise UnavailableError(what, where=folder) from error
+
+
+def _make_file(path: Path) -> None:
+    """Make the file for this user alone; what SQLite puts beside it takes the same permissions."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        config.warn_of_readers(path.parent)
+        config.warn_of_readers(path)
+    except OSError:  # SQLite says what is wrong
+        return
+    else:
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
 
 
 def _set_up(connection: Any, _record: object) -> None:

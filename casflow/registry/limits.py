@@ -14,6 +14,7 @@ from casflow.errors import ConfigError
 from casflow.registry.lookup import key_of
 from casflow.registry.records import RunState, check_labels
 from casflow.registry.schema import label_limits, label_sets, runs
+from casflow.registry.validation import is_labels
 from casflow.registry.versions import ensure
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def lock_limits(connection: Connection, carried: Iterable[str]) -> Slots:
     free = {row.label: row.runs for row in connection.execute(query.with_for_update())}
     if free:
         for labels, count in connection.execute(_RUNNING):
-            for label in free.keys() & set(labels):
+            for label in free.keys() & set(labels if is_labels(labels) else ()):
                 free[label] -= count
     return Slots(free)
 

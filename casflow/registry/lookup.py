@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from casflow.digests import digest_of, hex_of, parse
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, IntegrityError
 from casflow.reference import check_name
 from casflow.registry.records import SCHEMA, Version, check_project
+from casflow.registry.validation import version_of
 
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +35,7 @@ WHERE (SELECT max(number) FROM casflow_schema) = :schema
     AND projects.key = :project AND flows.key = :flow
     AND versions.number = coalesce(:number, versions.number)
     AND versions.digest = coalesce(:digest, versions.digest)
+    AND versions.quarantined IS NULL
 ORDER BY versions.number DESC
 LIMIT 1
 """
@@ -86,7 +88,14 @@ def find_version(
             connection.row_factory = sqlite3.Row
             row = connection.execute(_QUERY, values).fetchone()
         return None if row is None else _version(dict(row))
-    except (sqlite3.Error, ValueError):  # the registry says what is wrong
+    except (
+        sqlite3.Error,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        IntegrityError,
+    ):  # the registry says what is wrong
         return None
 
 
@@ -95,4 +104,4 @@ def _version(row: dict[str, Any]) -> Version:
         row[name] = None if row[name] is None else json.loads(row[name])
     row["labels"] = tuple(row["labels"] or ())
     row["created"] = _EPOCH + timedelta(microseconds=row["created"])
-    return Version(**row)
+    return version_of(row)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from casflow.registry.agents import agent_of, missing_labels, working
+from casflow.registry.agents import missing_labels, working
 from casflow.registry.records import RunState
 from casflow.registry.schema import agents, label_limits, label_sets, runs, versions
+from casflow.registry.validation import agent_of, is_labels, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,7 +75,7 @@ class Overviews:
         with self._db.read() as connection:
             ended = connection.execute(_ENDED.limit(latest)).all()
             now = self._db.now(connection)
-            alive = [agent_of(row) for row in connection.execute(_AGENTS)]
+            alive = readable(connection.execute(_AGENTS), agent_of)
             return Overview(
                 now,
                 tuple(alive),
@@ -97,7 +98,7 @@ _ENDED = (
 
 def _counted(connection: Connection, column: Any, *where: Any) -> dict[Any, int]:
     rows = connection.execute(select(column, func.count()).where(*where).group_by(column))
-    return {key: count for key, count in rows if key is not None}
+    return {key: count for key, count in rows if isinstance(key, int | RunState)}
 
 
 def _unserved(connection: Connection, agents: list[Agent]) -> dict[tuple[str, ...], int]:
@@ -110,17 +111,24 @@ def _unserved(connection: Connection, agents: list[Agent]) -> dict[tuple[str, ..
     return {
         labels: count
         for labels, count in connection.execute(waiting)
-        if missing_labels(labels, agents) is not None
+        if is_labels(labels) and missing_labels(labels, agents) is not None
     }
 
 
 def _warmth(ended: Iterable[Any]) -> dict[str, int]:
     found = {"hits": 0, "misses": 0, "saved": 0, "downloaded": 0}
     for outcome, reference in ended:
+        if not isinstance(outcome, dict):
+            continue
         if outcome.get("cache") == "hit":
             found["hits"] += 1
-            found["saved"] += int((reference or {}).get("size") or 0)
+            found["saved"] += _count(reference, "size")
         elif outcome.get("cache") == "miss":
             found["misses"] += 1
-            found["downloaded"] += int(outcome.get("downloaded_bytes") or 0)
+            found["downloaded"] += _count(outcome, "downloaded_bytes")
     return found
+
+
+def _count(form: object, key: str) -> int:
+    value = form.get(key) if isinstance(form, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
-SCHEMA = 4  # of the tables; the last of migrations/versions/
+SCHEMA = 5  # of the tables; the last of migrations/versions/
 DEFAULT_PROJECT = "default"
 MAX_SKEW = 5.0  # seconds that a machine's clock may differ from the database's unmentioned
 _LONGEST_LABEL = 200  # characters

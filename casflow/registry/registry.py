@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from casflow.reference import check_name
 from casflow.registry.agents import Agents
+from casflow.registry.damage import Damages
 from casflow.registry.database import Database
 from casflow.registry.limits import Limits
 from casflow.registry.locks import lock as registration_lock
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from casflow.registry.watch import Watch
 
 
-class Registry(Versions, Runs, Agents, Limits, Overviews):
+class Registry(Versions, Runs, Agents, Limits, Overviews, Damages):
     """A registry, opened at its first use; its tables are made when they are not there.
 
     It may be shared by threads, and by processes over a fork.

@@ -36,6 +36,7 @@ from casflow.registry.schema import (
     runs,
     versions,
 )
+from casflow.registry.validation import is_labels, readable, run_of
 from casflow.registry.versions import ensure
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 CHANNEL = "casflow"
 MAX_LOSSES = 3
 _DROPPED = ("version_id", "label_set_id", "agent_id")
-_RUNS: Select[Any] = select(
+SELECT_RUNS: Select[Any] = select(
     *(each for each in runs.c if each.name not in _DROPPED),
     projects.c.name.label("project"),
     flows.c.name.label("flow"),
@@ -127,7 +128,7 @@ class Runs:
         limit: int | None = 100,
     ) -> list[Run]:
         """Return runs, newest first; those in a state, a project, of a flow, if given."""
-        query = _RUNS.order_by(runs.c.id.desc()).limit(limit)
+        query = SELECT_RUNS.order_by(runs.c.id.desc()).limit(limit)
         if state is not None:
             query = query.where(runs.c.state == RunState(state))
         if project is not None:
@@ -135,7 +136,7 @@ class Runs:
         if flow is not None:
             query = query.where(flows.c.key == key_of(check_name(flow)))
         with self._db.read() as connection:
-            return [_run(row) for row in connection.execute(query)]
+            return readable(connection.execute(query), run_of)
 
     def claim(self, agent: Agent, *, limit: int = 1) -> list[Run]:
         """Take waiting runs whose labels the agent carries, oldest first; no other gets them."""
@@ -155,7 +156,10 @@ class Runs:
                 "started": now,
                 "message": None,
             }
-            return _change(connection, ids, taken)
+            claimed = _change(connection, ids, taken)
+            for each in set(ids) - {run.id for run in claimed}:
+                set_aside_run(connection, each, now)
+            return claimed
 
     def finish(
         self,
@@ -250,23 +254,43 @@ class Runs:
 
 
 def _run(row: Any) -> Run:
-    return Run(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return run_of(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def _get(connection: Connection, run_id: int, *, lock: bool = False) -> Run:
     if lock:
         connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
-    row = connection.execute(_RUNS.where(runs.c.id == run_id)).one_or_none()
+    row = connection.execute(SELECT_RUNS.where(runs.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFoundError("no such run", where=f"run {run_id}")
     return _run(row)
+
+
+def set_aside_run(connection: Connection, run_id: int, now: datetime) -> None:
+    """Let a run fail whose row cannot be read."""
+    values: dict[str, Any] = {
+        "state": RunState.FAILED,
+        "message": "its record in the registry was damaged",
+        "parameters": {},
+        "outcome": None,
+        "scheduled": now,
+        "created": now,
+        "started": None,
+        "heartbeat": None,
+        "ended": now,
+    }
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
 
 def _served(connection: Connection, agent: Agent, slots: Slots) -> list[int]:
     """Return the sets of labels that an agent may take runs of."""
     carried = frozenset(agent.labels)
     sets = connection.execute(select(label_sets.c.id, label_sets.c.labels))
-    return [each for each, labels in sets if carried.issuperset(labels) and slots.admits(labels)]
+    return [
+        each
+        for each, labels in sets
+        if is_labels(labels) and carried.issuperset(labels) and slots.admits(labels)
+    ]
 
 
 def _waiting(served: Sequence[int], now: datetime) -> Select[Any]:
@@ -285,7 +309,7 @@ def _change(connection: Connection, ids: Sequence[int], values: dict[str, Any]) 
     if not ids:
         return []
     connection.execute(update(runs).where(runs.c.id.in_(ids)).values(values))
-    found = [_run(row) for row in connection.execute(_RUNS.where(runs.c.id.in_(ids)))]
+    found = readable(connection.execute(SELECT_RUNS.where(runs.c.id.in_(ids))), run_of)
     return sorted(found, key=lambda run: ids.index(run.id))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import (
     BigInteger,
@@ -25,8 +25,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from casflow.errors import IntegrityError
 from casflow.registry.records import RunState
+from casflow.registry.validation import Malformed
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
@@ -45,9 +45,12 @@ class Moment(TypeDecorator[datetime]):
         """Return the column's value."""
         return None if value is None else (value.astimezone(UTC) - _EPOCH) // _TICK
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return Python's value."""
-        return None if value is None else _EPOCH + value * _TICK
+        try:
+            return None if value is None else _EPOCH + value * _TICK
+        except (TypeError, OverflowError) as error:
+            return Malformed(str(error))
 
 
 class Duration(TypeDecorator[timedelta]):
@@ -60,9 +63,12 @@ class Duration(TypeDecorator[timedelta]):
         """Return the column's value."""
         return None if value is None else value // _TICK
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return Python's value."""
-        return None if value is None else value * _TICK
+        try:
+            return None if value is None else value * _TICK
+        except (TypeError, OverflowError) as error:
+            return Malformed(str(error))
 
 
 class Json(TypeDecorator[Any]):
@@ -78,10 +84,9 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return Python's value."""
         try:
-            return None if value is None else json.loads(value)
-        except ValueError as error:
-            what = f"a record of the registry is not JSON ({error})"
-            raise IntegrityError(what, hint="restore the registry from a backup") from error
+            return None if value is None else json.loads(value, parse_constant=_refuse)
+        except (ValueError, TypeError, RecursionError) as error:
+            return Malformed(f"not JSON ({error})")
 
 
 class Labels(Json):
@@ -89,9 +94,10 @@ class Labels(Json):
 
     cache_ok = True
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...]:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return Python's value."""
-        return tuple(super().process_result_value(value, dialect) or ())
+        labels = super().process_result_value(value, dialect) or []
+        return tuple(labels) if isinstance(labels, list) else Malformed("labels are not a list")
 
 
 class State(TypeDecorator[RunState]):
@@ -104,9 +110,16 @@ class State(TypeDecorator[RunState]):
         """Return the column's value."""
         return None if value is None else value.value
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> RunState | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return Python's value."""
-        return None if value is None else RunState(value)
+        try:
+            return None if value is None else RunState(value)
+        except ValueError as error:
+            return Malformed(str(error))
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 metadata = MetaData()
@@ -145,6 +158,7 @@ versions = Table(
     Column("location", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("created", Moment, nullable=False),
+    Column("quarantined", Moment),  # when its row was set aside, since it cannot be read
     UniqueConstraint("flow_id", "number"),
     Index("casflow_versions_by_digest", "flow_id", "digest", "number"),
     Index("casflow_versions_by_content", "digest"),

@@ -10,14 +10,15 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, Table, select, update
+from sqlalchemy import Select, Table, func, select, update
 
 from casflow.digests import parse
-from casflow.errors import ConflictError, NotFoundError
-from casflow.reference import check_name
+from casflow.errors import ConflictError, IntegrityError, NotFoundError
+from casflow.reference import Reference, check_name
 from casflow.registry.lookup import key_of
-from casflow.registry.records import Version, check_labels, check_project
+from casflow.registry.records import Version, check_labels, check_parameters, check_project
 from casflow.registry.schema import flows, projects, versions
+from casflow.registry.validation import is_moment, readable, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 _JOINED = versions.join(flows, versions.c.flow_id == flows.c.id).join(
     projects, flows.c.project_id == projects.c.id
 )
-_OWN = [each for each in versions.c if each.name != "flow_id"]
+_OWN = [each for each in versions.c if each.name not in ("flow_id", "quarantined")]
 _COLUMNS: Select[Any] = select(*_OWN, projects.c.name.label("project"), flows.c.name.label("flow"))
-_VERSIONS = _COLUMNS.select_from(_JOINED)
+_SOUND = versions.c.quarantined.is_(None)
+_VERSIONS = _COLUMNS.select_from(_JOINED).where(_SOUND)
 # Outer, since SQLite would else read all versions to find the few that are the latest.
 _LATEST = _COLUMNS.select_from(
     flows.join(projects, flows.c.project_id == projects.c.id).outerjoin(
@@ -84,8 +86,8 @@ class Versions:
         names = check_project(project), check_name(flow)
         row: dict[str, Any] = {
             "digest": parse(digest),
-            "storage": dict(storage),
-            "reference": None if reference is None else dict(reference),
+            "storage": check_parameters(storage),
+            "reference": _checked_reference(reference, location),
             "labels": check_labels(labels),
             "location": location,
             "idempotency_key": idempotency_key,
@@ -111,8 +113,8 @@ class Versions:
             NotFoundError: The registry does not hold this version.
         """
         row = {
-            "reference": None if reference is None else dict(reference),
-            "storage": dict(storage),
+            "reference": _checked_reference(reference, location),
+            "storage": check_parameters(storage),
             "location": location,
         }
         this = versions.c.id == version.id
@@ -125,7 +127,7 @@ class Versions:
 
     def find_latest(self, project: str | None, flow: str) -> Version | None:
         """Return a flow's newest version, or None when it was never registered."""
-        query = _of_flow(project, flow).where(versions.c.number == flows.c.latest)
+        query = _of_flow(project, flow).order_by(versions.c.number.desc()).limit(1)
         with self._db.read() as connection:
             row = connection.execute(query).one_or_none()
             return None if row is None else _version(row)
@@ -167,7 +169,7 @@ class Versions:
         )
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MAX_NAMES))
-            found = [_version(row) for row in rows]
+            found = readable(rows, version_of)
         if not found:
             raise NotFoundError("no version has a digest that starts so", where=start)
         if len({each.digest for each in found}) > 1:
@@ -184,7 +186,7 @@ class Versions:
         """
         query = _of_flow(project, flow).order_by(versions.c.number.desc()).limit(limit)
         with self._db.read() as connection:
-            found = [_version(row) for row in connection.execute(query)]
+            found = readable(connection.execute(query), version_of)
             if not found:
                 raise _absent(connection, check_project(project), flow, None, None)
             return found
@@ -198,7 +200,7 @@ class Versions:
         """
         query = _VERSIONS.where(versions.c.id > after).order_by(versions.c.id.desc()).limit(limit)
         with self._db.read() as connection:
-            return [_version(row) for row in connection.execute(query)]
+            return readable(connection.execute(query), version_of)
 
     def flows(self, project: str | None = None) -> list[Version]:
         """Return the latest version of every flow, of all projects when None, sorted by name."""
@@ -206,13 +208,28 @@ class Versions:
         if project is not None:
             query = query.where(projects.c.key == key_of(check_project(project)))
         with self._db.read() as connection:
-            found = [_version(row) for row in connection.execute(query)]
+            rows = [row for row in connection.execute(query) if row.id is not None]
+            found = readable(rows, version_of)
         return sorted(found, key=lambda each: (each.project, each.flow))
 
     def projects(self) -> list[str]:
         """Return the names of all projects, sorted."""
         with self._db.read() as connection:
             return sorted(connection.scalars(select(projects.c.name)))
+
+
+def _checked_reference(form: Mapping[str, Any] | None, where: str) -> dict[str, Any] | None:
+    """Return a reference's form as it may be recorded.
+
+    Raises:
+        IntegrityError: It is none, whatever the store says.
+    """
+    if form is None:
+        return None
+    Reference.from_dict(dict(form), where=where)
+    if not is_moment(form.get("created")):
+        raise IntegrityError(f"damaged reference (created is {form.get('created')!r})", where=where)
+    return check_parameters(form)
 
 
 def _of_flow(project: str | None, flow: str) -> Select[Any]:
@@ -222,7 +239,7 @@ def _of_flow(project: str | None, flow: str) -> Select[Any]:
 
 
 def _version(row: Any) -> Version:
-    return Version(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return version_of(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def ensure(connection: Connection, table: Table, names: dict[str, Any], **rest: Any) -> int:
@@ -246,15 +263,19 @@ def _flow_id(connection: Connection, project: str, flow: str) -> int:
 
 
 def _next_number(connection: Connection, flow_id: int, after: int | None) -> int:
-    count = update(flows).where(flows.c.id == flow_id).values(latest=flows.c.latest + 1)
-    if after is not None:
-        count = count.where(flows.c.latest == after)
-    number = connection.scalar(count.returning(flows.c.latest))
-    if number is None:
+    this = flows.c.id == flow_id
+    latest = connection.scalar(select(flows.c.latest).where(this).with_for_update())
+    if after is not None and latest != after:
         raise ConflictError(
             "another registration of the flow came first", hint="look at its latest version"
         )
-    return int(number)
+    # Not the latest plus one: later ones may have been set aside, and keep their numbers.
+    last = connection.scalar(
+        select(func.max(versions.c.number)).where(versions.c.flow_id == flow_id)
+    )
+    number = int(last or 0) + 1
+    connection.execute(update(flows).where(this).values(latest=number))
+    return number
 
 
 def _absent(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow import config
 from casflow.blobs.local import LocalBlobStore
+from casflow.config import make_folder
 from casflow.errors import NotFoundError, os_errors
 from casflow.storage.blob import BlobStorage
 
@@ -111,7 +112,7 @@ class Local(BlobStorage):
 def _made(folder: str | Path) -> str:
     path = Path(folder).expanduser().absolute()
     with os_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path, private=False)
     return str(path)
 
 

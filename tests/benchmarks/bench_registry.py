@@ -29,6 +29,7 @@ from tests.benchmarks.measure import (
     ratio,
     timed,
 )
+from tests.registry.processes import REFERENCE
 from tests.services.postgres import PostgresServer, find_binaries
 
 if TYPE_CHECKING:
@@ -86,14 +87,18 @@ class Full:
             flow=flow,
             digest=digest_of(b"%d" % content),
             storage={"type": "Local", "directory": "/srv/flows", "flows": {flow: flow}},
-            reference={"size": 10_000},
+            reference={**REFERENCE, "size": 10_000},
             labels=["linux"],
             location=flow,
             after=after,
         )
 
     def _fill(self, first: list[Any], count: int) -> None:
-        template = {"storage": first[0].storage, "reference": {"size": 1}, "labels": ["linux"]}
+        template = {
+            "storage": first[0].storage,
+            "reference": {**REFERENCE, "size": 1},
+            "labels": ["linux"],
+        }
         template |= {"location": "x", "created": first[0].created}
         with self.registry._db.write() as connection:
             for start in range(0, count, 10_000):

@@ -22,6 +22,16 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOAD = ["sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
 _CONTEXT.set_forkserver_preload(["casflow.registry", "alembic.command", *_PRELOAD, __name__])
 
+REFERENCE = {
+    "format": 1,
+    "flow": "etl",
+    "digest": digest_of(b"code"),
+    "incarnation": 0,
+    "size": 4,
+    "media_type": "text/x-python",
+    "created": "2026-11-22T23:38:15.315496+00:00",
+}
+
 
 class Clock:
     """A clock that stands until it is moved."""

@@ -14,6 +14,7 @@ from casflow.digests import digest_of
 from casflow.errors import ConfigError
 from casflow.registry import Registry
 from casflow.registry.lookup import find_version
+from tests.registry.processes import REFERENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def url(tmp_path: Path) -> str:
                 flow=flow,
                 digest=digest,
                 storage={"type": "Local", "flows": {flow: "ö"}},
-                reference=None if labels else {"format": 1},
+                reference=None if labels else REFERENCE,
                 labels=labels,
                 location="ö",
                 idempotency_key="key",

@@ -14,6 +14,8 @@ from casflow.registry import Registry, Version
 if TYPE_CHECKING:
     from tests.registry.processes import Clock
 
+from tests.registry.processes import REFERENCE
+
 Add = Callable[..., Version]
 
 
@@ -31,7 +33,7 @@ def test_no_project_is_the_default_project(registry: Registry, add: Add) -> None
 def test_a_version_comes_back_as_it_was_added(registry: Registry, add: Add, clock: Clock) -> None:
     version = add(
         storage={"type": "S3", "bucket": "b", "deep": [1, None, {"ü": "\0\ud83d\ude00"}]},
-        reference={"format": 1, "flow": "etl"},
+        reference=REFERENCE,
         labels=["b", "a", "b"],
         idempotency_key="key",
     )
@@ -90,10 +92,14 @@ def test_a_refused_first_version_leaves_no_flow(registry: Registry, add: Add) ->
 def test_update_reference_keeps_number_and_digest(registry: Registry, add: Add) -> None:
     version = add()
     changed = registry.update_reference(
-        version, reference={"a": 1}, storage={"b": 2}, location="there"
+        version, reference={**REFERENCE, "a": 1}, storage={"b": 2}, location="there"
     )
     assert (changed.number, changed.digest) == (version.number, version.digest)
-    assert (changed.reference, changed.storage, changed.location) == ({"a": 1}, {"b": 2}, "there")
+    assert (changed.reference, changed.storage, changed.location) == (
+        {**REFERENCE, "a": 1},
+        {"b": 2},
+        "there",
+    )
     assert registry.versions(None, "etl") == [changed]
 
 
