@@ -178,7 +178,7 @@ class Reference:
         """
         try:
             form = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(f"damaged reference ({error})", where=where) from error
         return cls.from_dict(form, where=where)
 

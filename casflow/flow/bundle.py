@@ -54,7 +54,7 @@ def unpack(data: bytes, *, where: str) -> tuple[str, dict[str, bytes]]:
         for name, size in header["files"]:
             files[_check_path(name)] = rest[start : start + size]
             start += size
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise IntegrityError(f"damaged bundle ({error!r})", where=where) from error
     if script not in files or start != len(rest):
         raise IntegrityError("damaged bundle", where=where)

@@ -6,6 +6,7 @@ rendered; what the service returns is verified against the registered digest lik
 
 from __future__ import annotations
 
+import re
 import string
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
 
 VERBS = ("GET", "PATCH", "POST", "PUT")
+_TEMPLATE_HINT = "write ${NAME}, which stands for a variable or secret of that name"
+_TEMPLATE = re.compile(r"(?<!\$)(?:\$\$)*\$(?:\w|\{)")
+_CREDENTIAL_NAME = re.compile(
+    r"(?i)^auth$|authorization|cookie|token|secret|passw|api[-_]?key|access[-_]?key|^x-key$"
+)
+_CREDENTIAL_IN_URL = re.compile(
+    r"(?i)://[^/\s:@]*:[^/\s@]+@|[?&](?:sig|token|access_token|api_?key|password)="
+)
 _RETRIED = frozenset({"GET", "PUT"})
 
 
@@ -77,6 +86,14 @@ class Webhook(Storage):
         if "data" in build_request_kwargs:
             text = "`data` in build_request_kwargs is replaced by the flow's content"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+        for place in self._literal_credentials():
+            text = f"{place} holds a credential as it is; {_TEMPLATE_HINT}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def _literal_credentials(self) -> Iterator[str]:
+        """Yield where the requests hold a credential that is no template."""
+        yield from literal_credentials(self.build_request_kwargs, "build_request_kwargs")
+        yield from literal_credentials(self.get_flow_request_kwargs, "get_flow_request_kwargs")
 
     # ---- the road down ---------------------------------------------------------------------
 
@@ -91,7 +108,13 @@ class Webhook(Storage):
         return flow.name
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
-        """Send the flow, unless the last registration sent the same."""
+        """Send the flow, unless the last registration sent the same.
+
+        Raises:
+            ConfigError: A request holds a credential, which the registry would keep.
+        """
+        for place in self._literal_credentials():
+            raise ConfigError("a credential would be stored", where=place, hint=_TEMPLATE_HINT)
         draft = self._draft(flow, labels)
         data = draft.data if isinstance(draft.data, bytes) else draft.data.read_bytes()
         made = Reference(
@@ -192,6 +215,22 @@ class _Values(Mapping[str, str]):
 
     def __len__(self) -> int:
         return 0
+
+
+def literal_credentials(value: Any, place: str, name: str = "") -> Iterator[str]:
+    """Yield the places in a request's arguments that hold a credential instead of a template."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from literal_credentials(each, f"{place}[{key!r}]", str(key))
+    elif isinstance(value, list | tuple):
+        for at, each in enumerate(value):
+            yield from literal_credentials(each, f"{place}[{at}]", name)
+    elif (
+        isinstance(value, str)
+        and not _TEMPLATE.search(value)
+        and ((value and _CREDENTIAL_NAME.search(name)) or _CREDENTIAL_IN_URL.search(value))
+    ):
+        yield place
 
 
 def render(arguments: Mapping[str, Any]) -> dict[str, Any]:

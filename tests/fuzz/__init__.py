@@ -1,0 +1,1 @@
+"""Hostile input for every door through which bytes of others come in."""
