@@ -10,6 +10,7 @@ import pytest
 
 from casflow.errors import (
     AccessError,
+    ConfigError,
     IntegrityError,
     NotFoundError,
     UnavailableError,
@@ -32,9 +33,9 @@ def written(tmp_path):
 
 def webhook(content, written, build="POST", get="POST", **extra):
     return Webhook(
-        build_request_kwargs={"url": f"{content.url}/flows/store", **extra},
+        build_request_kwargs={"url": f"{content.url}/flows/store"} | extra,
         build_request_http_method=build,
-        get_flow_request_kwargs={"url": f"{content.url}/flows/load", **extra},
+        get_flow_request_kwargs={"url": f"{content.url}/flows/load"} | extra,
         get_flow_request_http_method=get,
         stored_as_script=True,
         flow_script_path=str(written),
@@ -300,3 +301,35 @@ class TestTemplates:
         before = json.dumps(given)
         render(given)
         assert json.dumps(given) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"headers": {"X-Api-Key": "literal"}},
+        {"headers": {"authorization": "Bearer literal"}},
+        {"headers": {"Cookie": "session=literal"}},
+        {"auth": ["user", "literal"]},
+        {"params": {"token": "literal"}},
+        {"json": {"deep": [{"client_secret": "literal"}]}},
+        {"url": "http://user:literal@127.0.0.1:1/x"},
+        {"url": "http://127.0.0.1:1/x?sig=literal"},
+    ],
+)
+def test_a_credential_as_it_is_is_warned_of_and_never_registered(content, written, arguments):
+    with pytest.warns(RuntimeWarning, match=r"credential as it is; write \$\{NAME\}") as caught:
+        storage = webhook(content, written, **{"url": f"{content.url}/x", **arguments})
+    assert "literal" not in "".join(str(each.message) for each in caught)
+    with pytest.raises(ConfigError, match="a credential would be stored"):
+        register(storage)
+    assert content.log == []
+
+
+def test_templates_are_no_credentials(content, written, recwarn):
+    webhook(
+        content,
+        written,
+        headers={"X-Api-Key": "${KEY}", "Authorization": "Bearer $TOKEN", "Accept": "*/*"},
+        params={"page": "1"},
+    )
+    assert [each for each in recwarn if "credential" in str(each.message)] == []
