@@ -91,7 +91,7 @@ class ContentStore:
         names, sources = draft.names, draft.sources()
         for _ in range(_ATTEMPTS):
             started = self._clock()
-            self._claim_format()
+            self.claim_format()
             supplies = {role: self._supply(blob, sources.get(role)) for role, blob in names.items()}
             calls = [partial(self._ensure, blob, supplies[role]) for role, blob in names.items()]
             stored = dict(zip(names, run_concurrently(*calls), strict=True))
@@ -112,7 +112,7 @@ class ContentStore:
         Raises:
             UnavailableError: The store kept failing.
         """
-        self._claim_format()
+        self.claim_format()
         blob = named(source)
         return self._ensure(blob, lambda: source)[0]
 
@@ -233,7 +233,7 @@ class ContentStore:
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline
 
-    def _claim_format(self) -> None:
+    def claim_format(self) -> None:
         """Write the format's number into a new store; refuse a store of another format."""
         try:
             found = self.store.get(layout.FORMAT)

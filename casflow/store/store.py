@@ -476,6 +476,7 @@ class Store:
         newest = target._versions.newest(reference.flow)  # noqa: SLF001 - one of us
         if newest is not None and newest.reference.same_content(reference):
             return version_of(newest)
+        target._content.claim_format()  # noqa: SLF001
         after = 0 if newest is None else newest.number
         number = target._versions.claim_number(reference.flow, after)  # noqa: SLF001
         now = datetime.now(UTC)
