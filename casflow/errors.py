@@ -20,8 +20,6 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from casflow.redaction import redact
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,6 +54,8 @@ class CasflowError(Exception):
     def __str__(self) -> str:
         text = self.what if self.where is None else f"{self.what}: {self.where}"
         line = text if self.hint is None else f"{text}; {self.hint}"
+        from casflow.redaction import redact  # imports what a flow that is built needs not
+
         return redact(" ".join(line.split()))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from casflow import config
+from casflow import building, config
 from casflow.errors import AccessError, ConfigError, MissingSecretError
 from casflow.redaction import HIDDEN, decoded, redact, remember
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["HIDDEN", "Secret", "decoded", "find", "given", "redact", "remember", "variable"]
 
 KEYRING_SERVICE = "casflow"
-building: ContextVar[tuple[Any, ...]] = ContextVar("casflow_building", default=())
-"""The flows that are being built here; what a secret gives meanwhile would be stored with them."""
 _given: ContextVar[Mapping[str, Any]] = ContextVar("casflow_secrets", default={})  # noqa: B039
 
 
@@ -48,7 +46,7 @@ class Secret:
             MissingSecretError: It is defined nowhere.
             AccessError: `secrets.toml` can be read by others.
         """
-        if building.get():
+        if building.flows.get():
             hint = "read it inside of a task, which runs after the flow was stored"
             raise ConfigError("a secret is read while a flow is built", where=self.name, hint=hint)
         value = find(self.name)

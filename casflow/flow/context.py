@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from casflow import building
 from casflow.errors import ConfigError
-from casflow.secrets import building
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,17 +32,17 @@ _loading: ContextVar[bool] = ContextVar("casflow_loading", default=False)
 
 def enter(flow: Builder) -> None:
     """Make a flow the one that task calls are added to."""
-    building.set((*building.get(), flow))
+    building.flows.set((*building.flows.get(), flow))
 
 
 def leave() -> None:
     """Go back to the flow that was being built before."""
-    building.set(building.get()[:-1])
+    building.flows.set(building.flows.get()[:-1])
 
 
 def find_flow() -> Builder | None:
     """Return the flow that is being built here, or None."""
-    stack: tuple[Builder, ...] = building.get()
+    stack: tuple[Builder, ...] = building.flows.get()
     return stack[-1] if stack else None
 
 
