@@ -6,12 +6,15 @@ that are not slow. Invariant: a run says in its last lines what it left out and 
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.examples import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,12 @@ _WANTED = re.compile(r"(?:Skipped: )?(.+?) is not here: (.+)", re.DOTALL)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--full`."""
     parser.addoption("--full", action="store_true", help="take the slow tests too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let modules and further processes know that all is wanted."""
+    if config.option.full:
+        os.environ[FULL] = "1"
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

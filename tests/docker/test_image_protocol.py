@@ -23,9 +23,10 @@ from casflow.storage.docker.plan import Plan
 from casflow.storage.docker.recipe import PYTHON_LABEL, Recipe, python_version
 from casflow.storage.docker.registry import OCI_MANIFEST, Manifest
 from casflow.storage.docker.registry_build import RegistryBuilder
+from tests.examples import examples
 from tests.gc.simulation import LossError, Task, World
 
-EXAMPLES = int(os.environ.get("GC_EXAMPLES", "200"))  # 10000 by night
+EXAMPLES = int(os.environ.get("GC_EXAMPLES") or examples(200, few=100))  # 10000 by night
 CAUGHT_WITHIN = 3000
 HOST, ENVIRONMENT = "reg.example", f"blake3:{'e' * 64}"
 STARTS = (0, 0, 0, 60, HOUR, HOUR, 2 * HOUR, DAY, DAY + 60, 2 * DAY)

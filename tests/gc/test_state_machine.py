@@ -13,10 +13,11 @@ from casflow.gc.limits import Limits
 from casflow.gc.plan import Planner
 from casflow.gc.reference_cache import Root
 from casflow.gc.scan import Scan
+from tests.examples import examples
 from tests.gc.scenarios import Scenario
 from tests.gc.simulation import LossError, SerialPool, WatchedContent
 
-EXAMPLES = int(os.environ.get("GC_EXAMPLES", "500"))  # 20000 by night
+EXAMPLES = int(os.environ.get("GC_EXAMPLES") or examples(500, few=200))  # 20000 by night
 FIRST = int(os.environ.get("GC_FIRST", "0"))  # seed, for a night in several parts
 CAUGHT_WITHIN = 4000
 

@@ -38,7 +38,7 @@ def test_a_hundred_processes_register_one_version(home, mode):
     assert len(digests) == len(home.blobs()) <= 2  # the flow, and its source map if it has one
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["pickle", pytest.param("script", marks=pytest.mark.slow)])
 def test_sixteen_processes_at_the_same_moment(home, mode):
     script = home.script()
     started = [home.start("register", "-p", script, "--json", *MODES[mode]) for _ in range(16)]

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from casflow.digests import digest_of
 from casflow.errors import ConflictError
 from casflow.registry import MAX_LOSSES, Agent, Registry, Run, RunState
+from tests.examples import examples
 from tests.registry.processes import Clock
 
 if TYPE_CHECKING:
@@ -175,4 +176,4 @@ class RunsMachine(RuleBasedStateMachine):
 
 
 TestRuns = RunsMachine.TestCase
-TestRuns.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRuns.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)

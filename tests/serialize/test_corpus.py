@@ -17,7 +17,8 @@ from matrix import CORPUS, FILES, ROOT, run_matrix, unstable
 pytestmark = pytest.mark.xdist_group("corpus")  # one matrix serves all of these tests
 
 LEAST = 120  # definitions
-PYTHONS = ("3.12", "3.13")
+PYTHONS = ("3.12", "3.13", "3.14")
+RARE = ("3.14",)  # tested where it is to be had
 
 # Objects that come back a little different, by their own or numpy's pickling.
 NOT_AGAIN = {
@@ -49,11 +50,8 @@ def test_every_definition_has_one_digest(matrix):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", PYTHONS)
-def test_other_pythons_are_as_stable(version, tmp_path, request):
+def test_other_pythons_are_as_stable(version, tmp_path):
     """The whole corpus on a further interpreter, in an environment of its own."""
-    asked = "slow" in request.config.getoption("markexpr")
-    if not asked and os.environ.get("CASFLOW_REQUIRE_SERVICES") != "1":
-        pytest.skip("takes minutes; run it with -m slow")
     python = interpreter(version, tmp_path)
     assert unstable(run_matrix(tmp_path / "matrix", python)) == {}
 
@@ -70,7 +68,7 @@ def interpreter(version, folder):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = f"no environment for Python {version}: {done.stderr.strip()[-200:]}"
-            if os.environ.get("CASFLOW_REQUIRE_SERVICES") == "1":
+            if version not in RARE and os.environ.get("CASFLOW_REQUIRE_SERVICES") == "1":
                 pytest.fail(reason)
             pytest.skip(reason)
     return str(environment / "bin" / "python")

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from casflow.serialize import dumps, explain
+from tests.examples import examples
 
-EXAMPLES = 1500
+EXAMPLES = examples(1500)
 ROOT = Path(__file__).parents[2]
 
 
@@ -154,7 +155,10 @@ def test_equal_in_processes_of_other_hash_seeds():
     samples: list[object] = []
 
     @settings(
-        max_examples=300, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples(300),
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(INSTRUCTIONS)
     def collect(instructions):

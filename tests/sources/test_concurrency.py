@@ -34,10 +34,14 @@ PROGRAM = """
     print(json.dumps([said.get() for each in children if each.exitcode == 0]))
 """
 PROCESSES = 30
+FEW = ("git", "github")  # the two kinds of road; the others with --full
 
 
 # What asks a path of this machine can only be counted in the process that does it.
-@pytest.mark.parametrize("kind", REMOTE)
+@pytest.mark.parametrize(
+    "kind",
+    [each if each in FEW else pytest.param(each, marks=pytest.mark.slow) for each in REMOTE],
+)
 def test_thirty_processes_download_once(open_world, kind):
     world = open_world(kind)
     commit = world.commit("one")

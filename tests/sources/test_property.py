@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from casflow.cache import Cache
 from casflow.errors import CasflowError, NotFoundError, UnavailableError
 from casflow.flow import Flow
+from tests.examples import examples
 from tests.hosts.repository import Repository
 from tests.sources.conftest import GITS, HOSTS, PATH, make, restored, script
 
@@ -228,7 +229,7 @@ def test_a_run_tells_the_truth(kind):
     run_state_machine_as_test(
         type("SourcesOfOneKind", (Sources,), {"kind": kind}),
         settings=settings(
-            max_examples=10 if kind in GITS else 25,  # a call of git takes its time
+            max_examples=examples(10 if kind in GITS else 25),  # a call of git takes its time
             stateful_step_count=15,
             deadline=None,
             derandomize=True,

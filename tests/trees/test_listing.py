@@ -11,6 +11,7 @@ from casflow.digests import digest_of
 from casflow.errors import ConfigError, IntegrityError
 from casflow.trees.index import EMPTY, Index, Place
 from casflow.trees.listing import SYMLINK, Entry, Listing, Root
+from tests.examples import examples
 
 CONTENT = digest_of(b"content")
 
@@ -45,7 +46,7 @@ FILES = st.builds(a_file, PATHS, st.binary(max_size=4), executable=st.booleans()
 
 
 @given(st.lists(st.one_of(FILES, st.builds(a_link, PATHS, PATHS)), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, few=40), deadline=None)
 def test_what_can_be_listed_comes_back_from_its_index_in_any_order(entries):
     try:
         listing = Listing(entries)
@@ -170,7 +171,7 @@ def test_a_hostile_index_is_an_integrity_error(changes):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200, few=40), deadline=None)
 def test_an_index_with_any_bytes_changed_is_refused_or_the_same_listing(data):
     index = an_index(a_file("a", b"one"), a_file("b", b"two"), a_link("l", "a"))
     root = Root.from_bytes(index.listing.root, where="here")
