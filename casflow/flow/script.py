@@ -11,7 +11,8 @@ import importlib
 import linecache
 import sys
 import traceback
-from importlib.util import decode_source
+from importlib.util import decode_source, find_spec
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,7 @@ def _execute(data: bytes, path: str) -> ModuleType:
     from cloudpickle import register_pickle_by_value
 
     code = _compile(data, path)
-    module = ModuleType(MODULE_PREFIX + hex_of(digest_of(data))[:16])
+    module = ModuleType(_name_of(data, path))
     module.__file__ = path
     _remember_lines(data, path)
     before = sys.modules.get(module.__name__)
@@ -122,6 +123,27 @@ def _execute(data: bytes, path: str) -> ModuleType:
             raise
         raise _failed(error, path) from error
     return module
+
+
+def _name_of(data: bytes, path: str) -> str:
+    """Return the name that an import from the script's folder gives it, if nothing else has it."""
+    stem = Path(path).stem
+    known = sys.modules.get(stem)
+    if known is not None:
+        taken = getattr(known, "__file__", None) != path
+    elif stem.isidentifier() and stem not in sys.stdlib_module_names:
+        taken = _is_elsewhere(stem, path)
+    else:
+        taken = True
+    return MODULE_PREFIX + hex_of(digest_of(data))[:16] if taken else stem
+
+
+def _is_elsewhere(name: str, path: str) -> bool:
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return False
+    return spec is not None and spec.origin is not None and Path(spec.origin) != Path(path)
 
 
 def _compile(data: bytes, path: str) -> CodeType:

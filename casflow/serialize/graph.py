@@ -38,6 +38,7 @@ BULK_SIZE = 64 * 1024  # bytes from which the C pickler hands a payload over by 
 # Calls whose result is immutable and depends on the arguments alone: equal calls become one node.
 PURE = {
     ("_codecs", "encode"),
+    ("_struct", "Struct"),
     ("_operator", "getitem"),
     ("_operator", "or_"),
     ("builtins", "complex"),
@@ -210,8 +211,15 @@ class Graph:
         name = name_of(function)
         if name == ("numpy", "dtype"):  # with more arguments, it gets its fields afterwards
             return len(arguments.items) == 1
+        return True
+
+    def may_change(self, node: Node) -> bool:
+        """Tell whether something may happen to a call's result after it was made."""
+        if node.kind != REDUCE or not self.is_pure(node):
+            return True
         # The dict of a module, or of the members of an enum, is filled afterwards.
-        return name != ("builtins", "getattr") or arguments.items[1] not in _FILLED
+        named = name_of(node.items[0]) == ("builtins", "getattr")
+        return named and node.items[1].items[1] in _FILLED
 
 
 def text(value: str) -> bytes:

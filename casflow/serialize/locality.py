@@ -66,14 +66,26 @@ class Scope:
         if name not in self._known:
             module = sys.modules.get(name)
             file = source_of(module)
-            self._known[name] = name in _MAINS or (
-                file is not None
-                and name.partition(".")[0] not in _NEVER
-                and (_is_by_value(name) or not self._is_installed(name, file))
+            self._known[name] = (
+                name in _MAINS
+                or self._is_open_package(name, module)
+                or (
+                    file is not None
+                    and name.partition(".")[0] not in _NEVER
+                    and (_is_by_value(name) or not self._is_installed(name, file))
+                )
             )
             if self._known[name] and file is not None and file.is_file():
                 self.files[name] = file
         return self._known[name]
+
+    def _is_open_package(self, name: str, module: ModuleType | None) -> bool:
+        """Tell whether a module is a package without a file, all of whose folders are local."""
+        places = getattr(module, "__dict__", {}).get("__path__")
+        if places is None or module_file(module) is not None or name.partition(".")[0] in _NEVER:
+            return False
+        folders = [f"{place}{os.sep}" for place in places]
+        return bool(folders) and not any(map(is_installed, folders))
 
     def _is_installed(self, name: str, file: Path) -> bool:
         if is_installed(module_file(sys.modules.get(name)) or "") or is_installed(str(file)):

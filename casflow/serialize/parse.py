@@ -268,7 +268,7 @@ class Parser:
             return  # said before, when the object was reached the first time
         if _PLAIN.get(node.kind) == kind:
             node.items.extend(items)
-        elif node.kind not in (REDUCE, NEWOBJ, NEWOBJ_EX) or self._graph.is_pure(node):
+        elif node.kind not in (REDUCE, NEWOBJ, NEWOBJ_EX) or not self._graph.may_change(node):
             raise UnknownShapeError("an immutable object is changed")
         elif node.events is None:
             node.events = [(kind, items)]

@@ -8,6 +8,7 @@ callables only, or NotImplemented for the ordinary way.
 from __future__ import annotations
 
 import abc
+import copyreg
 import dataclasses
 import enum
 import functools
@@ -45,7 +46,15 @@ def reducer_for(kind: type) -> Reducer | None:
         found = REDUCERS.get(f"{base.__module__}.{base.__qualname__}")
         if found is not None:
             return found
-    return None
+    return with_own_reduction if _reduces_itself(kind) else None
+
+
+def _reduces_itself(kind: type) -> bool:
+    """Tell whether Python code says how objects of a type are pickled."""
+    found = (
+        vars(base).get(name) for base in kind.__mro__ for name in ("__reduce_ex__", "__reduce__")
+    )
+    return isinstance(next(filter(None, found), None), types.FunctionType)
 
 
 def reducer(*names: str) -> Callable[[Reducer], Reducer]:
@@ -64,9 +73,24 @@ def function(pickler: StagePickler, obj: Any) -> Any:
     if not pickler.travels(obj):
         return NotImplemented
     code = obj.__code__
+    if "_clear_cache" in obj.__dict__:
+        _forget_dispatches(obj)
     namespace = pickler.reach_from(obj)
     pickler.hold(obj, (obj.__dict__ or None, _function_slots(pickler, obj)))
     return types.FunctionType, (code, namespace, obj.__name__, None, obj.__closure__)
+
+
+def _forget_dispatches(function: Any) -> None:
+    """Empty the cache of a single-dispatch function, and its note of when that was valid."""
+    if function.__code__.co_filename != functools.__file__ or "dispatch" not in function.__dict__:
+        return
+    function._clear_cache()  # noqa: SLF001
+    dispatch = function.__dict__["dispatch"]
+    names = dispatch.__code__.co_freevars
+    if "cache_token" in names:
+        cell = dispatch.__closure__[names.index("cache_token")]
+        if cell.cell_contents is not None:
+            cell.cell_contents = -1  # no such token: the next call looks again
 
 
 def _function_slots(pickler: StagePickler, obj: Any) -> dict[str, Any]:
@@ -323,13 +347,44 @@ def submodule(package: Any, attribute: str) -> types.ModuleType | None:
 def lru_cache(pickler: StagePickler, obj: Any) -> Any:
     """Pickle a cached function of a project by value, with an empty cache."""
     wrapped = obj.__wrapped__
-    if not isinstance(wrapped, types.FunctionType) or not pickler.travels(wrapped):
+    found = internals._lookup_module_and_qualname(obj)  # noqa: SLF001
+    if found is not None and not pickler.scope.is_local(found[0].__name__):
         return NotImplemented
     parameters = obj.cache_parameters()
     members = {**obj.__dict__, "cache_parameters": functools.partial(dict, **parameters)}
     info = functools._CacheInfo  # noqa: SLF001
     arguments = (wrapped, parameters["maxsize"], parameters["typed"], info)
     return type(obj), arguments, members
+
+
+@reducer("weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
+def weak_dictionary(_: StagePickler, obj: Any) -> Any:
+    """Pickle what a dictionary of weak references holds now, without the references."""
+    return type(obj), (), None, None, iter(list(obj.items()))
+
+
+@reducer("_struct.Struct")
+def struct(_: StagePickler, obj: Any) -> Any:
+    """Make a compiled format anew."""
+    return (type(obj), (obj.format,)) if obj.__class__.__module__ == "_struct" else NotImplemented
+
+
+@reducer(*{f"sys.{type(each).__qualname__}" for each in vars(sys).values()})
+def of_interpreter(_: StagePickler, obj: Any) -> Any:
+    """Refer to what `sys` says of the interpreter by name: it is that of whoever runs the code."""
+    name = type(obj).__qualname__
+    return (getattr, (sys, name)) if getattr(sys, name, None) is obj else NotImplemented
+
+
+def with_own_reduction(pickler: StagePickler, obj: Any) -> Any:
+    """Make an object of a project that says it is a global: there is no module to find it in."""
+    kind = type(obj)
+    if not pickler.travels(kind):
+        return NotImplemented
+    reduction = obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduction, str):
+        return copyreg.__newobj__, (kind,), object.__getstate__(obj)  # type: ignore[attr-defined]
+    return reduction
 
 
 @reducer("functools.partial")

@@ -1,0 +1,240 @@
+"""Cases of `test_kinds`: each a script with an object `f`, and how it shows its behaviour."""
+
+# ruff: noqa: ISC004
+
+from __future__ import annotations
+
+FILES = {
+    "kind_helper.py": "",
+    "helping.py": (
+        "import contextvars, threading\n"
+        "DEBUG = False\nLOCK = threading.Lock()\nVAR = contextvars.ContextVar('v')\nSEEN = []\n"
+        "def mode():\n    return 'debug' if DEBUG else 'prod'\n"
+        "def note(x):\n    SEEN.append(x)\n    return len(SEEN)\n"
+    ),
+    "pack/__init__.py": "LEVEL = 1\n",
+    "pack/sub.py": "from pack import LEVEL\nSIZE = 2\ndef size():\n    return SIZE + LEVEL\n",
+    "pack/other.py": "NEVER = object()\n",
+    "space/tool.py": "def tool():\n    return 'tool'\n",
+}
+CASES = {
+    # State of a module that its functions share.
+    "module_state": (
+        "import helping as h\ndef f():\n    h.DEBUG = True\n    r = h.mode()\n"
+        "    h.DEBUG = False\n    return r\n",
+        "f()",
+    ),
+    "module_state_read": (
+        "import helping\ndef f():\n    helping.note(1)\n    return len(helping.SEEN) > 0\n",
+        "f()",
+    ),
+    "module_deleted": (
+        "import helping as h\ndef f():\n    h.EXTRA = 1\n    return h.EXTRA\n",
+        "f()",
+    ),
+    "module_from_import": (
+        "from helping import mode, note\ndef f():\n    return mode(), note(2) > 0\n",
+        "f()",
+    ),
+    "package": ("import pack.sub\ndef f():\n    return pack.sub.size()\n", "f()"),
+    "package_from": ("from pack import sub\ndef f():\n    return sub.size()\n", "f()"),
+    "namespace_package": ("import space.tool\ndef f():\n    return space.tool.tool()\n", "f()"),
+    "late_import": ("def f():\n    from helping import mode\n    return mode()\n", "f()"),
+    "late_package": ("def f():\n    from pack.sub import size\n    return size()\n", "f()"),
+    # The name of the script's module.
+    "dataclass_nested": (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n    n: int\n"
+        "@dataclass\nclass B:\n    a: A\nf = B\n",
+        "f(1).a",
+    ),
+    "update_wrapper": (
+        "import functools\nclass W:\n    def __init__(self, fn):\n"
+        "        functools.update_wrapper(self, fn)\n"
+        "    def __call__(self):\n        return self.__wrapped__()\n"
+        "@W\ndef f():\n    return 3\n",
+        "f()",
+    ),
+    "logger_below": (
+        "import logging\nlog = logging.getLogger(f'{__name__}.x')\n"
+        "def f():\n    return log.name.endswith('.x')\n",
+        "f()",
+    ),
+    "typed_dict": (
+        "from __future__ import annotations\nfrom typing import TypedDict\n"
+        "class R(TypedDict):\n    a: int\nclass S(R, total=False):\n    b: str\n"
+        "def f():\n    return S(a=1), sorted(S.__required_keys__)\n",
+        "f()",
+    ),
+    "name_of_module": ("def f():\n    return isinstance(__name__, str)\n", "f()"),
+    # Two programs, one digest; see also the pairs.
+    "diamond": (
+        "class A:\n    r = 1\nclass B(A):\n    r = 1\nclass C(A):\n    r = 2\n"
+        "class D(B, C):\n    pass\ndef f():\n    return D.r\n",
+        "f()",
+    ),
+    "class_body_global": (
+        "CHUNK = 7\ndef f():\n    class Row:\n        size = CHUNK\n    return Row.size\n",
+        "f()",
+    ),
+    "enum_new": (
+        "import enum\nclass E(enum.Enum):\n    A = (1, 'one')\n    B = (2, 'two')\n"
+        "    def __new__(cls, n, text):\n        o = object.__new__(cls)\n        o._value_ = n\n"
+        "        o.text = text\n        return o\ndef f():\n"
+        "    return [(e.name, e.value, e.text) for e in E], E(2).text\n",
+        "f()",
+    ),
+    "enum_init": (
+        "import enum\nclass P(enum.Enum):\n    EARTH = (1, 2)\n    MARS = (3, 4)\n"
+        "    def __init__(self, a, b):\n        self.sum = a + b\n"
+        "def f():\n    return [e.sum for e in P]\n",
+        "f()",
+    ),
+    "enum_flag": (
+        "import enum\nclass F(enum.IntFlag):\n    R = 1\n    W = 2\n    RW = 3\n"
+        "BOTH = F.R | F.W\ndef f():\n    return BOTH, F.R in BOTH, list(F), F(3) is F.RW\n",
+        "f()",
+    ),
+    "enum_text": (
+        "import enum\nclass S(str, enum.Enum):\n    A = 'a'\n    B = 'b'\n    C = 'a'\n"
+        "def f():\n    return S('a') is S.A, S.C is S.A, list(S.__members__), S.B + '!'\n",
+        "f()",
+    ),
+    # What runs while it is loaded.
+    "set_of_keys": (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Key:\n    n: str\n"
+        "    def known(self):\n        return self in KEYS\nKEYS = {Key('a'), Key('b')}\n"
+        "def f():\n    return Key('a').known(), Key('c').known()\n",
+        "f()",
+    ),
+    "hash_by_global": (
+        "SALT = {'x': 3}\nclass K:\n    def __init__(self, n):\n        self.n = n\n"
+        "    def __hash__(self):\n        return hash((self.n, SALT['x']))\n"
+        "    def __eq__(self, other):\n        return self.n == other.n\n"
+        "TABLE = {K(1): 'one'}\ndef f():\n    return TABLE[K(1)]\n",
+        "f()",
+    ),
+    "abstract_instance": (
+        "import abc\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def go(self): ...\n"
+        "class Real(Base):\n    def go(self):\n        return DEFAULT is self\n"
+        "DEFAULT = Real()\ndef f():\n    return DEFAULT.go(), Real().go()\n",
+        "f()",
+    ),
+    "slots_dataclass": (
+        "from dataclasses import dataclass\n@dataclass(slots=True, frozen=True)\nclass P:\n"
+        "    x: int\n    def same(self):\n        return self == ORIGIN\nORIGIN = P(0)\n"
+        "PLACES = {ORIGIN: 'o'}\ndef f():\n    return PLACES[P(0)], P(0).same()\n",
+        "f()",
+    ),
+    "reduce_by_function": (
+        "REGISTRY = {}\ndef find(name):\n    return REGISTRY.setdefault(name, Thing(name))\n"
+        "class Thing:\n    def __init__(self, name):\n        self.name = name\n"
+        "    def __reduce__(self):\n        return find, (self.name,)\n"
+        "ONE = Thing('one')\ndef f():\n    return ONE.name, find('two').name\n",
+        "f()",
+    ),
+    "metaclass_body": (
+        "class Meta(type):\n    def __new__(mcs, name, bases, body):\n"
+        "        body['count'] = len([n for n in body if n.startswith('do_')])\n"
+        "        return super().__new__(mcs, name, bases, body)\n"
+        "class Job(metaclass=Meta):\n    def do_a(self): ...\n    def do_b(self): ...\n"
+        "def f():\n    return Job.count, type(Job).__name__\n",
+        "f()",
+    ),
+    "init_subclass_registry": (
+        "class Plugin:\n    known = {}\n    def __init_subclass__(cls, *, key):\n"
+        "        Plugin.known[key] = cls\nclass One(Plugin, key='one'):\n    n = 1\n"
+        "class Two(Plugin, key='two'):\n    n = 2\n"
+        "def f():\n    return {k: c.n for k, c in Plugin.known.items()}\n",
+        "f()",
+    ),
+    "metaclass_registry": (
+        "class Meta(type):\n    made = []\n    def __init__(cls, *rest):\n"
+        "        super().__init__(*rest)\n        Meta.made.append(cls)\n"
+        "class A(metaclass=Meta):\n    pass\nclass B(A):\n    pass\n"
+        "def f():\n    return [c.__name__ for c in Meta.made], B.__mro__[1] is A\n",
+        "f()",
+    ),
+    "singleton": (
+        "class Single(type):\n    held = {}\n    def __call__(cls, *a):\n"
+        "        if cls not in cls.held:\n            cls.held[cls] = super().__call__(*a)\n"
+        "        return cls.held[cls]\nclass Config(metaclass=Single):\n"
+        "    def __init__(self):\n        self.n = 5\nCONFIG = Config()\n"
+        "def f():\n    return Config() is CONFIG, CONFIG.n\n",
+        "f()",
+    ),
+    # Slots, names, version.
+    "empty_slots": (
+        "class Base:\n    __slots__ = ()\nclass P(Base):\n    __slots__ = ('x',)\n"
+        "def f():\n    p = P()\n    p.x = 1\n    return p.x, hasattr(p, '__dict__')\n",
+        "f()",
+    ),
+    "slots_text": (
+        "class P:\n    __slots__ = 'x'\ndef f():\n    p = P()\n    p.x = 1\n"
+        "    return p.x, hasattr(p, '__dict__')\n",
+        "f()",
+    ),
+    "nested_class": (
+        "class A:\n    class B:\n        class C:\n            pass\nf = A\n",
+        "f.B.C.__qualname__, f.B.__qualname__",
+    ),
+    "version_info": (
+        "import sys\nfrom sys import version_info, flags\n"
+        "def f():\n    return version_info[0], flags.optimize\n",
+        "f()",
+    ),
+    "shared_cell": (
+        "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n"
+        "        return n\n    def get():\n        return n\n    return up, get\nf = make()\n",
+        "(f[0](), f[1]() > 0)",
+    ),
+    # Refused or wrong before.
+    "submodule_by_variable": (
+        "import concurrent.futures\ndef f():\n    c = concurrent\n"
+        "    return c.futures.Future.__name__\n",
+        "f()",
+    ),
+    "bound_random": (
+        "from random import random, choice\ndef f():\n    return random() < 1, choice([1])\n",
+        "f()",
+    ),
+    "secrets": ("from secrets import choice\ndef f():\n    return choice([4])\n", "f()"),
+    "random_values": (
+        "from random import random\ndef f():\n    return random.__self__.__class__.__name__, "
+        "random.__self__ is __import__('random')._inst\n",
+        "f()",
+    ),
+    "singledispatch": (
+        "import functools\n@functools.singledispatch\ndef f(x):\n    return 'any'\n"
+        "@f.register\ndef _(x: int):\n    return 'int'\n@f.register(str)\ndef _(x):\n"
+        "    return 'str'\n",
+        "f(1), f('a'), f(1.5)",
+    ),
+    "weak_key_dictionary": (
+        "import weakref\nclass K:\n    pass\nCACHE = weakref.WeakKeyDictionary()\n"
+        "def f():\n    k = K()\n    CACHE[k] = 1\n    return CACHE[k]\n",
+        "f()",
+    ),
+    "cached_method": (
+        "import functools\nclass T:\n    def get(self, x):\n        return x + 1\n"
+        "get = functools.lru_cache(T().get)\npart = functools.lru_cache(functools.partial(pow, 2))"
+        "\n
+        "size = functools.lru_cache(len)\ndef f():\n    return get(1), part(3), size('ab')\n",
+        "f()",
+    ),
+    "struct": ("import struct\nS = struct.Struct('<I')\ndef f():\n    return S.pack(1)\n", "f()"),
+    "named_sentinel": (
+        "class _Missing:\n    def __reduce__(self):\n        return 'MISSING'\n"
+        "MISSING = _Missing()\ndef f(x=MISSING):\n    return x is MISSING\n",
+        "f()",
+    ),
+    "annotations_looked_at": (
+        "class A:\n    pass\nA.__annotations__\ndef f():\n    return A().__class__.__name__\n",
+        "f()",
+    ),
+    "exception_class": (
+        "class E(Exception):\n    def __init__(self, a, b):\n        super().__init__(a)\n"
+        "        self.b = b\ndef f():\n    try:\n        raise E(1, 2)\n"
+        "    except E as e:\n        return e.args, e.b\n",
+        "f()",
+    ),
+}
