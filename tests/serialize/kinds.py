@@ -217,8 +217,7 @@ CASES = {
     "cached_method": (
         "import functools\nclass T:\n    def get(self, x):\n        return x + 1\n"
         "get = functools.lru_cache(T().get)\npart = functools.lru_cache(functools.partial(pow, 2))"
-        "\n
-        "size = functools.lru_cache(len)\ndef f():\n    return get(1), part(3), size('ab')\n",
+        "\nsize = functools.lru_cache(len)\ndef f():\n    return get(1), part(3), size('ab')\n",
         "f()",
     ),
     "struct": ("import struct\nS = struct.Struct('<I')\ndef f():\n    return S.pack(1)\n", "f()"),

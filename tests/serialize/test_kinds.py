@@ -5,6 +5,8 @@ serialised as a script that is registered by its path, imported, and imported by
 another hash seed, folder and other imports; and it is loaded where neither it nor casflow is.
 """
 
+# ruff: noqa: ISC004
+
 from __future__ import annotations
 
 import json
