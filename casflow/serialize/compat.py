@@ -62,8 +62,8 @@ def dumps(value: Any) -> bytes:
 def by_value(is_local: Callable[[str], bool]) -> Iterator[None]:
     """Let cloudpickle pickle the modules of a project by value, with what it offers to all."""
     known = cloudpickle.list_registry_pickle_by_value()
-    modules = [each for name, each in list(sys.modules.items()) if is_local(name)]
-    added = [each for each in modules if each.__name__ not in known]
+    modules = {each.__name__: each for name, each in list(sys.modules.items()) if is_local(name)}
+    added = [each for name, each in modules.items() if name not in known]
     for module in added:
         cloudpickle.register_pickle_by_value(module)
     try:

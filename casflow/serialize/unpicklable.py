@@ -7,6 +7,8 @@ cannot be reached is still named by its type.
 from __future__ import annotations
 
 import functools
+import os
+import sysconfig
 import types
 from collections import deque
 from itertools import islice
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = "flow"
+_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _MOST = 200_000  # objects that are looked at before the search is given up
 _WIDTH = 200  # parts of one object
 _ATOMS = (str, bytes, int, float, complex, type(None))
@@ -54,12 +57,15 @@ def _walk(root: Any, width: int | None = None) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(obj, dict):
-        yield from ((f"[{key!r}]", value) for key, value in obj.items())
-    if isinstance(obj, (list, tuple)):
-        yield from ((f"[{at}]", value) for at, value in enumerate(obj))
-    if isinstance(obj, (set, frozenset)):
-        yield from (("{…}", value) for value in obj)
+    kind = type(obj)
+    if issubclass(kind, dict):
+        yield from ((f"[{_shown(key)}]", value) for key, value in dict.items(obj))
+    elif issubclass(kind, (list, tuple)):
+        plain = list if issubclass(kind, list) else tuple
+        yield from ((f"[{at}]", value) for at, value in enumerate(plain.__iter__(obj)))
+    elif issubclass(kind, (set, frozenset)):
+        plain_set = set if issubclass(kind, set) else frozenset
+        yield from (("{…}", value) for value in plain_set.__iter__(obj))
     if isinstance(obj, types.FunctionType):
         yield from _parts_of_function(obj)
     if isinstance(obj, types.MethodType):
@@ -70,6 +76,10 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(obj, functools.partial):
         yield from ((".func", obj.func), (".args", obj.args), (".keywords", obj.keywords))
     yield from _attributes(obj)
+
+
+def _shown(key: Any) -> str:
+    return repr(key) if isinstance(key, _ATOMS) else f"{type(key).__name__}"
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -92,17 +102,40 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:
-    held = getattr(obj, "__dict__", None)
+    """Yield what an object holds, read past its class: its own `__getattr__` may do anything."""
+    if isinstance(obj, types.ModuleType) and _is_installed(obj):
+        return
+    try:
+        held = object.__getattribute__(obj, "__dict__")
+    except (AttributeError, TypeError):
+        held = None
     if isinstance(held, (dict, types.MappingProxyType)):
         yield from ((f".{name}", value) for name, value in list(held.items()))
     for base in type(obj).__mro__:
         for name in _slots(base):
-            value = getattr(obj, name, None)
-            if value is not None:
-                yield f".{name}", value
+            descriptor = vars(base).get(name)
+            if isinstance(descriptor, types.MemberDescriptorType):
+                try:
+                    yield f".{name}", descriptor.__get__(obj, type(obj))
+                except AttributeError:
+                    continue  # not set
+
+
+def _is_installed(module: types.ModuleType) -> bool:
+    """Tell whether a module is named, not stored: its parts are not those of the object."""
+    file = module.__dict__.get("__file__")
+    spec = module.__dict__.get("__spec__")
+    if not isinstance(file, str):
+        return spec is not None
+    return "-packages" in file or file.startswith(_LIBRARY)
 
 
 def _slots(base: type) -> tuple[str, ...]:
     slots = vars(base).get("__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+    private = f"_{base.__name__.lstrip('_')}"
+    return tuple(
+        f"{private}{name}" if name.startswith("__") and not name.endswith("__") else name
+        for name in names
+        if name not in ("__dict__", "__weakref__")
+    )

@@ -212,3 +212,19 @@ def test_the_second_dump_in_one_process_is_the_same():
     """Nothing that serialising leaves behind is in the bytes."""
     box = Box(inner=Box(), error=ValueError("x"))
     assert dumps(box) == dumps(box) == dumps(box)
+
+
+class Untouchable:
+    """Raises whatever one asks it for."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __iter__(self):
+        raise RuntimeError("iterated")
+
+
+def test_the_search_for_what_cannot_be_pickled_runs_no_code_of_the_user():
+    """The real error is told, although other parts raise when they are looked at."""
+    with pytest.raises(ConfigError, match=r"flow\.parts\[1\]\['lock'\]: cannot pickle"):
+        serialize(Box(parts=[Untouchable(), {"lock": LOCK}]))
