@@ -150,7 +150,14 @@ class Reference:
             )
         try:
             return cls._from_known(dict(form))
-        except (KeyError, TypeError, ValueError, AttributeError, CasflowError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+            CasflowError,
+        ) as error:
             raise IntegrityError(f"damaged reference ({error!r})", where=where) from error
 
     @classmethod

@@ -33,7 +33,7 @@ def run(
     parameters: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Run a version of a flow in this process."""
+    """Run a version of a flow in this process, whatever labels it has."""
     values = parse_parameters(parameters)
     version = _get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
     from tests.agents.conftest import House
+    from tests.services.postgres import PostgresServer
 
 BOTH = pytest.mark.parametrize(
     "url", ["sqlite", pytest.param("postgres", marks=pytest.mark.service)], indirect=True
@@ -105,10 +108,11 @@ def test_a_second_signal_cuts_the_grace_short(house: House, pids: Path) -> None:
     run = house.ask(_sleeping(pids))
     house.until(pids.exists)
     agent.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
     assert agent.poll() is None
+    house.until(lambda: "1 runs have 600 s to end; stop it again to requeue" in house.logs())
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(30) == 0
+    assert "requeueing 1 runs" in house.logs()
     assert house.registry.get_run(run.id).state == RunState.SCHEDULED
 
 
@@ -157,3 +161,51 @@ def test_an_agent_outlives_a_restart_of_its_registry(
     after = house.ask()
     house.wait(after, RunState.SUCCESS)
     assert agent.poll() is None
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("trouble", "cure", "message"),
+    [
+        (
+            "ALTER DATABASE {name} SET default_transaction_read_only = on",
+            "ALTER DATABASE {name} RESET default_transaction_read_only",
+            "server is read-only",
+        ),
+        (
+            "ALTER ROLE worker CONNECTION LIMIT 0",
+            "ALTER ROLE worker CONNECTION LIMIT -1",
+            "no conn",
+        ),
+        (
+            "ALTER DATABASE {name} CONNECTION LIMIT 0",
+            "ALTER DATABASE {name} CONNECTION LIMIT -1",
+            "",
+        ),
+    ],
+)
+def test_an_agent_outlives_what_passes_on_its_server(
+    house: House, url: str, trouble: str, cure: str, message: str, postgres_server: PostgresServer
+) -> None:
+    name = url.rpartition("/")[2]
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    execute = partial(_execute, postgres_server.url_of("postgres"))
+    execute("DROP ROLE IF EXISTS worker", "CREATE ROLE worker LOGIN IN ROLE pg_write_all_data")
+    execute("GRANT pg_read_all_data TO worker")
+    agent = house.start(poll=0.1, url=url.replace("test@", "worker@"))
+    house.until(house.registry.agents)
+    execute(trouble.format(name=name), end)
+    house.until(lambda: f"{message}" in house.logs() and "next attempt in" in house.logs())
+    execute(cure.format(name=name), end)
+    house.registry.close()
+    house.wait(house.ask(), RunState.SUCCESS)
+    assert agent.poll() is None
+
+
+def _execute(url: str, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()

@@ -250,9 +250,11 @@ DOORS = {
 }
 """Every door by its name on the command line."""
 
+_INFINITE = json.dumps(REFERENCE).replace('"incarnation": 0', '"incarnation": 1e999').encode()
+
 HOSTILE = (
     *(b"", b"\0", b"\xff\xfe", b"[" * 20_000, b'{"a":' * 20_000, b"1e999", b"NaN", b"-1"),
     *(b"9" * 5_000, b"true", b"null", b'"\\ud800"', "\u202e".encode(), b"\x1b[2J", b"../../x"),
-    *(b"/", b"--help", b"%s", b"A" * 64),
+    *(b"/", b"--help", b"%s", b"A" * 64, _INFINITE),
 )
 """Pieces that have made trouble before."""
