@@ -1,29 +1,35 @@
 """Blobs by digest in plain files on this machine.
 
-Owns the cache's folder. Invariant: a file is returned only after its bytes were found to have the
-digest that it is named by; a file that has not is removed and counts as absent, so damage heals;
-files appear by rename only, so no lock is needed for correctness; and the files together stay
-within the limit. Everything here may be deleted at any time.
+Owns the cache's folder. Invariant: what is returned is a private copy of a file's bytes that was
+found to have the digest that it is named by; a file that has not is removed and counts as absent,
+so damage heals; files appear by rename only, so no lock is needed for correctness; and the files
+together stay within the limit. Everything here may be deleted at any time, and may fail at any
+time: then bytes are downloaded into memory. A folder that others could write is not used at all,
+and nothing is removed through a link.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
-import mmap
 import os
+import re
 import secrets
+import stat
 import time
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from casflow.cache import outages
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
 from casflow.config import make_folder
-from casflow.digests import PREFIX, Buffer, Verifying, digest_of, digest_of_file, hex_of
-from casflow.errors import UnavailableError, os_errors
+from casflow.digests import PREFIX, Buffer, digest_of, digest_of_file, hex_of, verify
+from casflow.errors import IntegrityError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,12 +39,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MMAP_THRESHOLD = (
-    1 << 18
-)  # bytes from which a file is mapped: memory for a copy costs more than hashing it
 _ATIME_RESOLUTION = 3600.0  # seconds; a use is recorded no finer than this
 _TEMPORARY_MAX_AGE = 3600.0  # seconds after which a temporary file has no writer any more
-_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not wait
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ONE_READ = 1 << 30  # bytes that one call may be asked for
+_NAME = re.compile("[0-9a-f]{64}")
+_FOLDERS = ("blobs", "tmp", "index", "locks", "trees")
 _index_lock = Lock()  # another thread would take the database for there before it has its tables
 _FOLDER = "tree-"  # before the names under which checked-out trees are counted
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by casflow; safe to delete.\n"
@@ -65,7 +73,7 @@ class Fetched:
     """Verified bytes, and what it took to have them.
 
     Attributes:
-        data: The bytes; a read-only view of the file when they are many.
+        data: The bytes, a copy that nobody else can change.
         hit: Whether this process found them without downloading.
         downloaded: Bytes that this process downloaded.
     """
@@ -87,7 +95,9 @@ class Cache:
         self.root = Path(root)
         self.limit = limit
         self._blobs = f"{self.root}/blobs"
+        self._temporary = str(self.root / "tmp")
         self._open_index: tuple[int, Index] | None = None
+        self._trusted: bool | None = None
 
     def path(self, digest: str) -> Path:
         """Return where the file of a digest is, or would be."""
@@ -98,18 +108,42 @@ class Cache:
 
     # ---- reading ---------------------------------------------------------------------------
 
-    def find(self, digest: str) -> Buffer | None:
-        """Return the bytes of a digest, verified, or None when they are not here."""
+    def find(self, digest: str, size: int | None = None) -> Buffer | None:
+        """Return the bytes of a digest, verified, or None when they are not here.
+
+        Args:
+            digest: What is wanted.
+            size: Its bytes, if they are known; a file of more is not read.
+        """
         path = self._path(hex_of(digest))
-        try:
-            data = _read(path)
-        except OSError:
+        if not self._is_trusted():
             return None
-        if digest_of(data) == digest:
+        try:
+            data = _read(path, size)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            outages.report(self.root, error)
+            return None
+        if data is not None and digest_of(data) == digest:
             return data
         logger.warning("damaged file in the cache is dropped: %s", path)
         _remove(Path(path))
         return None
+
+    def _is_trusted(self) -> bool:
+        """Tell whether nobody but this user and root could have written what is here."""
+        if self._trusted is None:
+            try:
+                found = self.root.stat()
+            except OSError:
+                return True  # nothing is here yet, or nothing that could be read
+            ours = not hasattr(os, "geteuid") or found.st_uid in (os.geteuid(), 0)
+            links = [each for each in _FOLDERS if (self.root / each).is_symlink()]
+            self._trusted = ours and not found.st_mode & 0o022 and not links
+        if not self._trusted:
+            outages.report(self.root, "others own it or can write to it, or a link is in it")
+        return self._trusted
 
     def fetch(self, digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
         """Return the bytes of a digest, from here or from where they are downloaded.
@@ -124,12 +158,13 @@ class Cache:
         Raises:
             IntegrityError: What was downloaded has another digest. Nothing is kept of it.
         """
-        data = self.find(digest)
+        data = self.find(digest, size)
         if data is not None:
             return Fetched(data, hit=True)
-        self._prepare()
+        if not self._prepare():
+            return _download_uncached(digest, size, download)
         with lock(self.root / "locks", hex_of(digest)):
-            data = self.find(digest)
+            data = self.find(digest, size)
             if data is not None:
                 return Fetched(data, hit=True)
             return self._download(digest, size, download)
@@ -142,57 +177,73 @@ class Cache:
 
     def _download(self, digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
         if not (self._prepare() and self._reserve(digest, size)):
-            return _download_uncached(digest, download)
-        with self._temporary() as (path, file):
-            target = Verifying(file)
-            source = download(cast("BinaryIO", target))
-            target.check(digest, where=source)
-            file.close()
-            self._publish(path, hex_of(digest))
-        data = self.find(digest)
-        if data is None:  # evicted or damaged between two lines; most unlikely twice
-            return _download_uncached(digest, download)
+            return _download_uncached(digest, size, download)
+        path = f"{self._temporary}/{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            descriptor = os.open(path, _CREATE_FLAGS, 0o600)
+        except OSError as error:
+            outages.report(self.root, error)
+            return _download_uncached(digest, size, download)
+        with os.fdopen(descriptor, "w+b", buffering=0) as file:
+            target = _Target(cast("BinaryIO", file), size)
+            try:
+                source = download(cast("BinaryIO", target))
+                data = target.read_all()
+                verify(data, digest, where=source)
+                self._publish(path, hex_of(digest))
+            except BaseException as error:
+                _remove(Path(path))
+                if target.failure is None or not isinstance(error, Exception):
+                    raise
+                outages.report(self.root, target.failure)
+                return _download_uncached(digest, size, download)
         return Fetched(data, hit=False, downloaded=target.size)
 
+    def _publish(self, path: str, name: str) -> None:
+        """Give a complete file its name; where that fails, there is no file."""
+        final = self._path(name)
+        try:
+            try:
+                os.rename(path, final)  # noqa: PTH104 - hot
+            except FileNotFoundError:
+                Path(final).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.rename(path, final)  # noqa: PTH104
+        except OSError as error:
+            outages.report(self.root, error)
+            _remove(Path(path))
+
     def _reserve(self, digest: str, size: int) -> bool:
-        """Count a file that will come; return False if it is too big to keep."""
+        """Count a file that will come; return False if it is too big to keep, or uncountable."""
         if size > self.limit // 2:
             return False
+        return self._count(hex_of(digest), size)
+
+    def _count(self, name: str, size: int) -> bool:
+        """Count what will come, and evict what is too much; return False if it cannot be."""
         if not self.index.is_known():
             self.index.rebuild(self._sizes())
-        if self.index.reserve(hex_of(digest), size) > self.limit:
-            self.prune(self.limit * 9 // 10, keep=hex_of(digest))
-        return True
+        counted = self.index.reserve(name, size)
+        if counted is not None and counted > self.limit:
+            self.prune(self.limit * 9 // 10, keep=name)
+        return counted is not None
 
     def _prepare(self) -> bool:
-        """Make the folder; return False, and say so, when it cannot be written."""
+        """Make the folder; return False, and report it, when it cannot be written."""
         tag = self.root / "CACHEDIR.TAG"
         try:
             if not tag.exists():
                 make_folder(self.root)
-                (self.root / "tmp").mkdir(mode=0o700, exist_ok=True)
                 tag.write_bytes(_TAG)
+            if not self._is_trusted():
+                return False
+            temporary = self.root / "tmp"
+            temporary.mkdir(mode=0o700, exist_ok=True)
+            if temporary.is_symlink() or not os.access(temporary, os.W_OK):
+                raise PermissionError(errno.EACCES, "not a folder that can be written", temporary)
         except OSError as error:
-            logger.warning("the cache cannot be written: %s", error)
+            outages.report(self.root, error)
             return False
-        return os.access(self.root, os.W_OK)
-
-    @contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
-        folder = self.root / "tmp"
-        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
-        with os_errors(path):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            try:
-                with os.fdopen(os.open(path, _CREATE_FLAGS, 0o600), "w+b") as file:
-                    yield path, file
-            finally:
-                path.unlink(missing_ok=True)
-
-    def _publish(self, path: Path, name: str) -> None:
-        final = Path(self._path(name))
-        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.replace(final)
+        return True
 
     # ---- upkeep ----------------------------------------------------------------------------
 
@@ -228,10 +279,7 @@ class Cache:
 
     def reserve_folder(self, digest: str, size: int) -> None:
         """Make room for a tree that will come."""
-        if not self.index.is_known():
-            self.index.rebuild(self._sizes())
-        if self.index.reserve(_FOLDER + hex_of(digest), size) > self.limit:
-            self.prune(self.limit * 9 // 10, keep=_FOLDER + hex_of(digest))
+        self._count(_FOLDER + hex_of(digest), size)
 
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""
@@ -295,7 +343,11 @@ class Cache:
         """
         damaged = []
         for path, _ in list(self._scan()):
-            if digest_of_file(path) != PREFIX + path.name:
+            try:
+                sound = digest_of_file(path) == PREFIX + path.name
+            except OSError:
+                sound = False
+            if not sound:
                 self.remove(PREFIX + path.name)
                 damaged.append(PREFIX + path.name)
         return damaged
@@ -303,9 +355,9 @@ class Cache:
     def clean(self) -> int:
         """Remove everything; return the bytes that were freed."""
         freed = 0
-        for path, stat in list(self._scan()):
+        for path, found in list(self._scan()):
             self.remove(PREFIX + path.name)
-            freed += stat.st_size
+            freed += found.st_size
         for kept in self.folders.entries():
             if self.folders.remove(kept.name):
                 self.index.forget(_FOLDER + kept.name)
@@ -317,26 +369,27 @@ class Cache:
         return files | {_FOLDER + kept.name: kept.size for kept in self.folders.entries()}
 
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in Path(self._blobs).glob("??/*"):
-            try:
-                yield path, path.stat()
-            except FileNotFoundError:  # evicted by another process
-                continue
+        for folder in _entries_in(self._blobs):
+            for entry in _entries_in(folder.path):
+                if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with suppress(OSError):  # evicted by another process
+                        yield Path(entry.path), entry.stat(follow_symlinks=False)
 
     def _remove_stale_temporaries(self) -> None:
         """Remove temporary files whose writer died."""
-        for path in (self.root / "tmp").glob("*"):
-            try:
-                if time.time() - path.stat().st_mtime > _TEMPORARY_MAX_AGE:
-                    remove_tree(path) if path.is_dir() else _remove(path)
-            except FileNotFoundError:
-                continue
+        for entry in _entries_in(self._temporary):
+            with suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _TEMPORARY_MAX_AGE:
+                    path = Path(entry.path)
+                    remove_tree(path) if entry.is_dir(follow_symlinks=False) else _remove(path)
 
     # ---- aliases ---------------------------------------------------------------------------
 
     def find_alias(self, alias: str) -> str | None:
         """Return what was remembered under an alias, or None."""
-        return self.index.find_alias(alias) if (self.root / "index").is_dir() else None
+        if not (self._is_trusted() and (self.root / "index").is_dir()):
+            return None
+        return self.index.find_alias(alias)
 
     def set_alias(self, alias: str, value: str) -> None:
         """Remember a fact such as "repository, path, commit -> digest"."""
@@ -344,17 +397,78 @@ class Cache:
             self.index.set_alias(alias, value)
 
 
-def _read(path: str) -> Buffer:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        stat = os.fstat(descriptor)
-        if time.time() - stat.st_mtime > _ATIME_RESOLUTION:
+class _Target:
+    """The file that a download is written to: bounded, and it keeps what the disk answered.
+
+    Attributes:
+        size: Bytes so far.
+        failure: The error of the file, of which the download is innocent.
+    """
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self._at = 0
+        self.size = 0
+        self.failure: OSError | None = None
+
+    def seek(self, position: int) -> int:
+        """Go to where the next piece belongs."""
+        self._at = position
+        return position
+
+    def write(self, piece: Buffer) -> int:
+        """Write the next piece.
+
+        Raises:
+            IntegrityError: There are more bytes than were registered.
+        """
+        view = memoryview(piece)
+        if self._at + len(view) > self._limit:
+            raise IntegrityError(f"there is more than the {self._limit} bytes that were registered")
+        try:
+            self._file.seek(self._at)
+            while view:
+                written = self._file.write(view)
+                self._at += written
+                view = view[written:]
+        except OSError as error:
+            self.failure = error
+            raise
+        self.size = max(self.size, self._at)
+        return len(piece)
+
+    def read_all(self) -> bytes:
+        """Return all that was written."""
+        try:
+            self._file.seek(0)
+            return self._file.read()
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def _read(path: str, limit: int | None) -> bytes | None:
+    """Return the bytes of a regular file; None when it is another thing, or larger."""
+    descriptor = os.open(path, _READ_FLAGS)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or (limit is not None and found.st_size > limit):
+            return None
+        if time.time() - found.st_mtime > _ATIME_RESOLUTION:
             _touch(descriptor)
-        if stat.st_size < _MMAP_THRESHOLD:
-            return os.read(descriptor, stat.st_size)
-        return memoryview(mmap.mmap(descriptor, stat.st_size, prot=mmap.PROT_READ))
-    finally:
-        os.close(descriptor)
+        return file.read(found.st_size) if found.st_size < _ONE_READ else file.readall()
+
+
+def _entries_in(path: str) -> list[os.DirEntry[str]]:
+    """Return what a folder holds; nothing when it is a link, or cannot be read."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            return []
+        with os.scandir(path) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def _touch(descriptor: int) -> None:
@@ -366,20 +480,26 @@ def _touch(descriptor: int) -> None:
 
 def _remove(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        folder = os.open(path.parent, _FOLDER_FLAGS)
+    except OSError:
+        return
+    try:
+        os.unlink(path.name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         logger.warning("cannot remove a file of the cache: %s", error)
+    finally:
+        os.close(folder)
 
 
-def _download_uncached(digest: str, download: Callable[[BinaryIO], object]) -> Fetched:
-    """Download into memory, for a cache that is too small, full or not writable."""
-    from io import BytesIO
-
-    memory = BytesIO()
-    target = Verifying(memory)
+def _download_uncached(digest: str, size: int, download: Callable[[BinaryIO], object]) -> Fetched:
+    """Download into memory, for a cache that is too small, or cannot be used."""
+    target = _Target(BytesIO(), size)
     source = download(cast("BinaryIO", target))
-    target.check(digest, where=source)
-    return Fetched(memory.getbuffer(), hit=False, downloaded=target.size)
+    data = target.read_all()
+    verify(data, digest, where=source)
+    return Fetched(data, hit=False, downloaded=target.size)
 
 
 if hasattr(os, "register_at_fork"):

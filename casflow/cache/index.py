@@ -2,7 +2,8 @@
 
 Owns `<cache>/index/`. Invariant: nothing in it is ever needed to read a blob, so it is opened only
 when something is written, asked or evicted; it can neither pickle nor unpickle nor name a file;
-and when it is damaged it is thrown away and made again from the files.
+where it is damaged it is made anew with the aliases and pins that can still be read; and where it
+cannot be used (full, read-only, locked) nothing of it is thrown away and callers go on without.
 """
 
 from __future__ import annotations
@@ -11,23 +12,48 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import diskcache
 from diskcache.core import MODE_RAW
 
+from casflow.cache import outages
+from casflow.cache.locks import lock
 from casflow.config import make_folder
-from casflow.errors import os_errors
+from casflow.digests import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _RESERVATION_MAX_AGE = 3600.0  # seconds after which a reservation without a file is forgotten
 _TOTAL = "total"
+_CHECK = 16  # hexadecimal digits before the value of an alias, by which a damaged one is known
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "statistics": 0,
+    # What is here may be deleted at any time, so nothing waits for the disk.
+    "sqlite_synchronous": 0,
+    "sqlite_wal_autocheckpoint": 64,  # pages; by default the journal alone grows to 4 MB
+}
+_OUTAGES = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+}
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc]
@@ -61,6 +87,9 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]
             raise sqlite3.DatabaseError("a value of the index is not plain")
         return value
 
+    def remove(self, file_path: Any) -> None:
+        """Remove no file: no row of ours names one, so one that does was put there by others."""
+
 
 class Index:
     """What is known of the cache's files beyond the files themselves.
@@ -71,22 +100,42 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows = self._open_or_recreate()
-        self._identity = self._stat()
+        self._rows: Any = None
+        self._identity: tuple[int, int] | None = None
+        self._call(lambda rows: rows.volume(), 0)
 
-    def _open_or_recreate(self) -> Any:
-        with os_errors(self._folder):
+    def _call(self, act: Callable[[Any], T], default: T) -> T:
+        """Do something with the rows; return the default where that is not possible."""
+        for _ in range(2):
             try:
-                rows = _open_database(self._folder)
-                for _ in rows:  # a damaged or poisoned row shows here
-                    pass
-            except (sqlite3.DatabaseError, TypeError) as error:
-                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                    raise
+                if self._rows is None:
+                    self._rows = _open_database(self._folder)
+                    self._identity = self._stat()
+                return act(self._rows)
+            except Exception as error:  # noqa: BLE001 - a damaged database may raise anything
+                if _is_outage(error):
+                    outages.report(self._folder.parent, error)
+                    return default
                 logger.warning("the cache's index is damaged and is made anew: %s", error)
-                shutil.rmtree(self._folder, ignore_errors=True)
-                rows = _open_database(self._folder)
-        return rows
+                self._recreate()
+        return default
+
+    def _recreate(self) -> None:
+        """Make the database anew with the aliases and pins of the damaged one."""
+        damaged = self._identity
+        self.close()
+        with lock(self._folder.parent / "locks", "index"):
+            if damaged is not None and self._stat() != damaged:
+                return  # another process was first
+            rows = _salvage(self._folder / diskcache.core.DBNAME)
+            if self._folder.is_symlink():
+                self._folder.unlink()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(Exception):
+                self._rows = _open_database(self._folder)
+                self._identity = self._stat()
+                for key, value in rows.items():
+                    self._rows[key] = value
 
     def is_gone(self) -> bool:
         """Tell whether somebody has removed the database while it was open, or made another."""
@@ -102,95 +151,177 @@ class Index:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._rows.close()
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            with suppress(sqlite3.Error):
+                rows.close()
 
     # ---- sizes -----------------------------------------------------------------------------
 
-    def reserve(self, name: str, size: int) -> int:
-        """Count a file that is about to be written; return the bytes that are counted now."""
-        with self._rows.transact():
-            if f"blob/{name}" in self._rows:
-                return self.total()
-            self._rows[f"blob/{name}"] = size
-            self._rows[f"since/{name}"] = int(time.time())
-            return int(self._rows.incr(_TOTAL, size, default=0))
+    def reserve(self, name: str, size: int) -> int | None:
+        """Count a file that is about to be written; return the bytes that are counted now.
+
+        Returns:
+            None when the index cannot be used, and nothing was counted.
+        """
+
+        def act(rows: Any) -> int:
+            with rows.transact():
+                if f"blob/{name}" in rows:
+                    return int(rows.get(_TOTAL, 0))
+                rows[f"blob/{name}"] = size
+                rows[f"since/{name}"] = int(time.time())
+                return int(rows.incr(_TOTAL, size, default=0))
+
+        return self._call(act, None)
 
     def forget(self, name: str) -> None:
         """Stop counting a file."""
-        with self._rows.transact():
-            size = self._rows.pop(f"blob/{name}")
-            self._rows.pop(f"since/{name}")
-            if size is not None:
-                self._rows.decr(_TOTAL, size, default=0)
+
+        def act(rows: Any) -> None:
+            with rows.transact():
+                size = rows.pop(f"blob/{name}")
+                rows.pop(f"since/{name}")
+                if size is not None:
+                    rows.decr(_TOTAL, size, default=0)
+
+        self._call(act, None)
 
     def total(self) -> int:
         """Return the bytes that are counted."""
-        return int(self._rows.get(_TOTAL, 0))
+        return self._call(lambda rows: int(rows.get(_TOTAL, 0)), 0)
 
     def is_known(self) -> bool:
         """Tell whether the index has ever been held against the files."""
-        return _TOTAL in self._rows
+        return self._call(lambda rows: _TOTAL in rows, default=True)
 
     def rebuild(self, files: Mapping[str, int]) -> int:
         """Hold the index against the files that are there; return the bytes that are counted.
 
         A reservation without a file stays counted for an hour: its writer may be on its way.
         """
-        with self._rows.transact():
-            oldest = int(time.time() - _RESERVATION_MAX_AGE)
-            counted = dict(files)
-            for name in self._names("blob/"):
-                since = self._rows.get(f"since/{name}", 0)
-                if name not in files and since > oldest:
-                    counted[name] = self._rows[f"blob/{name}"]
-                elif name not in files:
-                    del self._rows[f"blob/{name}"]
-                    self._rows.pop(f"since/{name}")
-            for name, size in files.items():
-                self._rows[f"blob/{name}"] = size
-            self._rows[_TOTAL] = sum(counted.values())
-        return self.total()
 
-    def _names(self, kind: str) -> list[str]:
-        return [key.removeprefix(kind) for key in self._rows if key.startswith(kind)]
+        def act(rows: Any) -> int:
+            with rows.transact():
+                oldest = int(time.time() - _RESERVATION_MAX_AGE)
+                counted = dict(files)
+                for name in _names(rows, "blob/"):
+                    since = rows.get(f"since/{name}", 0)
+                    if name not in files and since > oldest:
+                        counted[name] = int(rows[f"blob/{name}"])
+                    elif name not in files:
+                        del rows[f"blob/{name}"]
+                        rows.pop(f"since/{name}")
+                for name, size in files.items():
+                    rows[f"blob/{name}"] = size
+                rows[_TOTAL] = total = sum(counted.values())
+            return total
+
+        return self._call(act, sum(files.values()))
 
     # ---- pins and aliases ------------------------------------------------------------------
 
     def pin(self, name: str, *, on: bool = True) -> None:
         """Keep a file from eviction, or no longer."""
-        if on:
-            self._rows[f"pin/{name}"] = 1
-        else:
-            self._rows.pop(f"pin/{name}")
+
+        def act(rows: Any) -> None:
+            if on:
+                rows[f"pin/{name}"] = 1
+            else:
+                rows.pop(f"pin/{name}")
+
+        self._call(act, None)
 
     def pinned(self) -> frozenset[str]:
         """Return the names of all pinned files."""
-        return frozenset(self._names("pin/"))
+        return self._call(lambda rows: frozenset(_names(rows, "pin/")), frozenset())
 
     def find_alias(self, alias: str) -> str | None:
-        """Return what was remembered under an alias, or None."""
-        found = self._rows.get(f"alias/{alias}")
-        return None if found is None else str(found)
+        """Return what was remembered under an alias, or None; also when that is damaged."""
+        found = self._call(lambda rows: rows.get(f"alias/{alias}"), None)
+        if not isinstance(found, str) or found[:_CHECK] != _check(alias, found[_CHECK:]):
+            return None
+        return found[_CHECK:]
 
     def set_alias(self, alias: str, value: str) -> None:
         """Remember a fact such as "repository, path, commit -> digest"."""
-        self._rows[f"alias/{alias}"] = value
+
+        def act(rows: Any) -> None:
+            rows[f"alias/{alias}"] = _check(alias, value) + value
+
+        self._call(act, None)
 
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Yield all aliases."""
-        for name in self._names("alias/"):
+        none: list[str] = []
+        for name in self._call(lambda rows: _names(rows, "alias/"), none):
             if (value := self.find_alias(name)) is not None:
                 yield name, value
 
 
+def _names(rows: Any, kind: str) -> list[str]:
+    return [key.removeprefix(kind) for key in rows if key.startswith(kind)]
+
+
+def _check(alias: str, value: str) -> str:
+    return digest_of(f"{alias}\n{value}".encode()).rpartition(":")[2][:_CHECK]
+
+
+def _is_outage(error: Exception) -> bool:
+    """Tell whether an error says that the database cannot be used now, not that it is damaged."""
+    if isinstance(error, OSError | diskcache.Timeout):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None or code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return False
+    return code & 0xFF in _OUTAGES
+
+
 def _open_database(folder: Path) -> Any:
     make_folder(folder)
-    return diskcache.Cache(
-        str(folder),
-        disk=PlainDisk,
-        timeout=60,
-        eviction_policy="none",
-        cull_limit=0,
-        statistics=0,
-        sqlite_wal_autocheckpoint=16,  # pages; by default the journal alone grows to 4 MB
-    )
+    _check_database(folder / diskcache.core.DBNAME)
+    return diskcache.Cache(str(folder), disk=PlainDisk, timeout=60, **_SETTINGS)
+
+
+def _check_database(path: Path) -> None:
+    """Refuse a database that is a link, or whose settings are not those that we write.
+
+    diskcache makes SQL of the names and values that it finds among the settings.
+    """
+    folder, file = path.parent.lstat(), None
+    with suppress(FileNotFoundError):
+        file = path.lstat()
+    if not stat.S_ISDIR(folder.st_mode) or (file and not stat.S_ISREG(file.st_mode)):
+        raise sqlite3.DatabaseError("the index is not a folder with a file")
+    if file is None or not file.st_size:
+        return
+    with closing(sqlite3.connect(path, timeout=60)) as database:
+        try:
+            found = dict(database.execute("SELECT key, value FROM Settings"))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            return  # no such table yet: another process is making it
+    known = {**diskcache.core.DEFAULT_SETTINGS, **diskcache.core.METADATA, **_SETTINGS}
+    fixed = {**known, "disk_min_file_size": found.get("disk_min_file_size")}
+    for key, value in found.items():
+        counter = key in diskcache.core.METADATA and isinstance(value, int)
+        if key not in fixed or not (counter or value == fixed[key]):
+            raise sqlite3.DatabaseError(f"unknown setting {str(key)[:40]!r}")
+
+
+def _salvage(path: Path) -> dict[str, str | int]:
+    """Return the aliases and pins of a database that can still be read."""
+    rows: dict[str, str | int] = {}
+    if path.is_symlink() or not path.is_file():
+        return rows
+    with suppress(Exception), closing(sqlite3.connect(path)) as database:
+        database.text_factory = bytes
+        for key, value in database.execute("SELECT key, value FROM Cache WHERE filename IS NULL"):
+            with suppress(UnicodeDecodeError, AttributeError):
+                name = key.decode()
+                if name.startswith("pin/"):
+                    rows[name] = 1
+                elif name.startswith("alias/"):
+                    rows[name] = value.decode()
+    return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from casflow.config import make_folder
@@ -78,5 +78,6 @@ def _try_lock(path: Path) -> int | None:
 
 def _release(path: Path, descriptor: int) -> None:
     # Removed while still held: whoever opened the old file sees that it is no longer the named one.
-    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
     os.close(descriptor)

@@ -50,12 +50,14 @@ def test_what_was_downloaded_once_is_not_downloaded_again(cache):
     assert (bytes(again.data), again.hit, again.downloaded) == (b"x", True, 0)
 
 
-def test_a_big_file_is_mapped_and_right(tmp_path):
+def test_what_was_verified_is_a_copy_that_nobody_can_change(tmp_path):
     cache = Cache(tmp_path, limit=100 * MB)
     data = os.urandom(5 * MB)
     digest = keep(cache, data)
     found = cache.find(digest)
-    assert isinstance(found, memoryview)
+    with cache.path(digest).open("r+b") as file:
+        file.write(b"other")
+        file.truncate(9)
     assert found == data
 
 
@@ -172,7 +174,7 @@ def test_a_cache_that_cannot_be_written_still_serves(tmp_path, caplog):
     (tmp_path / "file").write_bytes(b"")
     cache = Cache(tmp_path / "file" / "cache", limit=MB)
     assert bytes(cache.fetch(digest_of(b"x"), 1, giving(b"x")).data) == b"x"
-    assert "cannot be written" in caplog.text
+    assert caplog.text.count("the cache is not used") == 1
 
 
 def test_a_warm_read_does_not_open_the_index(cache, monkeypatch):
@@ -218,19 +220,6 @@ def test_a_poisoned_index_runs_no_code(tmp_path):
     keep(again, b"y")
     assert again.index.find_alias("any") is None
     assert not (tmp_path / "exploded").exists()
-
-
-def test_a_row_cannot_name_a_file(tmp_path):
-    (tmp_path / "secret").write_text("secret")
-    cache = Cache(tmp_path / "cache", limit=MB)
-    cache.set_alias("a", "value")
-    cache.index.close()
-    rows = sqlite3.connect(tmp_path / "cache/index/cache.db")
-    with rows:
-        rows.execute("UPDATE Cache SET mode = 3, filename = '../../secret' WHERE key = 'alias/a'")
-    rows.close()
-    with pytest.raises(sqlite3.DatabaseError):
-        Cache(tmp_path / "cache", limit=MB).find_alias("a")
 
 
 def test_aliases_are_remembered(cache):
