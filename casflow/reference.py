@@ -24,6 +24,7 @@ PICKLE = "application/vnd.casflow.flow+pickle"
 SCRIPT = "text/x-python"
 BUNDLE = "application/vnd.casflow.flow+bundle"
 MODULE = "application/vnd.casflow.flow+module"
+TREE = "application/vnd.casflow.tree+json"
 LONGEST_NAME = 1000  # characters
 _LONGEST_SLUG = 120  # characters; a file name may have 255 bytes on common systems
 

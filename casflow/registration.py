@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
@@ -139,6 +140,9 @@ def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Stor
     if isinstance(flow, Flow):
         flow.storage = storage
         flow.result = flow.result or storage.result
+        if flow.project is not None:
+            folder, script = flow.project
+            storage.store_project(Path(folder), Path(script))
     return storage
 
 

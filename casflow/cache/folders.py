@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile("[0-9a-f]{64}")
 RECORD = ".record"
-BYTECODE = ".pyc"  # where Python may keep what it compiles of a folder
 _held: dict[str, int] = {}  # descriptors of the folders that this process uses, by path
 
 
@@ -59,10 +58,6 @@ class Folders:
     def record(self, name: str) -> Path:
         """Return where the record of a folder is, or would be."""
         return self._folders / (name + RECORD)
-
-    def bytecode(self, name: str) -> Path:
-        """Return where Python may keep what it compiles of a folder."""
-        return self._folders / (name + BYTECODE)
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -139,7 +134,6 @@ class Folders:
         finally:
             os.close(descriptor)
         self.record(name).unlink(missing_ok=True)
-        remove_tree(self.bytecode(name))
         remove_tree(doomed)
         return True
 

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Make a new version even when nothing changed.")
 @click.option("--check", "checked", is_flag=True, help="First make it again in other processes.")
 @click.option("--as-script", is_flag=True, help="Store the script instead of a pickle.")
+@click.option(
+    "--tree",
+    type=click.Path(path_type=Path),
+    help="Store this folder, which holds the script, instead of a pickle.",
+)
 @json_option
 def register(
     path: Path | None,
@@ -37,6 +42,7 @@ def register(
     force: bool,
     checked: bool,
     as_script: bool,
+    tree: Path | None,
     as_json: bool,
 ) -> int:
     """Store flows and record their versions; what is unchanged is left as it is."""
@@ -45,7 +51,12 @@ def register(
     request = Request.checked(project, labels, force=force)
     if as_script and path is None:
         raise ConfigError("only a script can be stored as a script", hint="use --path")
+    if tree is not None and (path is None or as_script):
+        raise ConfigError("a project is stored with its script", hint="use --path and --tree")
     flows = choose(read_flows(path, module), names, path or module)
+    if tree is not None and path is not None:
+        for flow in flows:
+            flow.project = (str(tree.absolute()), str(path.absolute()))
     if checked:
         from casflow.cli.check import check
 

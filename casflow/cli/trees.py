@@ -135,7 +135,7 @@ def execute(ref: str, command: tuple[str, ...], store: str | None) -> None:
         **os.environ,
         "PWD": str(path),
         "PYTHONPATH": os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONPYCACHEPREFIX": str(folders.bytecode(path.name)),
+        "PYTHONDONTWRITEBYTECODE": "1",  # others share the folder
     }
     sys.stdout.flush()
     sys.stderr.flush()

@@ -12,20 +12,18 @@ import atexit
 import json
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from casflow.errors import IntegrityError
+from casflow.flow.project import enter
 from casflow.flow.script import flow_from_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from casflow.flow.flows import Flow
-
-_unpacked: list[Path] = []  # folders of this process's bundles
 
 
 def pack(script: str, files: Mapping[str, bytes]) -> bytes:
@@ -78,15 +76,13 @@ def flow_from_bundle(data: bytes, name: str, *, where: str) -> Flow:
     """
     script, files = unpack(data, where=where)
     folder = _write(files)
-    _forget_modules(files)
-    sys.path.insert(0, str(folder))
+    enter([folder])
     return flow_from_script(files[script], name, path=str(folder / script))
 
 
 def _write(files: Mapping[str, bytes]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="casflow-bundle-")).resolve()
     atexit.register(_remove, folder, os.getpid())
-    _unpacked.append(folder)
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,15 +93,3 @@ def _write(files: Mapping[str, bytes]) -> Path:
 def _remove(folder: Path, process: int) -> None:
     if os.getpid() == process:  # a forked child leaves it to its parent
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _forget_modules(files: Iterable[str]) -> None:
-    """Forget the modules of earlier bundles, and all of a name that this bundle brings."""
-    earlier = tuple(str(each) for each in _unpacked)
-    sys.path[:] = [each for each in sys.path if each not in earlier]
-    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
-    brought = tops - sys.stdlib_module_names - {"casflow", "__main__"}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if name.partition(".")[0] in brought or file.startswith(earlier):
-            del sys.modules[name]

@@ -7,6 +7,8 @@ state of a flow is the same in every process that builds it.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +33,8 @@ class Flow:
         name: What the flow is called; registrations of one name are versions of one flow.
         storage: Where it is stored when it is registered.
         result: Where the values of tasks without a result of their own are written.
+        project: A folder, relative to that of the script that makes the flow: when it is given,
+            the whole folder is stored, and agents run the script from a checkout of it.
 
     Raises:
         ConfigError: The name cannot be one.
@@ -39,13 +43,24 @@ class Flow:
     # On the class, so that they are there, and empty, in a flow that was unpickled.
     storage: Any = None
     result: Writer | None = None
+    project: tuple[str, str] | None = None
+    """Folder and script of a flow that is stored as its project."""
 
-    def __init__(self, name: str, storage: Any = None, result: Writer | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: Any = None,
+        result: Writer | None = None,
+        project: str | os.PathLike[str] | None = None,
+    ) -> None:
         from casflow.reference import check_name
 
         self.name = check_name(name)
         self.storage = storage
         self.result = result
+        if project is not None:
+            script = os.path.abspath(sys._getframe(1).f_code.co_filename)  # noqa: PTH100, SLF001
+            self.project = (os.path.join(os.path.dirname(script), project), script)  # noqa: PTH118, PTH120
         self._calls: dict[Task, Call] = {}
         self._named: dict[str, int] = {}
 
@@ -53,6 +68,7 @@ class Flow:
         state = self.__dict__.copy()
         state.pop("storage", None)
         state.pop("result", None)
+        state.pop("project", None)
         return state
 
     def __enter__(self) -> Self:

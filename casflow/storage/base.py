@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from casflow import cache, config
 from casflow.cache import Fetched
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
-from casflow.reference import Reference
+from casflow.reference import TREE, Reference
 from casflow.storage.content import flow_from_bytes, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
     from casflow.flow import Flow
     from casflow.reference import BlobName
@@ -122,6 +123,23 @@ class Storage(ABC):
             ConfigError: This kind of storage stores no bytes.
         """
         raise ConfigError(f"{self.name} storage does not store scripts", where=path)
+
+    def store_project(self, folder: Path, script: Path) -> None:
+        """Store a whole folder with a script in it from now on, instead of a pickle.
+
+        Raises:
+            ConfigError: This kind of storage stores no folders, or the script is not in it.
+        """
+        del script
+        raise ConfigError(f"{self.name} storage does not store projects", where=folder)
+
+    def tree_source(self) -> ContentStore:
+        """Return the content store that projects are checked out of.
+
+        Raises:
+            ConfigError: This kind of storage holds none.
+        """
+        raise ConfigError(f"{self.name} storage does not hold projects")
 
     def reference(self, name: str) -> Reference:
         """Return what the location of a flow holds now; asked of the backend only if unknown."""
@@ -225,6 +243,8 @@ class Storage(ABC):
         """Return a flow as `get_flow` does, with what it took."""
         started = time.perf_counter()
         reference = self._find_reference(name)
+        if reference.media_type == TREE:
+            return self._load_project(reference, started)
         fetched = self._fetch_all(name, reference)
         parts = zip(reference.attachments, fetched[1:], strict=True)
         attachments = {role: bytes(part.data) for role, part in parts}
@@ -237,6 +257,31 @@ class Storage(ABC):
             downloaded=sum(each.downloaded for each in fetched),
             seconds=time.perf_counter() - started,
         )
+
+    def _load_project(self, reference: Reference, started: float) -> LoadedFlow:
+        from casflow.flow.project import flow_from_project
+        from casflow.trees.listing import check_path
+
+        folder, downloaded = self._checkout(reference)
+        script = str(reference.environment.get("script", ""))
+        check_path(script)
+        flow = flow_from_project(folder, script, reference.flow)
+        _attach(flow, self)
+        seconds = time.perf_counter() - started
+        return LoadedFlow(
+            flow, reference, hit=not downloaded, downloaded=downloaded, seconds=seconds
+        )
+
+    def _checkout(self, reference: Reference) -> tuple[Path, int]:
+        """Return the shared folder of a project, and the bytes that were downloaded for it."""
+        from casflow.trees.checkout import Checkouts
+        from casflow.trees.fetch import TreeReader
+
+        standing = Checkouts(self.cache).find(reference.digest, full=True)
+        if standing is not None:
+            return standing, 0
+        reader = TreeReader(self.tree_source(), self.cache, reference)
+        return reader.checkout(full=True), reader.downloaded
 
     def get_bytes(self, name: str) -> bytes:
         """Return the verified bytes of a flow, without making a flow of them.
@@ -254,7 +299,11 @@ class Storage(ABC):
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
         """
-        return bytes(self._fetch_all(name, self._find_reference(name))[0].data)
+        reference = self._find_reference(name)
+        if reference.media_type == TREE:
+            self._checkout(reference)
+            return self.get_bytes(name)
+        return bytes(self._fetch_all(name, reference)[0].data)
 
     def _find_reference(self, name: str) -> Reference:
         if name not in self.flows:

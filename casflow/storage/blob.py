@@ -44,6 +44,7 @@ class BlobStorage(Storage):
         self.key = key
         self.local_script_path = local_script_path
         self._content: ContentStore | None = None
+        self._project: tuple[Path, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_content": None}
@@ -88,10 +89,26 @@ class BlobStorage(Storage):
         """Return what to say when a script shall be stored and none is named."""
         return "A `key` must be provided if stored as script without a `local_script_path`"
 
+    def store_project(self, folder: Path, script: Path) -> None:
+        """Store a whole folder with a script in it from now on, instead of a pickle."""
+        folder = folder.resolve()
+        if self.key is not None:
+            raise ConfigError("a project cannot be stored under a fixed key", where=self.key)
+        if not script.resolve().is_relative_to(folder):
+            raise ConfigError("the script is not in its project", where=f"{script} in {folder}")
+        self._project = folder, script.resolve().relative_to(folder).as_posix()
+
+    def tree_source(self) -> ContentStore:
+        """Return the content store that projects are checked out of."""
+        return self.content
+
     # ---- both roads ------------------------------------------------------------------------
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
         """Store one flow, unless its newest reference says the same."""
+        if self._project is not None:
+            self._store_project(flow, labels, *self._project)
+            return
         draft = self._draft(flow, labels)
         if draft is None:  # a script that the user puts under the key by other means
             return
@@ -102,6 +119,22 @@ class BlobStorage(Storage):
         self.flows[draft.flow] = self.location_of(done.key)
         self.references[draft.flow] = done.reference
         self.uploaded[draft.flow] = done.uploaded
+
+    def _store_project(
+        self, flow: Flow, labels: tuple[str, ...], folder: Path, script: str
+    ) -> None:
+        from casflow.serialize import versions
+        from casflow.trees.push import Pusher
+
+        name = name_of(flow)
+        pushed = Pusher(self.content, self.cache).push(
+            folder, name, labels, environment={**versions(), "script": script}
+        )
+        if pushed.selected is None or script not in pushed.listing.by_path:
+            raise ConfigError("the script is left out of its project", where=script)
+        self.flows[name] = self.location_of(pushed.selected.key)
+        self.references[name] = pushed.selected.reference
+        self.uploaded[name] = pushed.uploaded
 
     def claim_key(self) -> None:
         """Make sure that the fixed key, if there is one, may be written over."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from casflow.blobs.concurrent import run_concurrently
 from casflow.digests import verify
 from casflow.errors import ConfigError, IntegrityError
+from casflow.reference import TREE
 from casflow.trees.checkout import PRIVATE_MODES, Checkouts, appearing, copy_tree, write_tree
 from casflow.trees.index import Index
 from casflow.trees.listing import Root
 from casflow.trees.scan import silent
-from casflow.trees.versions import TREE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,7 @@ class TreeReader:
         self._checkouts = Checkouts(cache)
         self._reference = reference
         self._downloaded: dict[str, Buffer] = {}
+        self.downloaded = 0  # bytes that this process downloaded
 
     @cached_property
     def index(self) -> Index:
@@ -88,7 +89,9 @@ class TreeReader:
         def download(target: BinaryIO) -> str:
             return self._content.copy_to(blob, target)
 
-        return self._cache.fetch(blob.digest, blob.size, download).data
+        fetched = self._cache.fetch(blob.digest, blob.size, download)
+        self.downloaded += fetched.downloaded
+        return fetched.data
 
     def read_pack(self, digest: str) -> Buffer:
         """Return the verified bytes of a pack."""

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Draft, Source
 from casflow.errors import CasflowError, IntegrityError
-from casflow.reference import BlobName, Reference, check_name
+from casflow.reference import TREE, BlobName, Reference, check_name
 from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
 from casflow.trees.packs import Pack, PackPlan, plan_packs, write_pack
 from casflow.trees.scan import scan, silent
-from casflow.trees.versions import TREE, VERSION, Selected, Versions, number_of
+from casflow.trees.versions import VERSION, Selected, Versions, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -130,7 +130,7 @@ class Pusher:
             drafted.digest,
             drafted.labels,
             drafted.media_type,
-        ) and dict(there.environment) == dict(drafted.environment)
+        ) and there.environment.get("script") == drafted.environment.get("script")
         return same and self._is_whole(newest)
 
     def _is_whole(self, newest: Selected) -> bool:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TREE = "application/vnd.casflow.tree+json"
 DATA = "application/octet-stream"
 MOVE_KEYS = ("tag", "counter", "by", "at", "before")  # of a move of a tag, in its reference
 VERSION = "version"  # key of the number in a reference
