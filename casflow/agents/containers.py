@@ -24,7 +24,7 @@ from casflow.errors import CasflowError, NotFoundError, UnavailableError
 from casflow.storage.docker.engine import engine_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from casflow.registry import Run
     from casflow.storage.docker.engine import Engine
@@ -79,6 +79,7 @@ class RunContainer(RunProcess):
         engine: Where it runs.
         image: Exact name of the image.
         options: Settings of the container.
+        blame: Says of an error at its start whose fault it is.
 
     Raises:
         UnavailableError: The engine does not answer.
@@ -91,12 +92,14 @@ class RunContainer(RunProcess):
         engine: Engine,
         image: str,
         options: ContainerOptions,
+        blame: Callable[[CasflowError], CasflowError],
     ) -> None:
         super().__init__(run)
         self._spec = spec
         self._engine = engine
         self._image = image
         self._options = options
+        self._blame = blame
         self._next_poll = 0.0
         self._exited_at: float | None = None
         self._output = b""
@@ -141,7 +144,8 @@ class RunContainer(RunProcess):
     def _start_or_fail(self) -> int | None:
         try:
             self._start()
-        except CasflowError as error:
+        except CasflowError as caught:
+            error = caught if isinstance(caught, UnavailableError) else self._blame(caught)
             self.reason = str(error)
             self.was_stopped = isinstance(error, UnavailableError)
             return error.exit_code

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import config
 from casflow.agents.containers import ContainerOptions, RunContainer
 from casflow.agents.local import LocalAgent
-from casflow.errors import AccessError, CasflowError, ConfigError
+from casflow.errors import AccessError, CasflowError, ConfigError, UnavailableError
 from casflow.secrets import Secret
 from casflow.storage.docker.engine import Engine, engine_errors
 from casflow.storage.docker.names import ImageName
@@ -82,7 +82,15 @@ class DockerAgent(LocalAgent):
         )
 
     def start(self, *, once: bool = False) -> None:
-        """Remove what an earlier life of this agent left behind, then work."""
+        """Check the options, remove what an earlier life of this agent left behind, then work.
+
+        Raises:
+            ConfigError: The engine does not take the options.
+        """
+        try:
+            self._check_options()
+        except UnavailableError as error:  # it may come; until then runs go back to the queue
+            log.warning("agent %s: %s", self.name, error)
         self._remove_stale_containers()
         super().start(once=once)
 
@@ -97,7 +105,23 @@ class DockerAgent(LocalAgent):
         environment = {**self._options.environment, **_secrets(version.storage.get("secrets", ()))}
         options = replace(self._options, labels=labels, environment=environment)
         spec = replace(self.run_spec(run, version), registry=self._registry.url)
-        return RunContainer(run, spec, self._engine, image.pinned, options)
+        try:
+            return RunContainer(run, spec, self._engine, image.pinned, options, self._blame)
+        except UnavailableError:
+            raise
+        except CasflowError as error:
+            raise self._blame(error) from error
+
+    def _check_options(self) -> None:
+        self._engine.check_options(self._options.host_config, self._options.network)
+
+    def _blame(self, error: CasflowError) -> CasflowError:
+        """Return why a container could not be started: the run's fault, or for now the agent's."""
+        try:
+            self._check_options()
+        except CasflowError as own:
+            return UnavailableError(f"the agent cannot start containers: {own}")
+        return error
 
     @property
     def _label(self) -> str:

@@ -6,6 +6,7 @@ digest where there is one, and holds no secret: what is secret it takes from a S
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from casflow.registry import Version
 
 CACHE = "/var/cache/casflow"
-_LONGEST = 63  # characters of a name or a label's value
+_LONGEST = 63  # characters of a label's value, and of a name that a number is added to
+_LONGEST_NAME = 253
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_OBJECT_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_QUANTITY = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][-+]?\d+)?")
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,10 @@ class JobOptions:
     Attributes:
         namespace: Its namespace; that of whoever applies it when left out.
         secret: Secret whose keys become environment variables, such as `CASFLOW_REGISTRY`.
-        claim: Volume claim that holds the cache; a folder of the node when left out.
+        claim: Volume claim that holds the cache; the pod's own folder when left out.
+        pull_secrets: Secrets by which the image is pulled.
+        service_account: Service account of the pod.
+        ttl: Seconds after its end at which the job is removed; never when left out.
         memory: Memory that it asks for and may use.
         cpus: Processors that it asks for and may use.
         retries: How often it is tried again.
@@ -41,11 +50,29 @@ class JobOptions:
     namespace: str | None = None
     secret: str | None = None
     claim: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+    service_account: str | None = None
+    ttl: int | None = None
     memory: str | None = None
     cpus: str | None = None
     retries: int = 0
     parameters: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = (self.namespace, self.secret, self.claim, self.service_account, *self.pull_secrets)
+        for name in names:
+            if name and not (len(name) <= _LONGEST_NAME and _OBJECT_NAME.fullmatch(name)):
+                hint = "lower case letters, digits, - and ."
+                raise ConfigError(
+                    "not the name of a Kubernetes object", where=repr(name), hint=hint
+                )
+        for size in (self.memory, self.cpus):
+            if size and not _QUANTITY.fullmatch(size):
+                raise ConfigError("not a quantity", where=repr(size), hint="such as 512Mi or 500m")
+        for name in self.environment:
+            if not _VARIABLE.fullmatch(name):
+                raise ConfigError("not an environment variable", where=repr(name))
 
 
 def job(version: Version, options: JobOptions) -> dict[str, Any]:
@@ -60,13 +87,19 @@ def job(version: Version, options: JobOptions) -> dict[str, Any]:
     metadata: dict[str, Any] = {"generateName": f"{_short(version)}-", "labels": labels}
     if options.namespace:
         metadata["namespace"] = options.namespace
-    pod = {
+    pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "containers": [_container(version, options)],
         "volumes": [_volume(options)],
     }
+    if options.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in options.pull_secrets]
+    if options.service_account:
+        pod["serviceAccountName"] = options.service_account
     template = {"metadata": {"labels": labels}, "spec": pod}
-    spec = {"backoffLimit": options.retries, "template": template}
+    spec: dict[str, Any] = {"backoffLimit": options.retries, "template": template}
+    if options.ttl is not None:
+        spec["ttlSecondsAfterFinished"] = options.ttl
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
@@ -77,7 +110,7 @@ def _container(version: Version, options: JobOptions) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": "flow",
         "image": ImageName.parse(version.location).pinned,
-        "command": ["python", "-m", "casflow", "run", version.flow, *wanted, *values],
+        "command": ["python", "-m", "casflow", "run", *wanted, *values, "--", version.flow],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumeMounts": [{"name": "cache", "mountPath": CACHE}],
     }
@@ -93,7 +126,7 @@ def _container(version: Version, options: JobOptions) -> dict[str, Any]:
 def _volume(options: JobOptions) -> dict[str, Any]:
     if options.claim:
         return {"name": "cache", "persistentVolumeClaim": {"claimName": options.claim}}
-    return {"name": "cache", "hostPath": {"path": CACHE, "type": "DirectoryOrCreate"}}
+    return {"name": "cache", "emptyDir": {}}
 
 
 def _labels(version: Version) -> dict[str, str]:

@@ -34,6 +34,7 @@ _POLL_INTERVAL = 0.005  # seconds between two looks at processes that run
 _TERM_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _MAX_PAUSE = 30.0  # seconds between two attempts at a registry that is away
 _MAX_NEW = 100  # versions that are prepared at a time
+_LONGEST_BACKOFF = 60.0  # seconds without new runs after starts that failed
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -112,6 +113,8 @@ class LocalAgent:
         self._recovery_due = Periodic(lost_after / 2)
         self._poll_due = Periodic(poll)
         self._processes: list[RunProcess] = []
+        self._failed_starts = 0
+        self._take_after = 0.0
         self._launcher = Launcher(registry.url, fork=fork)
         self._prefetch = prefetch
         self._prepared: int | None = None
@@ -220,6 +223,8 @@ class LocalAgent:
             process.stop(_TERM_GRACE)
 
     def _take(self, agent: Agent) -> None:
+        if time.monotonic() < self._take_after:
+            return
         free = self._limit - len(self._processes)
         for run in self._registry.claim(agent, limit=free) if free > 0 else ():
             self._launch(run)
@@ -230,11 +235,14 @@ class LocalAgent:
         except (OSError, UnavailableError) as error:
             log.error("run %s: cannot start a process (%s)", run.id, error)  # noqa: TRY400
             self._requeue(run)
-            time.sleep(self._poll)
+            self._failed_starts += 1
+            delay = min(self._poll * 2**self._failed_starts, _LONGEST_BACKOFF)
+            self._take_after = time.monotonic() + delay
             return
         except CasflowError as error:
             self._fail(run, f"Failed to load and execute flow run: {error}")
             return
+        self._failed_starts = 0
         self._processes.append(process)
         what = f"{run.flow!r} version {run.version}"
         log.info("run %s: started %s (%s)", run.id, what, process.pid)

@@ -25,7 +25,10 @@ def k8s() -> None:
 @click.option(
     "--secret", default="casflow", show_default=True, help="Secret of the job's environment."
 )
-@click.option("--cache-claim", help="Volume claim of the cache.  [default: a folder of the node]")
+@click.option("--cache-claim", help="Volume claim of the cache.  [default: the pod's own folder]")
+@click.option("--pull-secret", "pull_secrets", multiple=True, help="Secret to pull the image by.")
+@click.option("--service-account", help="Service account of the pod.")
+@click.option("--ttl", type=click.IntRange(min=0), help="Seconds after its end to removal.")
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable.")
 @click.option("--memory", help="Memory that it may use, such as 512Mi.")
 @click.option("--cpus", help="Processors that it may use, such as 500m.")
@@ -44,6 +47,9 @@ def job(
     namespace: str | None,
     secret: str,
     cache_claim: str | None,
+    pull_secrets: tuple[str, ...],
+    service_account: str | None,
+    ttl: int | None,
     variables: tuple[str, ...],
     memory: str | None,
     cpus: str | None,
@@ -57,6 +63,9 @@ def job(
         namespace=namespace,
         secret=secret or None,
         claim=cache_claim,
+        pull_secrets=pull_secrets,
+        service_account=service_account,
+        ttl=ttl,
         memory=memory,
         cpus=cpus,
         retries=retries,

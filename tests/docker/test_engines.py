@@ -189,3 +189,25 @@ def _ignore(folder):
     path = folder / "ignore"
     path.write_text("*\n")
     return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--memory", "lots"), "memory"),
+        (("--network", "nowhere"), "no such network: nowhere"),
+        (("--volume", "/tmp:relative"), "cannot do it"),
+    ],
+)
+def test_options_that_the_engine_does_not_take_end_the_agent_at_its_start(
+    home, engine, options, message
+):
+    network = () if "--network" in options else ("--network", "none")
+    command = ("agent", "start", "docker", "--engine", engine.url, *network, *options)
+    with home.start(*command) as process:
+        try:
+            error = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 2, error
+    assert message in error

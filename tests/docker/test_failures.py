@@ -55,9 +55,9 @@ def refused(home, error, **options):
 
 
 def tags(host, name):
-    """Return the tags that a registry has of a repository."""
-    with Registry(host)._send("GET", f"http://{host}/v2/{name}/tags/list", {}) as answer:
-        return answer.json().get("tags") or [] if answer.ok else []
+    """Return the tags that a registry has of a repository, but for its environments."""
+    found = Registry(host).tags(ImageName(host, name))
+    return [tag for tag in found if not tag.startswith("environment-")]
 
 
 def names(engine):

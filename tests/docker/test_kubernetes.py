@@ -45,14 +45,14 @@ def test_it_is_a_job_of_the_exact_image_with_cache_and_labels(home, version):
     (container,) = made.spec.template.spec.containers
     assert (made.api_version, made.kind) == ("batch/v1", "Job")
     assert container.image == IMAGE.replace(":1@", "@")
-    assert container.command[-2:] == ["-P", "n=1"]
-    assert container.command[3:5] == ["run", "My Flow"]
+    assert container.command[-4:] == ["-P", "n=1", "--", "My Flow"]
+    assert container.command[3] == "run"
     environment = {each.name: each.value for each in container.env}
     assert environment == {"CASFLOW_CACHE_DIR": "/var/cache/casflow", "A": "b=c"}
     assert container.env_from[0].secret_ref.name == "casflow"
     assert container.resources.limits == {"memory": "512Mi"}
     assert container.volume_mounts[0].mount_path == "/var/cache/casflow"
-    assert made.spec.template.spec.volumes[0].host_path.type == "DirectoryOrCreate"
+    assert made.spec.template.spec.volumes[0].empty_dir is not None
     labels = made.metadata.labels
     assert labels["io.casflow/digest"] == "cd" * 31 + "c"
     assert labels == made.spec.template.metadata.labels
@@ -78,3 +78,32 @@ def test_a_flow_that_is_not_in_an_image_is_refused(home, version, capsys):
     version(kind="Local")
     assert _run(["k8s", "job", "My Flow"]) == 2
     assert "not in Docker storage" in capsys.readouterr().err
+
+
+def test_pull_secrets_service_account_and_ttl_are_the_pods(home, version):
+    version("--help")
+    options = ("--pull-secret", "reg", "--service-account", "runner", "--ttl", "60")
+    made = job(home, *options, "--", "--help")
+    pod = made.spec.template.spec
+    assert [each.name for each in pod.image_pull_secrets] == ["reg"]
+    assert pod.service_account_name == "runner"
+    assert made.spec.ttl_seconds_after_finished == 60
+    assert pod.containers[0].command[-2:] == ["--", "--help"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--memory", "lots"),
+        ("--cpus", "1 core"),
+        ("--namespace", "Upper"),
+        ("--secret", "a_b"),
+        ("--cache-claim", "-a"),
+        ("--pull-secret", "a/b"),
+        ("--service-account", "x" * 254),
+        ("--env", "A B=1"),
+    ],
+)
+def test_what_the_api_would_refuse_is_refused(home, version, options):
+    version()
+    assert _run(["k8s", "job", "My Flow", *options]) == 2

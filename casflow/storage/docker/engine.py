@@ -22,7 +22,7 @@ from casflow.errors import (
     NotFoundError,
     UnavailableError,
 )
-from casflow.storage.docker.layer import extract
+from casflow.storage.docker.layer import extract, pack
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.stream import build_error, read_stream, show_on_terminal, transfer_error
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 600  # seconds between two signs of life, of a build step too
 _CONNECT_TIMEOUT = 10  # seconds that an engine may take to say that it is there
+_EMPTY = "casflow/empty:1"  # an image without files, for containers that are never started
+_OWN_NETWORKS = (None, "host", "none", "bridge", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Engine:
 
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""
-        with engine_errors(name):
+        with engine_errors(name, transfer_error):
             parsed = ImageName.parse(name)
             lines = self.client.pull(
                 parsed.untagged, tag=parsed.reference, stream=True, decode=True
@@ -127,7 +129,7 @@ class Engine:
 
     def push(self, name: ImageName) -> None:
         """Send an image to its registry, which knows its manifest's digest afterwards."""
-        with engine_errors(name):
+        with engine_errors(name, transfer_error):
             lines = self.client.push(name.untagged, tag=name.tag, stream=True, decode=True)
             result = read_stream(lines, self._show)
         if "error" in result:
@@ -170,6 +172,32 @@ class Engine:
             code = int(self.client.wait(container)["StatusCode"])
             output = self.client.logs(container, stdout=True, stderr=True)
         return code, output.decode(errors="replace")
+
+    def check_options(self, make_host_config: Callable[[Any], Any], network: str | None) -> None:
+        """Find out whether containers can be made with some options; none is started.
+
+        Args:
+            make_host_config: Makes the host's part of the options with the SDK's client.
+            network: Name of the network.
+
+        Raises:
+            ConfigError: The engine does not take them.
+            UnavailableError: It does not answer, or cannot make containers now.
+        """
+        with engine_errors("the agent's options", _refused_options):
+            client = self.client
+            if network not in _OWN_NETWORKS and not str(network).startswith("container:"):
+                try:
+                    with engine_errors(network):
+                        client.inspect_network(network)
+                except NotFoundError as error:
+                    hint = "make it, or name another one by --network"
+                    raise ConfigError("no such network", where=network, hint=hint) from error
+            if self.find_image(_EMPTY) is None:
+                client.import_image_from_data(pack({"/none": b""}), repository=_EMPTY)
+            host = make_host_config(client)
+            made = client.create_container(_EMPTY, command=["none"], host_config=host)["Id"]
+            client.remove_container(made, v=True, force=True)
 
     @contextmanager
     def _container(self, *, host: Mapping[str, Any] | None = None, **options: Any) -> Iterator[str]:
@@ -233,21 +261,35 @@ def _unreachable(where: object) -> UnavailableError:
 
 
 @contextmanager
-def engine_errors(where: object) -> Iterator[None]:
-    """Translate the SDK's errors."""
+def engine_errors(
+    where: object, failure: Callable[[str, object], CasflowError] | None = None
+) -> Iterator[None]:
+    """Translate the SDK's errors by their status codes.
+
+    Args:
+        where: What was worked on.
+        failure: Makes the error of a status that says no more than that it failed.
+    """
     import requests
     import urllib3
     from docker.errors import APIError, DockerException
 
+    unreachable = (requests.RequestException, urllib3.exceptions.HTTPError)
     try:
         yield
     except APIError as error:
-        raise _refusal(error, where) from error
-    except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _refusal(error, where, failure or _failure) from error
+    except unreachable as error:
         raise _unreachable(where) from error
+    except DockerException as error:  # an argument that the SDK does not take, or no connection
+        if isinstance(error.__cause__, unreachable):
+            raise _unreachable(where) from error
+        raise ConfigError(f"not an option of the Docker engine ({error})", where=where) from error
 
 
-def _refusal(error: Any, where: object) -> CasflowError:
+def _refusal(
+    error: Any, where: object, failure: Callable[[str, object], CasflowError]
+) -> CasflowError:
     reason = str(error.explanation or error)
     status = error.response.status_code if error.response is not None else 500
     if status in (401, 403):
@@ -256,6 +298,14 @@ def _refusal(error: Any, where: object) -> CasflowError:
         return NotFoundError(f"the Docker engine does not have it ({reason})", where=where)
     if status == 409:  # noqa: PLR2004
         return ConflictError(reason, where=where)
-    if status == 400:  # noqa: PLR2004
+    if 400 <= status < 500:  # noqa: PLR2004
         return ConfigError(f"the Docker engine cannot do it ({reason})", where=where)
-    return transfer_error(reason, where)
+    return failure(reason, where)
+
+
+def _refused_options(reason: str, where: object) -> CasflowError:
+    return ConfigError(f"the Docker engine cannot do it ({reason})", where=where)
+
+
+def _failure(reason: str, where: object) -> CasflowError:
+    return UnavailableError(f"the Docker engine failed ({reason})", where=where)
