@@ -63,9 +63,7 @@ def test_a_pooler_in_transaction_mode_serves_many_clients(
         agent = one.add_agent(name="a", host="h", pid=1, labels=[])
         for number in range(12):  # psycopg prepares a statement at its sixth use
             for registry in (one, two):
-                with registry.lock(None, "etl", timeout=30):
-                    version = _add(registry, "etl", b"%d" % number)
-                registry.create_run(version)
+                registry.create_run(_add(registry, "etl", b"%d" % number))
         began = time.monotonic()
         with one.lock(None, "etl", timeout=30), two.lock(None, "other", timeout=30):
             assert len(one.claim(agent, limit=100)) == 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -102,6 +103,15 @@ def test_a_server_without_tls_is_not_trusted(postgres_server) -> None:
 def test_a_wrong_password_is_refused(server: SecurePostgresServer) -> None:
     error = failure(server, password="s3cr3t/guess", sslmode="require")
     assert isinstance(error, AccessError)
+
+
+def test_a_password_that_is_missing_is_a_refused_login(
+    server: SecurePostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", "/dev/null")
+    url = server.url_of("postgres").replace(f":{quote(server.password, safe='')}@", "@")
+    with Registry(url) as registry, pytest.raises(AccessError, match="refused the login"):
+        registry.flows()
 
 
 def test_a_password_among_the_options_never_shows() -> None:
