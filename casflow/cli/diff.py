@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two things that are compared: what it is called, its bytes and their kind."""
+    """One of the two things that are compared: its name, bytes, their kind, source map."""
 
     name: str
     data: bytes
     media_type: str
+    source_map: bytes | None = None
 
 
 @click.command()
@@ -100,7 +101,8 @@ def _differences(a: Side, b: Side) -> list[str]:
     if a.media_type != b.media_type:
         return [f"{a.name} is stored as {a.media_type}, {b.name} as {b.media_type}"]
     if a.media_type == PICKLE:
-        return [str(each) for each in explain(a.data, b.data)]
+        found = explain(a.data, b.data, (a.source_map, b.source_map))
+        return list(dict.fromkeys(each.describe() for each in found))
     first, second = (each.data.decode(errors="replace").splitlines() for each in (a, b))
     return list(difflib.unified_diff(first, second, a.name, b.name, lineterm=""))
 
@@ -119,11 +121,14 @@ def _side(text: str, name: str | None, project: str | None, registry: Registry) 
 def _stored(text: str, version: Version) -> Side:
     storage = load(version.storage)
     data = storage.get_bytes(version.flow)
-    return Side(text, data, storage.reference(version.flow).media_type)
+    media_type = storage.reference(version.flow).media_type
+    source_map = storage.get_attachments(version.flow).get("source_map")
+    return Side(text, data, media_type, source_map if media_type == PICKLE else None)
 
 
 def _from_file(path: Path, name: str | None) -> Side:
     flows = choose(read_flows(path, None), [] if name is None else [name], path)
     if len(flows) > 1:
         raise ConfigError("several flows are in the file", where=path, hint="choose with --name")
-    return Side(str(path), serialize(flows[0]).data, PICKLE)
+    made = serialize(flows[0])
+    return Side(str(path), made.data, PICKLE, made.attachments.get("source_map"))

@@ -6,10 +6,12 @@ least one; what has no order is compared without one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from casflow.serialize.graph import (
+    BUILD,
     BULK,
     BYTEARRAY,
     DICT,
@@ -23,10 +25,15 @@ from casflow.serialize.graph import (
     Node,
     UnknownShapeError,
     entries,
+    entry,
     name_of,
+    text_of,
+    value_of,
 )
+from casflow.serialize.owners import CLASSES
 from casflow.serialize.parse import parse
 from casflow.serialize.paths import ROOT, label, parts
+from casflow.serialize.sourcemap import with_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,26 +53,132 @@ class Difference:
         path: The place, such as `flow.tasks[2].fn.__closure__['created']`.
         a: What is there in the first.
         b: What is there in the second.
+        subject: The task, function or class that it belongs to, such as `task transform`.
+        start: The path of the subject.
     """
 
     path: str
     a: str
     b: str
+    subject: str = ""
+    start: str = ROOT
+
+    def describe(self) -> str:
+        """Return the same as people say it: `task transform: constant 2 -> 3`."""
+        what = _what(self.path.removeprefix(self.start))
+        change = "changed" if "instructions" in what else f"{self.a} -> {self.b}"
+        if self.b == ABSENT:
+            change = f"{self.a} removed"
+        elif self.a == ABSENT:
+            change = f"{self.b} added"
+        subject = f"{self.subject}: " if self.subject else ""
+        return f"{subject}{what} {change}" if what else f"{subject}{change}"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.a} vs {self.b}"
 
 
-def explain(a: bytes, b: bytes) -> list[Difference]:
-    """Return where two blobs differ, 100 places at most; empty when they are equal."""
+def explain(
+    a: bytes, b: bytes, source_maps: tuple[bytes | None, bytes | None] = (None, None)
+) -> list[Difference]:
+    """Return where two blobs differ, 100 places at most; empty when they are equal.
+
+    Args:
+        a: One blob.
+        b: The other.
+        source_maps: Their source maps, from which files and lines are named.
+    """
     if a == b:
         return []
     try:
-        first, second = parse(a).root, parse(b).root
+        first, second = (
+            parse(data if source_map is None else with_lines(data, source_map)).root
+            for data, source_map in zip((a, b), source_maps, strict=True)
+        )
     except UnknownShapeError as error:
         return [Difference(ROOT, f"{len(a)} bytes", f"{len(b)} bytes ({error})")]
     found = list(_Comparison().run(first, second))[:_MOST]
     return found or [Difference(ROOT, "the same values", "the same values, shared otherwise")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a part belongs to, as its author calls it."""
+
+    name: str = ""
+    start: str = ROOT
+    task: str = ""
+
+    def within(self, path: str, a: Item, b: Item) -> _Subject:
+        """Return what the parts of a node belong to: the node itself, when it has a name."""
+        if not (isinstance(a, Node) and isinstance(b, Node)) or a.kind == GLOBAL:
+            return self
+        target = name_of(a.items[0]) if a.items else None
+        if target is not None and target[0] == _TASKS and (task := _name_in_state(a)) is not None:
+            return _Subject(f"task {task}", path, task)
+        if target == ("types", "FunctionType") and a.kind == REDUCE:
+            name = text_of(a.items[1].items[2]) or ""
+            own = name == self.task
+            said = f"task {name}" if own else f"{_file_of(b)}function {name}{_line_of(b)}"
+            return _Subject(said, path, self.task)
+        if target in CLASSES and a.kind == REDUCE:
+            return _Subject(label(a), path)
+        return self
+
+
+_TASKS = "casflow.flow.tasks"
+
+
+def _name_in_state(node: Node) -> str | None:
+    for kind, items in node.events or ():
+        if kind == BUILD and isinstance(items[0], Node) and items[0].kind == DICT:
+            name = entry(items[0], "name")
+            return text_of(name) if name is not None else None
+    return None
+
+
+def _line_of(function: Node) -> str:
+    code = function.items[1].items[0]
+    line = value_of(code.items[1].items[13])
+    return f" (line {line})" if _known_file(code) else ""
+
+
+def _file_of(function: Node) -> str:
+    file = _known_file(function.items[1].items[0])
+    return f"{file}: " if file else ""
+
+
+def _known_file(code: Node) -> str:
+    file = text_of(code.items[1].items[10]) or ""
+    return "" if file.startswith("<") else file
+
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"\.__code__(\.co_consts\[\d+\])+$", "constant"),
+    (r"\.__code__.*\.co_(names|varnames|freevars|cellvars)\[\d+\]$", "name"),
+    (r"\.__code__.*\.co_argcount$", "number of arguments"),
+    (r"\.__code__.*\.co_(code|exceptiontable|flags|stacksize|nlocals).*$", "instructions"),
+    (r"\.__code__.*\.co_consts$", "constants"),
+    (r"\.__defaults__\[(\d+)\]$", "default"),
+    (r"\.__defaults__$", "defaults"),
+    (r"\.__kwdefaults__\['(\w+)'\]$", r"default of \1"),
+    (r"\.__globals__\['(\w+)'\]", r"global \1"),
+    (r"\.__closure__\['(\w+)'\]", r"variable \1"),
+    (r"\.__annotations__", "annotation"),
+    (r"\.__doc__$", "docstring"),
+    (r"\.__bases__", "bases"),
+)
+
+
+def _what(path: str) -> str:
+    """Return what a part of a function, class or task is called."""
+    for pattern, words in _WORDS:
+        match = re.match(pattern, path)
+        if match is not None:
+            return f"{match.expand(words)}{path[match.end() :]}"
+    path = re.sub(r"^\._calls\[[^\]]*\](#\d+)?", "", path)
+    path = re.sub(r"^\.args\[(\d+)\]", r"argument \1", path)
+    return path.removeprefix(".")
 
 
 class _Comparison:
@@ -74,11 +187,13 @@ class _Comparison:
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
         self._count = 0
+        self._subject = _Subject()
 
     def run(self, a: Item, b: Item) -> Iterator[Difference]:
-        work = [(ROOT, a, b)]
+        work: list[tuple[str, Item, Item, _Subject]] = [(ROOT, a, b, _Subject())]
         while work and self._count < _MOST:
-            path, one, two = work.pop()
+            path, one, two, self._subject = work.pop()
+            self._subject = self._subject.within(path, one, two)
             pair = (id(one), id(two))
             if one is two or pair in self._seen:
                 continue
@@ -91,11 +206,12 @@ class _Comparison:
             else:
                 below, differences = self._below(path, one, two)
                 yield from differences
-                work += reversed(below)
+                work += reversed([(*each, self._subject) for each in below])
 
     def _found(self, path: str, a: Item | None, b: Item | None) -> Difference:
         self._count += 1
-        return Difference(path, *(ABSENT if each is None else label(each) for each in (a, b)))
+        one, two = (ABSENT if each is None else label(each) for each in (a, b))
+        return Difference(path, one, two, self._subject.name, self._subject.start)
 
     def _below(
         self, path: str, a: Node, b: Node

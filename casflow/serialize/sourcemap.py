@@ -79,6 +79,18 @@ def loads(data: Buffer, source_map: bytes) -> Any:
     return pickle.load(io.BufferedReader(_Pieces(pieces), _BUFFER))
 
 
+def with_lines(data: Buffer, source_map: bytes) -> bytes:
+    """Return a blob that says the files and lines of its code itself.
+
+    Raises:
+        IntegrityError: The map is damaged, or is that of other bytes.
+    """
+    try:
+        return b"".join(_spliced(data, source_map))
+    except (struct.error, IndexError, ValueError) as error:
+        raise IntegrityError(f"damaged source map ({error})") from error
+
+
 class _Pieces(io.RawIOBase):
     """Pieces of a large stream, read as one file, so that they need not be joined."""
 

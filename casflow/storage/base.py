@@ -292,6 +292,19 @@ class Storage(ABC):
         """
         return bytes(self._fetch(name, self._find_reference(name).blob).data)
 
+    def get_attachments(self, name: str) -> dict[str, bytes]:
+        """Return the verified attachments of a flow by role.
+
+        Raises:
+            FlowNotInStorageError: No flow of that name is here.
+            IntegrityError: What is stored is not what was registered.
+        """
+        reference = self._find_reference(name)
+        return {
+            role: bytes(self._fetch(name, blob).data)
+            for role, blob in zip(reference.attachments, reference.blobs()[1:], strict=True)
+        }
+
     def prefetch(self, name: str) -> bytes:
         """Bring all blobs of a flow into the cache; return the verified bytes of the first.
 
