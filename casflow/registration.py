@@ -133,8 +133,12 @@ def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Stor
     """
     name_of(flow)
     storage = getattr(flow, "storage", None)
-    if not isinstance(storage, Storage):
+    if storage is None:
         storage = _default_storage(options or {})
+    elif not isinstance(storage, Storage):
+        kind = f"{type(storage).__module__}.{type(storage).__qualname__}"
+        hint = "set it to None, or name one of casflow's in register(flow, storage=...)"
+        raise ConfigError(f"the flow's storage is a {kind}", where=name_of(flow), hint=hint)
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
     if isinstance(flow, Flow):
@@ -144,6 +148,17 @@ def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Stor
             folder, script = flow.project
             storage.store_project(Path(folder), Path(script))
     return storage
+
+
+def storage_at(url: str) -> Storage:
+    """Return the storage at a URL such as `s3://bucket`, or in a folder by its path.
+
+    Raises:
+        ConfigError: It is no URL of a storage.
+    """
+    from casflow.storage.urls import storage_of
+
+    return storage_of(url)
 
 
 def _default_storage(options: Mapping[str, Any]) -> Storage:

@@ -41,8 +41,8 @@ class Flow:
     """
 
     # On the class, so that they are there, and empty, in a flow that was unpickled.
-    storage: Any = None
-    result: Writer | None = None
+    _storage: Any = None
+    _result: Writer | None = None
     project: tuple[str, str] | None = None
     """Folder and script of a flow that is stored as its project."""
 
@@ -66,9 +66,8 @@ class Flow:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state.pop("storage", None)
-        state.pop("result", None)
-        state.pop("project", None)
+        for name in ("_storage", "_result", "storage", "result", "project"):
+            state.pop(name, None)
         return state
 
     def __enter__(self) -> Self:
@@ -80,6 +79,38 @@ class Flow:
 
     def __repr__(self) -> str:
         return f"<Flow: {self.name}>"
+
+    @property
+    def storage(self) -> Any:
+        """Where it is stored when it is registered.
+
+        Raises:
+            ConfigError: When set, to what is neither a storage nor the URL of one.
+        """
+        return self._storage
+
+    @storage.setter
+    def storage(self, value: Any) -> None:
+        if isinstance(value, str) and "://" in value:
+            from casflow.registration import storage_at
+
+            value = storage_at(value)
+        _check_kind(value, "storage", ("add_flow", "load_flow", "serialize"), "S3('bucket')")
+        self._storage = value
+
+    @property
+    def result(self) -> Writer | None:
+        """Where the values of tasks without a result of their own are written.
+
+        Raises:
+            ConfigError: When set, to what is no result.
+        """
+        return self._result
+
+    @result.setter
+    def result(self, value: Writer | None) -> None:
+        _check_kind(value, "result", ("write",), "LocalResult('folder')")
+        self._result = value
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -219,3 +250,20 @@ class Flow:
             "Flow %r: %s did nothing, because its code is only being loaded", self.name, verb
         )
         return True
+
+
+def _check_kind(value: Any, name: str, methods: tuple[str, ...], example: str) -> None:
+    """Check that a value can be a flow's storage or result: one that is made, and ours.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if value is None:
+        return
+    hint = f"write {name}={example}"
+    if isinstance(value, type):
+        what = f"{name} is the class {value.__name__}, which was not called"
+        raise ConfigError(what, hint=f"write {name}={value.__name__}(...)")
+    if not all(callable(getattr(value, each, None)) for each in methods):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        raise ConfigError(f"a flow's {name} cannot be a {kind}", hint=hint)

@@ -82,6 +82,11 @@ class Bitbucket(RestStorage):
         host = self.host or HOST
         return f"{host}/rest/api/1.0/projects/{quote(self.project)}/repos/{quote(self.repo)}"
 
+    @property
+    def is_default_host(self) -> bool:
+        """Whether it is Bitbucket's own."""
+        return self.host in (None, HOST if self.workspace is None else CLOUD)
+
     def look_up(self, etag: str | None) -> Head | None:
         """Ask for the newest commit of the ref."""
         try:
@@ -136,7 +141,10 @@ class Bitbucket(RestStorage):
         names = TOKEN if self.workspace is None else f"{USERNAME} and {PASSWORD}"
         hint = f"check the names, and that {names} hold a credential that may read the repository"
         if self.workspace is None:
-            return http.bearer(self.token(self.access_token_secret, TOKEN)), hint
+            return self.token_credential(self.access_token_secret, TOKEN, "repository")
+        named = self.cloud_username_secret or self.cloud_app_password_secret
+        if not (named or self.is_default_host):
+            return http.bearer(None), hint
         user = _read(self.cloud_username_secret, USERNAME)
         password = _read(self.cloud_app_password_secret, PASSWORD)
         if user is None or password is None:

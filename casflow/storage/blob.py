@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import Commit, ContentStore, Draft
-from casflow.errors import ConfigError, IntegrityError, NotFoundError
+from casflow.errors import (
+    ConfigError,
+    ConflictError,
+    FlowNotInStorageError,
+    IntegrityError,
+    NotFoundError,
+)
 from casflow.reference import Reference
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
@@ -162,9 +168,14 @@ class BlobStorage(Storage):
     def _find_latest(self, flow: str, known: Reference | None) -> Commit | None:
         if self.key is not None:
             try:
-                return Commit(self.key, self.content.get_reference(self.key))
+                found = self.content.get_reference(self.key)
             except NotFoundError:
                 return None
+            if found.flow != flow:
+                what = f"the key holds the flow {found.flow!r}"
+                hint = "choose another key, or leave it out"
+                raise ConflictError(what, where=self.content.store.location(self.key), hint=hint)
+            return Commit(self.key, found)
         if known is not None:
             key = layout.reference(flow, datetime.fromisoformat(known.created))
             try:
@@ -177,12 +188,18 @@ class BlobStorage(Storage):
         """Read the reference at the location of a flow; a fixed key may hold a bare script."""
         key = self.key_of(self.flows[name])
         data = self.content.store.get(key)
+        where = self.content.store.location(key)
         try:
-            return Reference.from_bytes(data, where=self.content.store.location(key))
+            found = Reference.from_bytes(data, where=where)
         except IntegrityError:
             if not (self.stored_as_script and key == self.key):
                 raise
-        return bare_script(name, data, key)
+            return bare_script(name, data, key)
+        if found.flow != name:
+            what = f"the key holds the flow {found.flow!r}, not {name!r}"
+            hint = "give each flow a key of its own, or leave the key out"
+            raise FlowNotInStorageError(what, where=where, hint=hint)
+        return found
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
         """Write a blob's bytes to a file."""

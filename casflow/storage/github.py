@@ -53,6 +53,11 @@ class GitHub(RestStorage):
         """The API's address and the repository."""
         return f"{self.base_url or API}/repos/{quote(self.repo)}"
 
+    @property
+    def is_default_host(self) -> bool:
+        """Whether it is api.github.com."""
+        return self.base_url in (None, API)
+
     def head_request(self) -> tuple[str, dict[str, str]]:
         """Ask for the bare id of the ref's commit."""
         ref = quote(self.ref or "HEAD", safe="")

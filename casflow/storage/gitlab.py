@@ -51,6 +51,11 @@ class GitLab(RestStorage):
         """The API's address and the project."""
         return f"{self.host or HOST}/api/v4/projects/{quote(self.repo, safe='')}"
 
+    @property
+    def is_default_host(self) -> bool:
+        """Whether it is gitlab.com."""
+        return self.host in (None, HOST)
+
     def head_request(self) -> tuple[str, dict[str, str]]:
         """Ask for the ref's commit."""
         return f"repository/commits/{quote(self.ref or 'HEAD', safe='')}", {}

@@ -49,7 +49,9 @@ _ABSENT = re.compile(
     r"not found|does not exist|does not appear to be a git repository|not our ref"
     r"|couldn't find remote ref|no such file|not a tree object|not a valid object"
 )
+_REDIRECTED = re.compile(r"returned error: 30[1-8]|redirect")
 _MEANINGS: tuple[tuple[re.Pattern[str], type[CasflowError], str, str], ...] = (
+    (_REDIRECTED, AccessError, "the repository has moved", "write its new address"),
     (_STRANGER, AccessError, "the host is not trusted", "check its key, and add it to known_hosts"),
     (_REFUSED, AccessError, "git was refused", "check the credential and what it may read"),
     (_ABSENT, NotFoundError, "not found", "check the names of the repository and the ref"),
@@ -102,6 +104,8 @@ class GitRemote:
             remember([credential, token])
             scope = "/".join(self._url.split("/")[:3])
             self._settings[f"http.{scope}/.extraHeader"] = f"Authorization: Basic {token}"
+            # git sends that header to any host that it is redirected to.
+            self._settings["http.followRedirects"] = "false"
 
     def find(self, ref: str) -> str | None:
         """Return the commit of `HEAD` or of a fully named ref, or None when there is none."""

@@ -5,8 +5,8 @@ The module's source is what has the digest; a pinned one is imported only if it 
 
 from __future__ import annotations
 
-import importlib.util
 from datetime import UTC, datetime
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +16,9 @@ from casflow.reference import MODULE, BlobName, Reference
 from casflow.storage.base import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
     from casflow.flow import Flow
 
 
@@ -82,11 +85,24 @@ class Module(Storage):
 
 def _source(module: str) -> Path:
     name = module.partition(":")[0]
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        spec = None
+    spec = _find_spec(name)
     if spec is None or not spec.origin or not spec.has_location:
         hint = "is its folder on the module search path?"
         raise FlowModuleNotFoundError("no such module, or it has no source", where=name, hint=hint)
     return Path(spec.origin)
+
+
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Return where a module is, without importing its parents: they are not verified yet."""
+    places: Sequence[str] | None = None
+    spec = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        try:
+            spec = PathFinder.find_spec(".".join(parts[:count]), places)
+        except (ImportError, ValueError):
+            return None
+        if spec is None:
+            return None
+        places = list(spec.submodule_search_locations or ())
+    return spec

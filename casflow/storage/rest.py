@@ -53,10 +53,18 @@ class RestStorage(SourceStorage):
         answer = http.send("GET", url, where=where, auth=auth, headers=headers)
         return http.check(answer, where=where, hint=hint)
 
+    @property
+    @abstractmethod
+    def is_default_host(self) -> bool:
+        """Whether the host is the public one, which alone gets a token that was not named."""
+
     def token_credential(
         self, named: str | None, default: str, thing: str
     ) -> tuple[http.Credential, str]:
         """Return the credential of a token, if there is one, for something that may be private."""
+        if named is None and default not in self.secrets and not self.is_default_host:
+            hint = f"check the names; if the {thing} is private, name its token's secret"
+            return http.bearer(None), hint
         token = self.token(named, default)
         hint = f"check the names, and that the token in {named or default} may read the {thing}"
         if token is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from casflow.blobs.s3 import S3BlobStore, without_credentials
+from casflow.errors import ConfigError
 from casflow.storage.blob import BlobStorage
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class S3(BlobStorage):
         options: What every storage takes.
     """
 
-    fields = ("bucket", "key", "stored_as_script", "client_options")
+    fields = ("bucket", "key", "stored_as_script", "client_options", "upload_options")
 
     def __init__(
         self,
@@ -54,6 +55,9 @@ class S3(BlobStorage):
         self.bucket = bucket
         self.client_options = dict(client_options or {})
         self.upload_options = dict(upload_options or {})
+        if keys := [each for each in self.upload_options if each.startswith("SSECustomer")]:
+            hint = "use ServerSideEncryption with KMS: every reader would need the customer's key"
+            raise ConfigError("upload_options cannot hold " + keys[0], where=bucket, hint=hint)
 
     def open_store(self) -> S3BlobStore:
         """Return the bucket as a blob store."""
@@ -74,5 +78,7 @@ class S3(BlobStorage):
         if self._result is None:
             from casflow.results import S3Result
 
-            self._result = S3Result(self.bucket, boto3_kwargs=self.client_options)
+            self._result = S3Result(
+                self.bucket, boto3_kwargs=self.client_options, upload_options=self.upload_options
+            )
         return self._result

@@ -16,6 +16,7 @@ from casflow.storage.plugins import find_class
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
+    from casflow.storage.base import Storage
 
 _KINDS = {"s3": "S3", "s3a": "S3", "gs": "GCS", "gcs": "GCS", "az": "Azure", "azure": "Azure"}
 
@@ -40,6 +41,25 @@ def open_url(url: str, **options: Any) -> BlobStore:
     if scheme == "memory":
         _refuse(options, url)
         return _memory(rest)
+    return cast("BlobStore", cast("Any", _bucket(url, options)).open_store())
+
+
+def storage_of(url: str) -> Storage:
+    """Return the storage at a URL, or in the folder that a path without a scheme names.
+
+    Raises:
+        ConfigError: The scheme is not known, or the URL names no root.
+        MissingExtraError: The extra of that storage is not installed.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme != "file":
+        return _bucket(url, {})
+    local: Any = find_class("Local")
+    return cast("Storage", local(unquote(urlsplit(url).path) if separator else url))
+
+
+def _bucket(url: str, options: dict[str, Any]) -> Storage:
+    scheme = url.partition("://")[0]
     if scheme not in _KINDS:
         hint = "known are a folder's path, s3://, gs://, az:// and memory://"
         raise ConfigError("unknown kind of store", where=f"{scheme}://", hint=hint)
@@ -48,17 +68,16 @@ def open_url(url: str, **options: Any) -> BlobStore:
     if "@" in parts.netloc or not parts.netloc or parts.query or _is_unclean(prefix):
         hint = "write the name of a bucket or container, and a prefix where there is one"
         raise ConfigError("not the URL of a store", where=f"{scheme}://", hint=hint)
-    return _opened(_KINDS[scheme], f"{parts.netloc}/{prefix}".rstrip("/"), options)
+    return _made(_KINDS[scheme], f"{parts.netloc}/{prefix}".rstrip("/"), options)
 
 
-def _opened(kind: str, root: str, options: dict[str, Any]) -> BlobStore:
+def _made(kind: str, root: str, options: dict[str, Any]) -> Storage:
     storage: Any = find_class(kind)
     known = {"client_options": options} if kind == "S3" and options else options
     try:
-        opened = storage(root, **known)
+        return cast("Storage", storage(root, **known))
     except TypeError as error:
         raise ConfigError(f"unknown option of a store ({error})", where=root) from error
-    return cast("BlobStore", opened.open_store())
 
 
 def _is_unclean(prefix: str) -> bool:

@@ -13,6 +13,8 @@ import pytest
 
 from casflow.errors import CasflowError, ConfigError
 from casflow.flow import Flow, Parameter, Task, task
+from casflow.results import LocalResult
+from casflow.storage import Local
 
 
 @task
@@ -133,11 +135,12 @@ def test_a_retry_delay_is_kept_in_seconds():
 
 
 def test_storage_is_second_by_position_and_assignable():
-    assert Flow("x", "storage").storage == "storage"
+    storage = Local()
+    assert Flow("x", storage).storage is storage
     flow = Flow("x")
     assert flow.storage is None
-    flow.storage = "storage"
-    assert flow.storage == "storage"
+    flow.storage = storage
+    assert flow.storage is storage
 
 
 async def coroutine():
@@ -218,7 +221,7 @@ def test_a_task_cannot_be_unpacked():
 
 
 def test_pickling_leaves_storage_and_result_behind():
-    flow = Flow("x", storage=object(), result=object())
+    flow = Flow("x", storage=Local(), result=LocalResult())
     copy = pickle.loads(pickle.dumps(flow))
     assert (copy.name, copy.storage, copy.result) == ("x", None, None)
     assert flow.storage is not None
