@@ -246,7 +246,7 @@ def test_a_flow_runs_after_a_round_trip():
 SCRIPT = """
 import hashlib, operator, pickle, sys
 from casflow.flow import Flow, Parameter, task
-with Flow("x", storage=sys.argv[1]) as flow:
+with Flow("x", storage="s3://" + sys.argv[1]) as flow:
     n, m = Parameter("n", default={"b": 1, "a": 2}), Parameter("m")
     task(operator.add, max_retries=1)(n, [m, n], upstream_tasks=[task(operator.neg)(m)])
 print(hashlib.sha256(pickle.dumps(flow)).hexdigest())

@@ -38,8 +38,10 @@ def test_a_foreign_flow_keeps_its_own_storage(home):
     again = storage.get_flow("theirs")
     assert again.storage == "theirs"
     assert again.run() == ["hello", "hello"]
-    assert not register(Pipeline("theirs", [hello, hello])).is_new
-    assert register(Pipeline("theirs", [hello])).digest != done.digest
+    assert not register(Pipeline("theirs", [hello, hello]), storage=Local()).is_new
+    assert register(Pipeline("theirs", [hello]), storage=Local()).digest != done.digest
+    with pytest.raises(ConfigError, match=r"the flow's storage is a builtins\.str"):
+        register(Pipeline("theirs", [hello]))
 
 
 def test_an_object_without_a_name_is_refused(home):
