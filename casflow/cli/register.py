@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +14,6 @@ from casflow.registration import Registration, Request, assign_storage, register
 from casflow.registry import Registry
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from casflow.flow import Flow
     from casflow.storage.base import Storage
 
