@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
+import re
 import tomllib
 from dataclasses import fields
 
@@ -102,3 +104,10 @@ def test_the_reference_in_the_format_page_is_one():
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_storage_has_a_section(name):
     assert name.lower() in anchors(DOCS / "storages.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_taken_from_docstrings_is_there(page):
+    """A name that is gone would end the build of the pages."""
+    for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert pkgutil.resolve_name(name).__doc__, name
