@@ -35,6 +35,7 @@ _VARIABLES = (
     "CASFLOW_REGISTRY",
     "CASFLOW_DEFAULT_STORAGE",
     "CASFLOW_DEFAULT_LABELS",
+    "CASFLOW_CHECKPOINTING",
     "CASFLOW_RETENTION",
     "CASFLOW_STORE",
 )
@@ -56,6 +57,7 @@ class Config:
         registry: URL of the registry's database.
         default_storage: Dotted name of the class that a flow without a storage gets.
         default_labels: Whether a storage adds its own labels (`Local`: the host's name).
+        checkpointing: Whether the values of all tasks are written, to where their storage says.
         retention: What `casflow gc` keeps of each flow, such as `last=5 within=30d`.
         store: URL of the store that trees are pushed to; empty for the folder of flows.
         origins: For each setting `default`, the file's path, or the environment variable's name.
@@ -67,6 +69,7 @@ class Config:
     registry: str
     default_storage: str
     default_labels: bool
+    checkpointing: bool
     retention: str
     store: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -217,6 +220,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "registry": f"sqlite:///{home / 'registry.db'}",
         "default_storage": "casflow.storage.Local",
         "default_labels": True,
+        "checkpointing": False,
         "retention": "",
         "store": "",
     }
@@ -242,7 +246,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     if name == "cache_limit":
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         return value if is_number else parse_size(str(value), where=origin)
-    if name == "default_labels" and not isinstance(value, bool):
+    if name in ("default_labels", "checkpointing") and not isinstance(value, bool):
         if str(value).lower() not in _TRUTH:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _TRUTH[str(value).lower()]

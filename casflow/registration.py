@@ -143,7 +143,6 @@ def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Stor
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
     if isinstance(flow, Flow):
         flow.storage = storage
-        flow.result = flow.result or storage.result
         if flow.project is not None:
             folder, script = flow.project
             storage.store_project(Path(folder), Path(script))

@@ -98,6 +98,8 @@ def execute(
     storage: Mapping[str, Any],
     parameters: Mapping[str, Any],
     outcome: dict[str, Any],
+    *,
+    digest: str | None = None,
 ) -> State | None:
     """Read a flow through the cache and run it in this process.
 
@@ -106,13 +108,14 @@ def execute(
         storage: JSON form of the storage that holds it.
         parameters: The flow's parameters.
         outcome: Takes what is measured on the way, also when the flow fails.
+        digest: The only content that may run; what the storage names now when left out.
 
     Raises:
         CasflowError: The flow could not be read, or a parameter does not fit.
     """
     place = load(storage)
     with secrets.given({name: secrets.Secret(name).get() for name in place.secrets}):
-        opened = place.load_flow(flow)
+        opened = place.load_flow(flow, digest=digest)
         outcome |= _measured(opened)
         started = time.perf_counter()
         state = opened.flow.run(parameters=parameters)

@@ -40,7 +40,8 @@ def run(
     # What a flow prints is its own: it may draw on the terminal.
     out, err = raw_stream(sys.stdout), raw_stream(sys.stderr)
     with redirect_stdout(err if as_json else out), redirect_stderr(err):
-        state = execute(version.flow, version.storage, values, outcome)
+        bound = None if digest is None else version.digest
+        state = execute(version.flow, version.storage, values, outcome, digest=bound)
     _show(_form(version, state, outcome), as_json=as_json)
     if state is None or not state.is_successful():
         note(f"error: {bounded(failure(state))}")

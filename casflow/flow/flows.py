@@ -32,9 +32,10 @@ class Flow:
     Args:
         name: What the flow is called; registrations of one name are versions of one flow.
         storage: Where it is stored when it is registered.
-        result: Where the values of tasks without a result of their own are written.
         project: A folder, relative to that of the script that makes the flow: when it is given,
             the whole folder is stored, and agents run the script from a checkout of it.
+        result: Where the values of tasks without a result of their own are written; to name it is
+            to ask for that.
 
     Raises:
         ConfigError: The name cannot be one.
@@ -66,8 +67,10 @@ class Flow:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_storage", "_result", "storage", "result", "project"):
+        for name in ("_storage", "storage", "result", "project"):
             state.pop(name, None)
+        if state.get("_result") is None:  # a flow without one is the same as it always was
+            state.pop("_result", None)
         return state
 
     def __enter__(self) -> Self:

@@ -28,6 +28,7 @@ class RunnableFlow(Protocol):
     """What a run needs to know of a flow."""
 
     name: str
+    storage: Any
     result: Writer | None
 
     @property
@@ -87,7 +88,11 @@ class Run:
         return Job(call, arguments, *self._result_of(call), self.sleep)
 
     def _result_of(self, call: Call) -> tuple[Writer | None, dict[str, Any]]:
-        result = call.task.result or self.flow.result
+        named = call.task.result or self.flow.result
+        wanted = call.task.checkpoint
+        if wanted is None:
+            wanted = named is not None or _checkpointing()
+        result = (named or _default_result(self.flow.storage)) if wanted else None
         if result is None:  # then jobs need not carry the parameters
             return None, {}
         names = {"task_name": call.task.name, "task_slug": call.slug}
@@ -115,7 +120,7 @@ def attempt(job: Job) -> State:
     """Run a task, and again after a failure as often as it allows."""
     state = _attempt_once(job)
     for left in reversed(range(job.task.max_retries)):
-        if state.is_successful():
+        if state.is_successful() or isinstance(state.exception, ConfigError):
             break
         delay = job.task.retry_delay
         log.warning("Task %r: %r, again in %g s, then %d left", job.slug, state, delay, left)
@@ -134,6 +139,20 @@ def _attempt_once(job: Job) -> State:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - kept in the state
         return Failed.from_exception(error)
     return Success("Ran", result=value, location=written.location)
+
+
+def _checkpointing() -> bool:
+    from casflow import config
+
+    return config.load().checkpointing
+
+
+def _default_result(storage: Any) -> Writer:
+    """Return the result of a flow's storage; for a flow without one, a folder of the home."""
+    from casflow.results.local import LocalResult
+
+    result: Writer | None = getattr(storage, "result", None)
+    return result or LocalResult()
 
 
 def _check_parameters(flow: RunnableFlow, given: Mapping[str, Any]) -> dict[str, Any]:

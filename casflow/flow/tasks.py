@@ -36,13 +36,19 @@ class Task:
         name: What it is called; the name of the class when left out.
         max_retries: How often it is run again after a failure.
         retry_delay: Time before each retry: a timedelta, or seconds.
-        result: Where its values are written.
+        result: Where its values are written; to name it is to ask for that.
+        checkpoint: Whether its values are written, to the flow's or its storage's result; when
+            left out, only where a result was named for the task or flow, or the setting
+            `checkpointing` asks for it.
 
     Raises:
         ConfigError: One of these cannot be.
     """
 
     run: Callable[..., Any]
+
+    # On the class, so that a task that says nothing is pickled without it.
+    checkpoint: bool | None = None
 
     # `x[0]` makes Python believe that a task can be iterated over; it would never end.
     __iter__: ClassVar[None] = None
@@ -54,7 +60,10 @@ class Task:
         max_retries: int = 0,
         retry_delay: Delay = None,
         result: Writer | None = None,
+        checkpoint: bool | None = None,
     ) -> None:
+        if checkpoint is not None:
+            self.checkpoint = checkpoint
         self.name = _check_name(type(self).__name__ if name is None else name)
         self.max_retries = _check_retries(max_retries, self.name)
         self.retry_delay = _seconds(retry_delay, self.name)
@@ -152,6 +161,7 @@ def task(
     max_retries: int = 0,
     retry_delay: Delay = None,
     result: Writer | None = None,
+    checkpoint: bool | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionTask]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a task, as `@task` or `@task(max_retries=3, retry_delay=10)`.

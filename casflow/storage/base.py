@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from casflow import cache, config
 from casflow.cache import Fetched
-from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError
+from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError, IntegrityError
 from casflow.reference import TREE, Reference
 from casflow.storage.content import flow_from_bytes, name_of
 
@@ -53,7 +53,7 @@ class Storage(ABC):
     """Where flows are kept.
 
     Args:
-        result: Where the results of its flows' tasks go by default.
+        result: Where the results of its flows' tasks go, when they are asked for.
         secrets: Names of the secrets that are loaded before a flow is read at run time.
         labels: Labels that an agent must carry to run its flows.
         add_default_labels: Whether `default_labels` are added; the setting decides when left out.
@@ -239,10 +239,18 @@ class Storage(ABC):
         """
         return self.load_flow(name).flow
 
-    def load_flow(self, name: str) -> LoadedFlow:
-        """Return a flow as `get_flow` does, with what it took."""
+    def load_flow(self, name: str, *, digest: str | None = None) -> LoadedFlow:
+        """Return a flow as `get_flow` does, with what it took.
+
+        Args:
+            name: Name of the flow.
+            digest: The only content that will do, also where the storage follows what moves.
+
+        Raises:
+            IntegrityError: It is not to be had with that digest, or is not what was registered.
+        """
         started = time.perf_counter()
-        reference = self._find_reference(name)
+        reference = self._find_reference(name) if digest is None else self._bound(name, digest)
         if reference.media_type == TREE:
             return self._load_project(reference, started)
         fetched = self._fetch_all(name, reference)
@@ -323,6 +331,25 @@ class Storage(ABC):
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
         return self.reference(name)
 
+    def _bound(self, name: str, digest: str) -> Reference:
+        registered = self.references.get(name)
+        if registered is not None and registered.digest == digest:
+            found = self.registered(name)
+        else:
+            found = self._find_reference(name)
+        if found.digest != digest:
+            raise IntegrityError(
+                "this is not the digest that was asked for",
+                where=self.flows[name],
+                expected=digest,
+                actual=found.digest,
+            )
+        return found
+
+    def registered(self, name: str) -> Reference:
+        """Return what a flow was registered as, whatever the backend holds now."""
+        return self.references[name]
+
     def _fetch_all(self, name: str, reference: Reference) -> list[Fetched]:
         """Return the flow's blob and its attachments, downloaded side by side where that helps."""
         blobs = reference.blobs()
@@ -388,5 +415,3 @@ def _attach(flow: Flow, storage: Storage) -> None:
 
     if isinstance(flow, Flow):
         flow.storage = storage
-        if flow.result is None:
-            flow.result = storage.result

@@ -82,6 +82,10 @@ class Module(Storage):
             )
         return found
 
+    def registered(self, name: str) -> Reference:
+        """Return what is installed: a module runs as it is installed, or not at all."""
+        return self.resolve(name)
+
 
 def _source(module: str) -> Path:
     name = module.partition(":")[0]

@@ -143,6 +143,10 @@ class SourceStorage(Storage):
             return stored
         if not (self.pin and name in self.references):
             return self.resolve(name)
+        return self.registered(name)
+
+    def registered(self, name: str) -> Reference:
+        """Return what a flow was registered as; what is read then is that commit."""
         reference = self.references[name]
         self._record(name, str(reference.environment.get("commit")))
         return reference

@@ -220,10 +220,11 @@ def test_a_task_cannot_be_unpacked():
         _a, _b = add(1, 2)
 
 
-def test_pickling_leaves_storage_and_result_behind():
-    flow = Flow("x", storage=Local(), result=LocalResult())
+def test_pickling_leaves_the_storage_behind_and_keeps_a_result_that_was_named():
+    flow = Flow("x", storage=Local(), result=LocalResult("/named"))
     copy = pickle.loads(pickle.dumps(flow))
-    assert (copy.name, copy.storage, copy.result) == ("x", None, None)
+    assert (copy.name, copy.storage, copy.result.dir) == ("x", None, "/named")
+    assert "_result" not in Flow("x", storage=Local()).__getstate__()
     assert flow.storage is not None
 
 

@@ -19,6 +19,7 @@ from casflow.errors import (
 )
 from casflow.flow import Flow, task
 from casflow.results import JSONSerializer, LocalResult, PickleSerializer, Result, StoreResult
+from casflow.storage import Local, load
 
 MOMENT = datetime(2026, 11, 22, 23, 38, 15, tzinfo=UTC)
 
@@ -221,3 +222,63 @@ def test_a_flow_writes_what_its_tasks_return(tmp_path):
     state = flow.run()
     assert state.result[seven].location == str(tmp_path / "etl/seven-1.bin")
     assert result.read("etl/seven-1.bin").value == 7
+
+
+@task
+def give():
+    return 1
+
+
+def written(flow, monkeypatch, **environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    state = flow.run()
+    assert state.is_successful()
+    return [each.location for each in state.result.values() if each.location]
+
+
+def test_results_are_written_only_when_asked(home, tmp_path, monkeypatch):
+    storage = Local(tmp_path / "flows", result=LocalResult(tmp_path / "kept"))
+
+    def made(flow_result=None, **options):
+        with Flow("Asked", storage=storage, result=flow_result) as flow:
+            task(**options)(give.run)()
+        return flow
+
+    here, there = str(tmp_path / "kept"), str(tmp_path / "named")
+    assert written(made(), monkeypatch) == []
+    assert not home.exists()
+    assert written(made(checkpoint=True), monkeypatch)[0].startswith(here)
+    assert written(made(result=LocalResult(there)), monkeypatch)[0].startswith(there)
+    assert written(made(LocalResult(there)), monkeypatch)[0].startswith(there)
+    assert written(made(LocalResult(there), checkpoint=False), monkeypatch) == []
+    assert written(made(), monkeypatch, CASFLOW_CHECKPOINTING="1")[0].startswith(here)
+    assert written(made(checkpoint=False), monkeypatch, CASFLOW_CHECKPOINTING="1") == []
+
+
+def test_a_registered_flow_writes_what_it_named_and_nothing_else(home, tmp_path, monkeypatch):
+    def loaded(name, **options):
+        with Flow(name, storage=Local(tmp_path / "flows"), **options) as flow:
+            give()
+        flow.register()
+        return load(flow.storage.serialize()).get_flow(name)
+
+    assert written(loaded("Plain"), monkeypatch) == []
+    named = written(loaded("Named", result=LocalResult(tmp_path / "named")), monkeypatch)
+    assert named[0].startswith(str(tmp_path / "named"))
+
+
+def test_a_result_that_cannot_be_located_is_not_tried_again(tmp_path):
+    runs = []
+
+    class Never(LocalResult):
+        def write(self, value, **context):
+            runs.append(value)
+            return super().write(value, **context)
+
+    with Flow("Wrong") as flow:
+        task(max_retries=3, result=Never(tmp_path, location="{flow_nam}"))(give.run)()
+    state = flow.run(sleep=lambda _: None)
+    assert state.is_failed()
+    assert len(runs) == 1
+    assert "it may use" in str(state.exception)

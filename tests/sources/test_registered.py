@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from casflow import config
 from casflow.agents.execute import execute
+from casflow.errors import IntegrityError
 from casflow.flow import Flow
 from casflow.registration import register
 from casflow.registry import Registry
@@ -63,3 +66,17 @@ def test_a_run_of_a_pinned_flow_keeps_its_commit(open_world):
     outcome = {}
     execute("my-flow", versions_of("my-flow").storage, {}, outcome)
     assert (outcome["commit"], outcome["cache"]) == (first, "hit")
+
+
+def test_a_digest_that_was_asked_for_binds(world):
+    world.commit("one")
+    first = register(Flow("my-flow", world.storage()))
+    form = versions_of("my-flow").storage
+    world.commit("two")
+    assert load(form).load_flow("my-flow").flow.mark == "two"
+    bound = load(form).load_flow("my-flow", digest=first.digest)
+    assert (bound.flow.mark, bound.reference.digest) == ("one", first.digest)
+    world.use("second")
+    assert load(form).load_flow("my-flow", digest=first.digest).flow.mark == "one"
+    with pytest.raises(IntegrityError, match="asked for"):
+        load(form).load_flow("my-flow", digest="blake3:" + "0" * 64)
