@@ -29,10 +29,10 @@ class AzureResult(StoreResult):
     def __init__(
         self,
         container: str,
-        location: Any = None,
-        *,
         connection_string: str | None = None,
         connection_string_secret: str | None = None,
+        *,
+        location: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(location, **options)

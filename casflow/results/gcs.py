@@ -24,7 +24,7 @@ class GCSResult(StoreResult):
     """
 
     def __init__(
-        self, bucket: str, location: Any = None, *, project: str | None = None, **options: Any
+        self, bucket: str, *, location: Any = None, project: str | None = None, **options: Any
     ) -> None:
         super().__init__(location, **options)
         self.bucket = bucket

@@ -33,8 +33,7 @@ class LocalResult(StoreResult):
     def __init__(
         self,
         dir: str | PathLike[str] | None = None,  # noqa: A002 - the original's name
-        *,
-        validate_dir: bool = True,
+        validate_dir: bool = True,  # noqa: FBT001, FBT002 - the original's signature
         **options: Any,
     ) -> None:
         super().__init__(**options)

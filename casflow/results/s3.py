@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from casflow.errors import ConfigError
 from casflow.results.store import StoreResult
 
 if TYPE_CHECKING:
@@ -30,12 +31,16 @@ class S3Result(StoreResult):
     def __init__(
         self,
         bucket: str,
-        location: Any = None,
-        *,
         boto3_kwargs: Mapping[str, Any] | None = None,
+        *,
+        location: Any = None,
         upload_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(boto3_kwargs, str):
+            raise ConfigError(
+                "boto3_kwargs is text", where=bucket, hint="write location=... by name"
+            )
         super().__init__(location, **options)
         self.bucket = bucket
         self.boto3_kwargs = dict(boto3_kwargs or {})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from casflow.blobs.azure import AzureBlobStore, find_connection
 from casflow.errors import ConflictError
 from casflow.storage.blob import BlobStorage
+from casflow.storage.validation import refuse_unnamed
 
 if TYPE_CHECKING:
     from casflow.results import Result
@@ -40,14 +41,18 @@ class Azure(BlobStorage):
     def __init__(
         self,
         container: str,
+        *unnamed: Any,
         connection_string: str | None = None,
         connection_string_secret: str | None = None,
         blob_name: str | None = None,
-        overwrite: bool = False,  # noqa: FBT001, FBT002 - the original's signature
-        stored_as_script: bool = False,  # noqa: FBT001, FBT002
+        overwrite: bool = False,
+        stored_as_script: bool = False,
         local_script_path: str | None = None,
         **options: Any,
     ) -> None:
+        refuse_unnamed(
+            unnamed, "Azure", "connection_string_secret=, connection_string=, blob_name="
+        )
         super().__init__(
             key=blob_name,
             stored_as_script=stored_as_script,

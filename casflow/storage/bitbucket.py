@@ -14,7 +14,7 @@ from casflow.errors import ConfigError, NotFoundError
 from casflow.secrets import Secret, find
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content, Head
-from casflow.storage.validation import check_commit, clean_url, not_a_file
+from casflow.storage.validation import check_commit, clean_url, not_a_file, refuse_unnamed
 
 if TYPE_CHECKING:
     from casflow.http import Answer
@@ -52,6 +52,7 @@ class Bitbucket(RestStorage):
         self,
         project: str,
         repo: str,
+        *unnamed: Any,
         path: str | None = None,
         workspace: str | None = None,
         host: str | None = None,
@@ -61,6 +62,7 @@ class Bitbucket(RestStorage):
         cloud_app_password_secret: str | None = None,
         **options: Any,
     ) -> None:
+        refuse_unnamed(unnamed, "Bitbucket", "path=, workspace=, host=, ref=")
         if workspace is not None and access_token_secret is not None:
             hint = "name cloud_username_secret and cloud_app_password_secret"
             raise ConfigError("Bitbucket Cloud takes no access_token_secret", hint=hint)

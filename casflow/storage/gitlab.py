@@ -8,7 +8,13 @@ from urllib.parse import quote
 from casflow import http
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content
-from casflow.storage.validation import check_blob_id, check_id, clean_url, decode_base64
+from casflow.storage.validation import (
+    check_blob_id,
+    check_id,
+    clean_url,
+    decode_base64,
+    refuse_unnamed,
+)
 
 if TYPE_CHECKING:
     from casflow.http import Answer
@@ -35,12 +41,14 @@ class GitLab(RestStorage):
     def __init__(
         self,
         repo: str | int,
+        *unnamed: Any,
         path: str | None = None,
         host: str | None = None,
         ref: str | None = None,
         access_token_secret: str | None = None,
         **options: Any,
     ) -> None:
+        refuse_unnamed(unnamed, "GitLab", "path=, host=, ref=")
         super().__init__(path=path, ref=ref, **options)
         self.repo = str(repo)
         self.host = None if host is None else clean_url(host)

@@ -38,6 +38,21 @@ def clean_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def refuse_unnamed(values: tuple[object, ...], kind: str, names: str) -> None:
+    """Refuse arguments by position whose order differs among those that people know.
+
+    Taken in another order, a token's secret or an account's key would be used as a path, and be
+    written where paths are. The values are in no message: one may be a credential.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if values:
+        remember([each for each in values if isinstance(each, str)])
+        hint = f"write them by name: {names}"
+        raise ConfigError(f"{kind} takes these arguments by name only", hint=hint)
+
+
 def check_commit(text: object, *, where: str) -> str:
     """Return a commit's id that a host gave.
 

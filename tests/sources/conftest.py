@@ -94,11 +94,11 @@ def make(kind: str, url: str, ref: str | None, path: str, **options: Any) -> Sto
     if kind == "github":
         return GitHub("org/repo", path, ref=ref, base_url=url, **options)
     if kind == "gitlab":
-        return GitLab("org/repo", path, host=url, ref=ref, **options)
+        return GitLab("org/repo", path=path, host=url, ref=ref, **options)
     if kind == "bitbucket-server":
-        return Bitbucket("PROJ", "repo", path, host=url, ref=ref, **options)
+        return Bitbucket("PROJ", "repo", path=path, host=url, ref=ref, **options)
     if kind == "bitbucket-cloud":
-        return Bitbucket("PROJ", "repo", path, workspace="space", host=url, ref=ref, **options)
+        return Bitbucket("PROJ", "repo", path=path, workspace="space", host=url, ref=ref, **options)
     if kind == "codecommit":
         client = {"endpoint_url": url, "region_name": "eu-west-1"}
         return CodeCommit("repo", path, commit=ref, client_options=client, **options)

@@ -174,7 +174,8 @@ def test_signatures_take_the_originals_parameters_in_order(kind, arguments):
 
 
 @pytest.mark.parametrize(
-    ("storage", "word"), [(S3("b"), "key"), (GCS("b"), "key"), (Azure("c", "x"), "blob_name")]
+    ("storage", "word"),
+    [(S3("b"), "key"), (GCS("b"), "key"), (Azure("c", connection_string="x"), "blob_name")],
 )
 def test_a_script_needs_a_key_or_a_file(storage, word):
     storage.stored_as_script = True

@@ -190,8 +190,8 @@ def test_the_connection_string_is_written_nowhere(home, cloud, log, way, monkeyp
     flow = use(storage)
     wrong = connection.replace(KEY, "U0VOVElORUxzZW50aW5lbA==")
     texts = failures(
-        lambda: list(Azure("none", connection).open_store().list()),
-        lambda: Azure(cloud.bucket, wrong).open_store().get("x"),
+        lambda: list(Azure("none", connection_string=connection).open_store().list()),
+        lambda: Azure(cloud.bucket, connection_string=wrong).open_store().get("x"),
     )
     sentinels = (KEY, "U0VOVElORUxzZW50aW5lbA")
     assert_absent(sentinels, written(home, cloud), shown(storage, flow), texts, log.text)
@@ -201,7 +201,7 @@ def test_the_connection_string_is_written_nowhere(home, cloud, log, way, monkeyp
 def test_a_wrong_key_of_azure_is_an_access_error(cloud):
     wrong = cloud.server.connection_string.replace(KEY, "U0VOVElORUxzZW50aW5lbA==")
     with pytest.raises(AccessError):
-        Azure(cloud.bucket, wrong).open_store().find("x")
+        Azure(cloud.bucket, connection_string=wrong).open_store().find("x")
 
 
 @pytest.mark.parametrize("cloud", ["azure"], indirect=True)
@@ -218,7 +218,7 @@ def test_a_shared_access_signature_is_written_nowhere(home, cloud, log):
     wrong = place + signed.replace("sig=", f"sig={SENTINELS[1]}")
     texts = failures(
         lambda: storage.open_store().get("x"),
-        lambda: Azure(cloud.bucket, wrong).open_store().get("x"),
+        lambda: Azure(cloud.bucket, connection_string=wrong).open_store().get("x"),
     )
     (signature,) = parse_qs(signed)["sig"]
     sentinels = (signature, quote(signature, safe=""), SENTINELS[1])

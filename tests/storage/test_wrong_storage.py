@@ -9,8 +9,8 @@ import pytest
 import casflow
 from casflow import Flow
 from casflow.errors import ConfigError, ConflictError, FlowNotInStorageError
-from casflow.results import LocalResult
-from casflow.storage import GCS, S3, Azure, Local, load
+from casflow.results import AzureResult, LocalResult, S3Result
+from casflow.storage import GCS, S3, Azure, Bitbucket, GitLab, Local, load
 
 
 class Foreign:
@@ -111,3 +111,30 @@ def test_what_every_upload_needs_is_in_the_form():
 def test_a_key_of_the_customers_is_refused():
     with pytest.raises(ConfigError, match="SSECustomerKey"):
         S3("b", upload_options={"SSECustomerKey": "x" * 32})
+
+
+SENTINEL = "AccountName=a;AccountKey=c2VudGluZWw="
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GitLab("o/r", "https://my.host", "f.py"),
+        lambda: GitLab("o/r", "f.py"),
+        lambda: Bitbucket("P", "r", "w", "https://my.host", "f.py"),
+        lambda: Azure("c", SENTINEL),
+        lambda: S3Result("b", "{flow_name}"),
+    ],
+)
+def test_an_argument_whose_place_is_ambiguous_is_asked_for_by_name(make):
+    with pytest.raises(ConfigError, match="by name") as caught:
+        make()
+    assert "c2VudGluZWw" not in str(caught.value)
+
+
+def test_results_take_their_arguments_in_the_originals_order():
+    azure = AzureResult("c", SENTINEL)
+    assert azure.connection_string == SENTINEL
+    assert "AccountKey" not in str(azure.location)
+    assert S3Result("b", {"region_name": "r"}).boto3_kwargs == {"region_name": "r"}
+    assert LocalResult("here", False).dir == "here"
