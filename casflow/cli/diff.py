@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from casflow import config
 from casflow.cli.flows import choose, read_flows
 from casflow.cli.output import json_option, show_json
-from casflow.digests import PREFIX, digest_of
+from casflow.cli.versions import get_version
+from casflow.digests import digest_of
 from casflow.errors import ConfigError
 from casflow.reference import PICKLE
-from casflow.registry import Registry
 from casflow.serialize import explain, serialize
 from casflow.storage import load
 from casflow.store import Store
@@ -55,8 +54,7 @@ def diff(
     if store is not None or any(Path(each).is_dir() for each in (a, b)):
         _diff_trees(a, b, Store(store), as_json=as_json)
         return
-    with Registry(config.load().registry) as registry:
-        first, second = (_side(each, name, project, registry) for each in (a, b))
+    first, second = (_side(each, name, project) for each in (a, b))
     differences = _differences(first, second)
     if as_json:
         show_json(
@@ -107,15 +105,10 @@ def _differences(a: Side, b: Side) -> list[str]:
     return list(difflib.unified_diff(first, second, a.name, b.name, lineterm=""))
 
 
-def _side(text: str, name: str | None, project: str | None, registry: Registry) -> Side:
-    if text.startswith(PREFIX):
-        return _stored(text, registry.get_by_digest(text))
+def _side(text: str, name: str | None, project: str | None) -> Side:
     if text.endswith(".py"):
         return _from_file(Path(text), name)
-    flow, at, number = text.rpartition("@")
-    if at and number.isdecimal():
-        return _stored(text, registry.get_version(project, flow, int(number)))
-    return _stored(text, registry.get_version(project, text))
+    return _stored(text, get_version(project, text))
 
 
 def _stored(text: str, version: Version) -> Side:

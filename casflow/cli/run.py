@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from casflow import config
 from casflow.agents.execute import execute, failure
 from casflow.cli.output import json_option, note, show_fields, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
+from casflow.cli.versions import get_version
 from casflow.errors import bounded
-from casflow.registry.lookup import find_version
 from casflow.streams import raw_stream
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def run(
 ) -> int:
     """Run a version of a flow in this process, whatever labels it has."""
     values = parse_parameters(parameters)
-    version = _get_version(project, name, number, digest)
+    version = get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
     # What a flow prints is its own: it may draw on the terminal.
     out, err = raw_stream(sys.stdout), raw_stream(sys.stderr)
@@ -47,17 +46,6 @@ def run(
         note(f"error: {bounded(failure(state))}")
         return 1
     return 0
-
-
-def _get_version(project: str | None, name: str, number: int | None, digest: str | None) -> Version:
-    url = config.load().registry
-    version = find_version(url, project, name, number, digest)
-    if version is not None:
-        return version
-    from casflow.registry import Registry
-
-    with Registry(url) as registry:
-        return registry.get_version(project, name, number, digest)
 
 
 def _form(version: Version, state: State | None, outcome: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import click
 from casflow import config
 from casflow.cli.output import json_option, note, show_fields, show_json, show_table
 from casflow.cli.parameters import parse_parameters, version_options
+from casflow.cli.versions import get_version
 from casflow.registry import Registry, RunState
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def create(
 ) -> None:
     """Ask for a run of a flow; an agent with its labels takes it."""
     values = parse_parameters(parameters)
+    version = get_version(project, name, number, digest)
     with _registry() as registry:
-        version = registry.get_version(project, name, number, digest)
         run = registry.create_run(version, parameters=values, labels=labels or None)
         missing = registry.find_missing_labels(run.labels)
     _show(run, missing, as_json=as_json)

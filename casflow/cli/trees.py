@@ -247,12 +247,13 @@ def status(folder: Path | None, as_json: bool) -> int:
     if origin is None:
         hint = "compare it with `casflow diff FOLDER REF`"
         raise NotFoundError("not a folder that was checked out here", where=folder, hint=hint)
-    before = Store(origin["store"]).listing(f"{origin['name']}@{origin['digest']}")
+    before = Store(origin["store"]).listing(origin["digest"])
     found = changes(before, scan(folder))
     if as_json:
         show_json({**origin, "changes": [each.to_dict() for each in found]})
     else:
-        click.echo(f"on {origin['name']}@{origin['version']}, {short(origin['digest'])}")
+        number = f"@{origin['version']}" if origin["version"] else ""
+        click.echo(f"on {origin['name'] or ''}{number}, {short(origin['digest'])}")
         for each in found:
             click.echo(str(each))
     return 1 if found else 0

@@ -37,7 +37,7 @@ from casflow.reference import BlobName, Reference, check_name
 from casflow.refs import Ref, parse_ref
 from casflow.storage.urls import open_url
 from casflow.store.records import Blob, Version, version_of
-from casflow.trees.checkout import Checkouts
+from casflow.trees.checkout import Checkouts, appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
@@ -176,11 +176,11 @@ class Store:
             raise ConfigError(f"verify is {verify!r}", hint="choose stat or full")
         full = verify == "full"
         digest = _digest_in(ref)
-        if digest is not None and to is None:
+        if digest is not None:
             standing = Checkouts(self.cache).find(digest, full=full)
             if standing is not None:
                 self._lease_in_background(ref, digest)
-                return standing
+                return standing if to is None else self._copied(standing, digest, Path(to), ref)
         selected = self._select(ref)
         reader = self._reader(selected)
         if to is None:
@@ -188,18 +188,22 @@ class Store:
         else:
             path = Path(to)
             reader.copy_to(path, full=full, progress=progress)
-            self._remember_origin(path, selected)
+            reference = selected.reference
+            self._remember_origin(path, reference.flow, reference.digest, selected.number)
         self._lease_quietly(selected)
         return path
 
-    def _remember_origin(self, path: Path, selected: Selected) -> None:
-        """Let `origin` tell what a private copy was made of; the folder itself is left clean."""
-        value = {
-            "store": self._given,
-            "name": selected.reference.flow,
-            "version": selected.number,
-            "digest": selected.reference.digest,
-        }
+    def _copied(self, standing: Path, digest: str, to: Path, ref: AnyRef) -> Path:
+        """Return a private copy of a tree that stands here."""
+        with appearing(to) as temporary:
+            copy_tree(standing, self.listing(ref), temporary)
+        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
+        self._remember_origin(to, name, digest)
+        return to
+
+    def _remember_origin(self, path: Path, name: str | None, digest: str, number: int = 0) -> None:
+        """Let `origin_of` tell what a private copy was made of; the folder itself is left clean."""
+        value = {"store": self._given, "name": name, "version": number, "digest": digest}
         self.cache.set_alias(f"checkout {path.resolve()}", json.dumps(value))
 
     def listing(self, ref: AnyRef) -> Listing:

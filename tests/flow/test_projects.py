@@ -67,6 +67,11 @@ def test_a_project_runs_where_it_is_not_and_two_versions_do_not_mix(home, projec
         ran = home.json("run", "Project", "--version", str(number))
         assert ran["state"] == "Success"
     assert (ran["cache"], ran["downloaded_bytes"]) == ("hit", 0)
+    home.casflow("tag", "Project@1", "prod")
+    digest = first["digest"]
+    for ref in ("Project@1", "Project@prod", f"Project@{digest[7:17]}", digest[7:17], digest):
+        assert home.json("run", ref)["version"] == 1
+    home.casflow("run", "Project@none", code=3)
     # What ran wrote nothing into the shared folder.
     trees = home.path / "cache" / "trees"
     assert not list(trees.rglob("__pycache__"))

@@ -23,6 +23,7 @@ from casflow.cache.folders import Folders
 from casflow.digests import digest_of, hex_of
 from casflow.errors import CasflowError, ConfigError, IntegrityError, UnavailableError
 from casflow.storage.urls import open_url
+from casflow.store import origin_of
 from casflow.trees import checkout as writing
 from casflow.trees.index import EMPTY
 from casflow.trees.listing import SYMLINK, Entry
@@ -452,9 +453,12 @@ def test_a_path_that_is_too_long_here_is_one_clear_error(local, tmp_path):
         pytest.fail("such a path cannot be written")
 
 
-def test_a_warm_checkout_asks_the_store_nothing(local, project, monkeypatch):
+def test_a_warm_checkout_asks_the_store_nothing(local, project, tmp_path, monkeypatch):
     version = local.push(project, "p")
     local.checkout("p")
     monkeypatch.setattr(type(local), "_select", None)
     assert local.checkout(f"p@{version.digest}").is_dir()
     assert local.checkout(version.digest).is_dir()
+    private = local.checkout(f"p@{version.digest}", tmp_path / "private")
+    assert contents(private) == contents(project)
+    assert origin_of(private, local.cache)["digest"] == version.digest
