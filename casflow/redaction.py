@@ -33,6 +33,7 @@ _CREDENTIAL = re.compile(
     r"|(?:set-)?cookie)['\"]?\s*[:=]\s*b?['\"]?)[^'\"\r\n,}\]]+"
     r"|\b()(?:AKIA|ASIA)[A-Z0-9]{16}\b"
 )
+_CREDENTIAL_NAME = re.compile(r"(?i)key|secret|token|passw|private|signature|credential|^sas$")
 _USERINFO = re.compile(r"\s*[\w+.-]+://(.*)@")
 _OPTION = re.compile(rf"(?i)[?&](?:{_PASSWORDS})=([^&]*)")
 
@@ -42,10 +43,21 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._public: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
-    def add(self, value: str) -> None:
-        """Take note of a value."""
+    def add(self, value: str, *, public: bool = False) -> None:
+        """Take note of a value.
+
+        Args:
+            value: The value.
+            public: Whether it is hidden only for what it stands beside, such as the region in a
+                set of credentials; `find_in` does not look for it.
+        """
+        if public and value not in self._values:
+            self._public.add(value)
+        elif not public:
+            self._public.discard(value)
         if len(value) >= _MIN_LENGTH and value not in self._values:
             self._values.add(value)
             self._pattern = None
@@ -62,7 +74,7 @@ class KnownSecrets:
 
     def find_in(self, data: bytes) -> str | None:
         """Return a value that some bytes hold, or None."""
-        for value in sorted(self._values, key=len, reverse=True):
+        for value in sorted(self._values - self._public, key=len, reverse=True):
             stripped = value.strip()
             if len(stripped) >= _MIN_LEAK and stripped.encode(errors="replace") in data:
                 return stripped
@@ -72,17 +84,23 @@ class KnownSecrets:
 _known = KnownSecrets()
 
 
-def remember(value: Any) -> None:
-    """Take note of a secret value, with all text inside it."""
+def remember(value: Any, *, public: bool = False) -> None:
+    """Take note of a secret value, with all text inside it.
+
+    Args:
+        value: The value; of an object, members whose name tells of no credential are public.
+        public: Whether it is hidden, but may stand in what is stored.
+    """
     if isinstance(value, dict):
-        value = list(value.values())
+        for name, each in value.items():
+            remember(each, public=not _CREDENTIAL_NAME.search(str(name)))
     if isinstance(value, bytes | bytearray):
         value = value.decode(errors="replace")
     if isinstance(value, list | tuple | set | frozenset):
         for each in value:
-            remember(each)
+            remember(each, public=public)
     elif isinstance(value, str):
-        _known.add(value)
+        _known.add(value, public=public)
         if isinstance(inner := decoded(value), dict | list):
             remember(inner)
 

@@ -87,7 +87,7 @@ def variable(name: str) -> str | None:
 @contextmanager
 def given(values: Mapping[str, Any]) -> Iterator[None]:
     """Give secrets to everything inside the `with` block; they win over all other sources."""
-    remember(values)
+    remember(list(values.values()))
     token = _given.set({**_given.get(), **values})
     try:
         yield

@@ -126,6 +126,15 @@ def test_passwords_in_odd_places_of_a_url_are_known(url: str) -> None:
     assert "sent1nel" not in safe("the password is sent1nel/w@rd" if "w@rd" in url else "x")
 
 
+def test_what_is_public_in_credentials_may_stand_in_a_flow() -> None:
+    redaction.remember(
+        '{"type": "service_account", "token_uri": "https://h/token", "private_key": "s3cr3t-k3y"}'
+    )
+    assert "service_account" not in safe("it is of type service_account")
+    assert redaction.find_leak(b"x = 'service_account'") is None
+    assert redaction.find_leak(b"x = 's3cr3t-k3y'") == "s3cr3t-k3y"
+
+
 def test_an_error_shows_no_secret() -> None:
     redaction.remember("sentinel value")
     error = CasflowError("refused sentinel value", where="https://h/sentinel%20value", hint="no")

@@ -297,7 +297,9 @@ def _waiting(served: Sequence[int], now: datetime) -> Select[Any]:
     return (
         select(runs.c.id, label_sets.c.labels)
         .join_from(runs, label_sets, runs.c.label_set_id == label_sets.c.id)
-        .where(runs.c.state == RunState.SCHEDULED, runs.c.scheduled <= now)
+        .where(runs.c.state == RunState.SCHEDULED)
+        # Asked for at once: taken at once, also when the clock was set back meanwhile.
+        .where((runs.c.scheduled <= now) | (runs.c.scheduled == runs.c.created))
         .where(runs.c.label_set_id.in_(served))
         .order_by(runs.c.scheduled, runs.c.id)
         .with_for_update(of=runs, skip_locked=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from casflow.agents.local import LocalAgent
 from casflow.errors import ConfigError
-from casflow.registry import RunState
+from casflow.registry import Registry, RunState
 
 if TYPE_CHECKING:
     from tests.agents.conftest import House
@@ -181,3 +183,22 @@ def test_an_agent_that_cannot_work_is_refused(house: House, options: dict[str, o
     with pytest.raises(ConfigError):
         house.work(**options)
     assert house.registry.agents() == []
+
+
+def test_an_agent_whose_clock_was_set_takes_nobody_s_run(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    registry = Registry(house.registry.url, now=lambda: now)
+    other = registry.add_agent(name="other", host="h", pid=1, labels=house.ask().labels)
+    registry.claim(other)
+    offsets = iter((0.0, 3600.0))
+    monkeypatch.setattr("casflow.agents.local._clock_offset", lambda: next(offsets, 3600.0))
+    agent = LocalAgent(registry, fork=False)
+    own = registry.add_agent(name="own", host="h", pid=2, labels=[])
+    now += timedelta(hours=1)
+    agent._heartbeat(own)
+    assert set(registry.held_by(other)) == {1}
+    LocalAgent(registry, fork=False)._heartbeat(own)  # its clock was not set: an hour has passed
+    assert registry.held_by(other) == {}
+    registry.close()

@@ -172,3 +172,12 @@ def test_a_released_run_waits_again_and_counts_no_loss(
         assert (held.attempt, held.losses) == (attempt, 0)
         back = registry.release(held)
         assert (back.state, back.agent, back.started) == (RunState.SCHEDULED, None, None)
+
+
+def test_a_clock_that_was_set_back_holds_no_run_back(
+    registry: Registry, add: Add, agent: Agent, clock: Clock
+) -> None:
+    now, later = registry.create_run(add()), clock.moment + timedelta(minutes=1)
+    registry.create_run(add(), scheduled=later)
+    clock.tick(-3600)
+    assert [each.id for each in registry.claim(agent, limit=5)] == [now.id]
