@@ -257,6 +257,30 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     return value
 
 
+def registry_authority(host: str) -> str | None:
+    """Return the certificate of the authority that container engines trust for a registry, or None.
+
+    It is looked for where Docker and podman look: `certs.d/HOST/*.crt` of `/etc/docker`,
+    `/etc/containers`, and the user's own settings of both.
+
+    Args:
+        host: Host and port.
+    """
+    if "/" in host:
+        return None
+    home = Path.home() / ".config"
+    for folder in (
+        home / "docker",
+        home / "containers",
+        Path("/etc/docker"),
+        Path("/etc/containers"),
+    ):
+        with suppress(OSError):
+            for path in sorted((folder / "certs.d" / host).glob("*.crt")):
+                return str(path)
+    return None
+
+
 def ca_bundle(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the file of certificate authorities that the user named, or None.
 

@@ -23,6 +23,7 @@ from tests.services.postgres import PostgresServer, require_postgres
 from tests.services.presence import missing, require
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3, MotoServer
+from tests.services.tls_registry import TlsRegistry, require_tls_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,14 @@ def oci_registry() -> Iterator[Registry]:
     """An OCI registry on loopback."""
     require("OCI registry", "docker-registry", install="docker-registry")
     with Registry() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tls_registry(oci_registry: Registry) -> Iterator[TlsRegistry]:
+    """The same registry behind TLS by a private authority, and a password."""
+    require_tls_registry()
+    with TlsRegistry(oci_registry.host) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 
-from casflow import http
+from casflow import config, http
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.http.redirects import check_target, is_same_origin
 from casflow.storage.docker.auth import RegistryAuth
@@ -83,6 +83,7 @@ class Registry:
         self.host = host
         self._root = f"{scheme or scheme_of(host)}://{host}/v2/"
         self._auth = RegistryAuth(host, credentials)
+        self._trusted = config.registry_authority(host)
         self.server_time: float | None = None
 
     # ---- manifests -------------------------------------------------------------------------
@@ -218,6 +219,8 @@ class Registry:
     def _send(self, method: str, url: str, options: dict[str, Any]) -> Answer:
         is_own = is_same_origin(self._root, url)
         auth = self._auth.credential(method, url) if is_own else http.Credential()
+        if is_own and self._trusted is not None:
+            options = {**options, "verify": self._trusted}
         answer = http.send(method, url, where=self.host, retried=_VERBS, auth=auth, **options)
         self.server_time = answer.date
         return answer

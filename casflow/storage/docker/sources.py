@@ -1,4 +1,4 @@
-"""Where the bytes of a flow come from: this container, the engine, the registry, in that order.
+"""Where the bytes of a flow come from: this container, the registry, the engine, in that order.
 
 Owns reading a flow's layer. Invariant: never more is read than the manifest and the layer of the
 flows; the image is not pulled and nothing of it is run.
@@ -53,7 +53,7 @@ class Sources:
         """Write a blob, not verified yet, to a file; return where it came from.
 
         Raises:
-            CasflowError: No place has it; it is the last place's reason.
+            CasflowError: No place has it; it is the registry's reason, if there is one.
         """
         path = path_of(self._directory, digest)
         if _is_here(path, digest):
@@ -63,10 +63,14 @@ class Sources:
         if self._registry is None:
             return self._from_engine(path, target)
         try:
-            return self._from_engine(path, target)
+            return self._from_registry(self._registry(), path, target)
         except CasflowError as error:
-            logger.debug("not read from the Docker engine: %s", error)
-        return self._from_registry(self._registry(), path, target)
+            # An engine has to make a container to read from, so it is only asked instead.
+            try:
+                return self._from_engine(path, target)
+            except CasflowError as other:
+                logger.debug("not read from the Docker engine either: %s", other)
+            raise error from None
 
     def _from_engine(self, path: str, target: BinaryIO) -> str:
         name = self.image.pinned

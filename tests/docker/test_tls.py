@@ -1,0 +1,92 @@
+"""A registry behind TLS with an authority and a password of its own; images read by other tools."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import uuid
+
+import pytest
+
+from casflow import config, register
+from casflow.digests import hex_of
+from casflow.errors import AccessError
+from casflow.registry import Registry as Runs
+from casflow.storage import Docker, load
+from casflow.storage.docker.names import ImageName
+from tests.docker.flows import make, result
+from tests.docker.images import put_base
+from tests.services.images import busybox_root
+from tests.services.presence import program, require
+from tests.services.tls_registry import PASSWORD, USER
+
+pytestmark = pytest.mark.service
+
+NOWHERE = "unix:///nowhere.sock"
+
+
+@pytest.fixture
+def base(oci_registry, tmp_path):
+    require("busybox image", "busybox", install="busybox-static")
+    return put_base(oci_registry.host, "base/tls", busybox_root(tmp_path).read_bytes(), index=False)
+
+
+@pytest.fixture
+def storage(home, base, tls_registry, oci_registry, monkeypatch, tmp_path):
+    """Make a storage behind TLS; its user has logged in and trusts the authority."""
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    given = {
+        "registry_url": f"https://{tls_registry.host}/{uuid.uuid4().hex}",
+        "base_image": base.replace(oci_registry.host, tls_registry.host),
+        "base_url": NOWHERE,
+        "builder": "registry",
+    }
+
+    def make_storage(*, trusted=True, password=PASSWORD, **options):
+        if trusted:
+            tls_registry.trust_in(tmp_path)
+        auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        settings = {"auths": {tls_registry.host: {"auth": auth}}}
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        return Docker(**{**given, **options})
+
+    return make_storage
+
+
+def test_a_flow_goes_through_tls_by_the_authority_that_engines_trust(storage, capfd, caplog):
+    with caplog.at_level("DEBUG"):
+        done = register(make(storage()))
+    with Runs(config.load().registry) as runs:
+        found = load(runs.get_version("default", "Docker Flow").storage)
+    found.engine.base_url = NOWHERE
+    assert result(found.get_flow("Docker Flow")) == 42
+    assert done.uploaded_bytes > 0
+    assert PASSWORD not in caplog.text + "".join(capfd.readouterr()) + str(found.serialize())
+
+
+def test_an_authority_that_nobody_trusts_and_a_wrong_password_are_said(storage):
+    with pytest.raises(AccessError, match="certificate is not trusted"):
+        register(make(storage(trusted=False)))
+    with pytest.raises(AccessError):
+        register(make(storage(password="wrong")))
+
+
+def test_other_tools_read_the_image_and_find_the_flow_in_it(home, base, oci_registry, tmp_path):
+    require("image tools", "skopeo", "umoci", install="skopeo umoci")
+    url = f"{oci_registry.host}/{uuid.uuid4().hex}"
+    done = register(make(Docker(url, base_image=base, base_url=NOWHERE, builder="registry")))
+    source = f"docker://{ImageName.parse(done.location).pinned}"
+    copy = ["copy", "--src-tls-verify=false", source, f"oci:{tmp_path / 'oci'}:t"]
+    run(program("skopeo"), "--insecure-policy", *copy)
+    layout = f"{tmp_path / 'oci'}:t"
+    run(program("umoci"), "unpack", "--rootless", "--image", layout, str(tmp_path / "out"))
+    path = tmp_path / "out" / "rootfs" / "opt/casflow/flows" / hex_of(done.digest)
+    assert path.stat().st_size > 0
+
+
+def run(*command):
+    subprocess.run(command, check=True, capture_output=True)
