@@ -15,6 +15,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from tests.services.presence import program
+
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 KEY = "constraint-dependencies"
 LIST = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.MULTILINE | re.DOTALL)
@@ -25,7 +27,7 @@ def newest() -> list[str]:
     """Return the newest releases that the project's bounds allow, as exact requirements."""
     with tempfile.TemporaryDirectory(prefix="casflow-constraints-") as folder:
         Path(folder, "pyproject.toml").write_text(LIST.sub("", PYPROJECT.read_text(), count=1))
-        command = ["uv", "export", "-q", *_WHAT]
+        command = [program("uv"), "export", "-q", *_WHAT]
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()
 

@@ -20,7 +20,7 @@ def test_an_unreachable_registry_is_one_line(home, command):
     assert out == ""
     (line,) = err.splitlines()
     assert "the registry does not answer" in line
-    assert url.replace("s3cr3t", "***") in line
+    assert url.replace("user:s3cr3t", "***") in line
     assert line.endswith("; check that the server runs and try again")
 
 

@@ -7,6 +7,7 @@ import sys
 
 import casflow
 from casflow.storage.docker.wheel import make_wheel
+from tests.services.presence import find_program, require
 
 
 def test_it_is_the_same_every_time_and_holds_what_runs(tmp_path):
@@ -24,7 +25,9 @@ def test_it_is_the_same_every_time_and_holds_what_runs(tmp_path):
 def test_pip_takes_it(tmp_path):
     name, data = make_wheel()
     (tmp_path / name).write_bytes(data)
-    command = ["uv", "pip", "install", "--no-deps", "--target", tmp_path / "to", tmp_path / name]
+    require("pip", "uv", install="uv")
+    command = [find_program("uv"), "pip", "install", "--no-deps", "--target"]
+    command += [tmp_path / "to", tmp_path / name]
     subprocess.check_call(command)
     assert (tmp_path / "to/casflow/py.typed").exists()
     assert (tmp_path / "to/bin/casflow").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, fences, opening_commands
-from tests.services.presence import missing, require
+from tests.services.presence import missing, program, require
 
 PAGE = ROOT / "docs" / "install.md"
 FLOW = """
@@ -35,7 +35,7 @@ with Flow("Numbers") as flow:
 def uv(*arguments: object, cwd: Path = ROOT) -> None:
     """Run uv, which may want the package index for what builds and runs casflow."""
     require("package index", "uv", install="uv")
-    command = ["uv", *map(str, arguments)]
+    command = [program("uv"), *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode and re.search("(?i)dns|connect|timed out|client error", done.stderr):
         missing("package index", "it cannot be reached")

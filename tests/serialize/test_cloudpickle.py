@@ -17,7 +17,7 @@ import pytest
 
 from casflow.serialize.compat import TESTED, dumps
 from tests.serialize.matrix import CORPUS, IMPORTER, ROOT
-from tests.services.presence import cache_folder, missing, require
+from tests.services.presence import cache_folder, missing, program, require
 
 FLOW = """
 from casflow.flow import Flow, task
@@ -63,7 +63,10 @@ def releases() -> dict[str, Path]:
         if not (folder / "cloudpickle").is_dir():
             wanted = ["--no-deps", "--target", str(folder), f"cloudpickle=={version}"]
             done = subprocess.run(
-                ["uv", "pip", "install", "-q", *wanted], capture_output=True, text=True, check=False
+                [program("uv"), "pip", "install", "-q", *wanted],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 missing("cloudpickle's releases", done.stderr.strip())

@@ -14,6 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from matrix import CORPUS, FILES, ROOT, run_matrix, unstable
 
+from tests.services.presence import program, require
+
 pytestmark = pytest.mark.xdist_group("corpus")  # one matrix serves all of these tests
 
 LEAST = 120  # definitions
@@ -58,11 +60,12 @@ def test_other_pythons_are_as_stable(version, tmp_path):
 
 def interpreter(version, folder):
     """Return a Python of that version with all that the corpus needs, or skip."""
+    require("another Python", "uv", install="uv")
     environment = folder / "environment"
     requirements = ["blake3", "cloudpickle", "numpy", "pydantic"]
     commands = (
-        ["uv", "venv", "-q", "--python", version, str(environment)],
-        ["uv", "pip", "install", "-q", "--python", str(environment), *requirements],
+        [program("uv"), "venv", "-q", "--python", version, str(environment)],
+        [program("uv"), "pip", "install", "-q", "--python", str(environment), *requirements],
     )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -27,6 +27,8 @@ _INSIDE = """
 set -e
 mount -t proc proc "$1/proc"
 mount -t tmpfs tmpfs "$1/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
+ln -sf pts/ptmx "$1/dev/ptmx"
 exec chroot --userspec={user}:{user} "$1" sh -c 'cd "$HOME/casflow" && {command}'
 """
 

@@ -39,7 +39,12 @@ def require(service: str, *programs: str, install: str, root: bool = False) -> N
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of a program, those that only root has on its path included."""
+    """Return the path of a program, those that only root has on its path included.
+
+    `uv run` says in `UV` where it is itself, which need not be on the path.
+    """
+    if name == "uv" and "UV" in os.environ:
+        return os.environ["UV"]
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     return shutil.which(name, path=path)
 
