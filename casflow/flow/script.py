@@ -130,7 +130,7 @@ def _name_of(data: bytes, path: str) -> str:
     stem = Path(path).stem
     known = sys.modules.get(stem)
     if known is not None:
-        taken = getattr(known, "__file__", None) != path
+        taken = not _is_at(getattr(known, "__file__", None), path)
     elif stem.isidentifier() and stem not in sys.stdlib_module_names:
         taken = _is_elsewhere(stem, path)
     else:
@@ -143,7 +143,11 @@ def _is_elsewhere(name: str, path: str) -> bool:
         spec = find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return False
-    return spec is not None and spec.origin is not None and Path(spec.origin) != Path(path)
+    return spec is not None and not _is_at(spec.origin, path)
+
+
+def _is_at(file: str | None, path: str) -> bool:
+    return file is not None and Path(file).absolute() == Path(path).absolute()
 
 
 def _compile(data: bytes, path: str) -> CodeType:

@@ -7,11 +7,12 @@ Members that are atoms are ordered by their bytes. Others get a colour, a digest
 children first (Tarjan's components); in a cycle, colours are refined until they say no more.
 Members that hold the same are told apart by who refers to them; those that are still alike are
 alike indeed, save for graphs that colour refinement cannot tell apart, and one is picked first.
+Members that only the set refers to, with all that hangs on them, may change places as they are.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,12 @@ from casflow.serialize.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    _Island = Callable[["Node"], tuple[Any, list["Node"]]]
 
 _PENDING = b"pending"
+_NO_RANK = (0, 0)
 
 
 def order(graph: Graph) -> None:
@@ -39,7 +43,9 @@ def order(graph: Graph) -> None:
     if hard:
         colours = _Colours(hard)
         if colours.tied():
-            colours = _Refinement(graph.root, hard, colours.of)
+            colours.settle(_Islands(graph.root))
+        if colours.tied():
+            colours = _Refinement(graph.root, hard, colours)
         for node in hard:
             node.items.sort(key=colours.key)
 
@@ -81,17 +87,40 @@ class _Colours:
 
     def __init__(self, hard: list[Node]) -> None:
         self.of: dict[Node, bytes] = {}
+        self.rank: dict[Node, tuple[int, int]] = {}
         self._hard = hard
         for component in _components(hard):
             self._colour(component)
 
-    def key(self, item: Item) -> tuple[int, bytes]:
+    def key(self, item: Item) -> tuple[int, bytes, tuple[int, int]]:
         """Return what members are sorted by: atoms first."""
-        return (0, item) if type(item) is bytes else (1, self.of[item])
+        if type(item) is bytes:
+            return 0, item, _NO_RANK
+        return 1, self.of[item], self.rank.get(item, _NO_RANK)
 
     def tied(self) -> bool:
         """Tell whether some set has members of one colour."""
         return any(max(Counter(map(self.key, node.items)).values()) > 1 for node in self._hard)
+
+    def settle(self, uses: _Islands) -> None:
+        """Rank members that may change places: islands of one shape that the set alone uses."""
+        for node in self._hard:
+            counts = Counter(map(self.key, node.items))
+            alike = [item for item in node.items if counts[self.key(item)] > 1]
+            if alike:
+                self.rank.update(self._ranks(alike, uses.of(node)))
+
+    def _ranks(self, alike: list[Node], island: _Island) -> dict[Node, tuple[int, int]]:
+        shapes: dict[bytes, Any] = {}
+        ranks: dict[Node, tuple[int, int]] = {}
+        for number, item in enumerate(alike):
+            if item in ranks:
+                continue
+            shape, members = island(item)
+            if shape is None or shapes.setdefault(self.of[item], shape) != shape:
+                return {}
+            ranks.update({member: (number, at) for at, member in enumerate(members)})
+        return ranks
 
     def _colour(self, component: list[Node]) -> None:
         if len(component) == 1 and component[0] not in list(children(component[0])):
@@ -118,8 +147,9 @@ class _Colours:
 class _Refinement(_Colours):
     """Colours of the whole graph that also say who refers to a node and from where."""
 
-    def __init__(self, root: Item, hard: list[Node], of: dict[Node, bytes]) -> None:
+    def __init__(self, root: Item, hard: list[Node], colours: _Colours) -> None:
         self._hard = hard
+        self.rank, of = colours.rank, colours.of
         self._nodes = [node for component in _components([root]) for node in component]
         self.of = {node: of.get(node, _PENDING) for node in self._nodes}
         self.of[root] = b"root"
@@ -146,13 +176,61 @@ class _Refinement(_Colours):
         """Return one of the members that are alike in some set, of the least colour."""
         alike: list[tuple[bytes, int]] = []
         for at, node in enumerate(self._hard):
-            counts = Counter(self.of[item] for item in node.items if isinstance(item, Node))
-            alike += [(colour, at) for colour, count in counts.items() if count > 1]
+            counts = Counter(map(self.key, node.items))
+            alike += [(key[1], at) for key, count in counts.items() if count > 1]
         if not alike:
             return None
         colour, at = min(alike, key=lambda each: each[0])
         members = (item for item in self._hard[at].items if isinstance(item, Node))
         return next(item for item in members if self.of[item] == colour)
+
+
+class _Islands:
+    """What hangs on the members of a set and on nothing else."""
+
+    def __init__(self, root: Item) -> None:
+        nodes = [node for component in _components([root]) for node in component]
+        self._counts: Counter[Node] = Counter(
+            item for node in nodes for item in children(node) if isinstance(item, Node)
+        )
+
+    def of(self, owner: Node) -> _Island:
+        """Return a function that gives the island of a member: its shape, and members in it.
+
+        The shape says what is in it and to what else it refers; it is None when something else
+        refers to the member, or when a set in it has an order that is still open.
+        """
+        members = {item for item in owner.items if isinstance(item, Node)}
+
+        def island(start: Node) -> tuple[Any, list[Node]]:
+            inside = self._inside(start, members)
+            if inside is None:
+                return None, []
+            index = {node: at for at, node in enumerate(inside)}
+            shape: list[Any] = []
+            for node in inside:
+                if node.kind in (SET, FROZENSET) and len(node.items) > 1:
+                    return None, []
+                shape += (len(node.items), *_own(node))
+                shape += (index.get(item, item) for item in children(node))
+            return shape, [node for node in inside if node in members]
+
+        return island
+
+    def _inside(self, start: Node, members: set[Node]) -> list[Node] | None:
+        met: Counter[Node] = Counter()
+        inside = {start: None}
+        work = deque([start])
+        while work:
+            for item in children(work.popleft()):
+                if isinstance(item, Node):
+                    met[item] += 1
+                    left = self._counts[item] - met[item] - (item in members)
+                    if not left and item not in inside:
+                        inside[item] = None
+                        work.append(item)
+        only = self._counts[start] - met[start] - 1 == 0
+        return list(inside) if only else None
 
 
 def _uses(nodes: list[Node]) -> dict[Node, list[tuple[Node, bytes]]]:
