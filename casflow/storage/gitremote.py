@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from casflow.config import child_environment
+from casflow.config import ca_bundle, child_environment
 from casflow.errors import (
     AccessError,
     CasflowError,
@@ -39,7 +39,8 @@ _LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
 NO_FILES = "blob:none"
 SMALL_FILES = "blob:limit=64k"
 _QUIET = ("--quiet", "--no-tags")
-_KEPT = ("GIT_SSH", "GIT_SSL", "GIT_PROXY", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC")
+_KEPT = ("GIT_SSH", "GIT_SSL", "GIT_PROXY", "GIT_CONFIG", "GIT_ASKPASS", "GIT_EXEC")
+_SHA256 = 64  # digits of the id of a commit
 _STRANGER = re.compile(r"host key verification failed")
 _REFUSED = re.compile(
     r"authentication failed|could not read username|permission denied|error: 40[13]"
@@ -128,7 +129,8 @@ class GitRemote:
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=parent))
         try:
-            self._git("init", "--quiet", "--bare", str(folder))
+            kind = "sha256" if len(commit) == _SHA256 else "sha1"
+            self._git("init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
             self._fetch(commit, folder, depth, narrow)
             yield Snapshot(self, folder, commit)
         finally:
@@ -168,16 +170,20 @@ class GitRemote:
     def _environment(self) -> dict[str, str]:
         values = {
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "true",
-            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+            "SSH_ASKPASS": "",  # git would ask a person with it; ssh finds no terminal to ask on
             "SSH_ASKPASS_REQUIRE": "never",
             "LC_ALL": "C",
-            "GIT_CONFIG_COUNT": str(len(self._settings)),
         }
-        for number, (key, value) in enumerate(self._settings.items()):
-            values |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         own = child_environment(lambda name: not name.startswith("GIT_") or name.startswith(_KEPT))
-        return {**values, **own, "LC_ALL": "C"}
+        if bundle := ca_bundle(own):
+            values["GIT_SSL_CAINFO"] = bundle
+        # What the user configures by the environment stays; ours comes after it.
+        count = own.get("GIT_CONFIG_COUNT", "")
+        first = int(count) if count.isdecimal() else 0
+        for number, (key, value) in enumerate(self._settings.items(), first):
+            values |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        values["GIT_CONFIG_COUNT"] = str(first + len(self._settings))
+        return {**own, **values}
 
     def _error(self, said: str) -> CasflowError:
         lines = said.splitlines() or ["git failed without a word"]

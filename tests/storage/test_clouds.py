@@ -162,7 +162,6 @@ def test_the_examples_of_the_manual_construct_as_written():
     [
         (S3, ("b", "key", True, "script.py", {"use_ssl": False}, {"ACL": "private"})),
         (GCS, ("b", "key", "project", True, "script.py")),
-        (Azure, ("c", "UseDevelopmentStorage=true", "SECRET", "blob", True, True, "script.py")),
     ],
 )
 def test_signatures_take_the_originals_parameters_in_order(kind, arguments):
