@@ -263,6 +263,18 @@ class Cache:
         """The trees that are checked out beside the blobs; they count in the limit."""
         return Folders(self.root)
 
+    def work_folder(self, name: str) -> Path | None:
+        """Return a folder of the cache for intermediate files; None where there can be none."""
+        folder = self.root / name
+        if not self._prepare():
+            return None
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            outages.report(self.root, error)
+            return None
+        return None if folder.is_symlink() else folder
+
     def temporary_folder(self) -> AbstractContextManager[Path]:
         """Give a new folder below the cache's, removed in the end.
 

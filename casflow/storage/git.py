@@ -149,7 +149,7 @@ class Git(SourceStorage):
 
     def read(self, commit: str) -> Content:
         """Fetch the script and the files in and below its folder."""
-        workplace, narrow = self.cache.root / "git", self._filter()
+        workplace, narrow = self.cache.work_folder("git"), self._filter()
         with self.remote().checked_out(commit, workplace, self.clone_depth, narrow) as snapshot:
             return self._bundle(snapshot)
 

@@ -115,19 +115,21 @@ class GitRemote:
         return found.get(f"{ref}^{{}}") or found.get(ref)
 
     @contextlib.contextmanager
-    def checked_out(self, commit: str, parent: Path, depth: int, narrow: str) -> Iterator[Snapshot]:
+    def checked_out(
+        self, commit: str, parent: Path | None, depth: int, narrow: str
+    ) -> Iterator[Snapshot]:
         """Fetch a commit with its trees into a folder that is removed afterwards.
 
         Args:
             commit: Its full id.
-            parent: Where the folder is made.
+            parent: Where the folder is made; among the system's temporary ones when left out.
             depth: How many commits are fetched.
             narrow: Git's filter of what is fetched with them.
         """
-        _drop_left_overs(parent)
-        with os_errors(parent):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=parent))
+        if parent is not None:
+            _drop_left_overs(parent)
+        with os_errors(parent or tempfile.gettempdir()):
+            folder = Path(tempfile.mkdtemp(prefix="casflow-git-", dir=parent))
         try:
             kind = "sha256" if len(commit) == _SHA256 else "sha1"
             self._git("init", "--quiet", "--bare", f"--object-format={kind}", str(folder))

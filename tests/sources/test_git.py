@@ -68,6 +68,15 @@ def test_neighbours_are_imported_and_read(repository, at_home):
     assert opened.reference.media_type.endswith("bundle")
 
 
+@pytest.mark.parametrize("folder", ["file/cache", "file"])
+def test_a_flow_runs_where_no_cache_can_be(repository, at_home, tmp_path, monkeypatch, folder):
+    repository.commit(neighbours(1))
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("CASFLOW_CACHE_DIR", str(tmp_path / folder))
+    assert open_flow(at_home()).flow.late() == "late 1"
+    assert open_flow(at_home()).flow.late() == "late 1"
+
+
 def test_neighbours_are_part_of_what_is_hashed(repository, at_home):
     repository.commit(neighbours(1))
     first = open_flow(at_home())
