@@ -22,7 +22,7 @@ from casflow.errors import (
     IntegrityError,
     NotFoundError,
 )
-from casflow.reference import Reference
+from casflow.reference import SCRIPT, Reference
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
 
@@ -115,13 +115,16 @@ class BlobStorage(Storage):
         if self._project is not None:
             self._store_project(flow, labels, *self._project)
             return
-        draft = self._draft(flow, labels)
-        if draft is None:  # a script that the user puts under the key by other means
+        draft, key = self._draft(flow, labels), self.key
+        if draft is None:  # the user puts a script under the key, by other means
+            draft, key = self._draft_at_key(flow, labels), None
+        if draft is None:
             return
-        done = self._find_same(draft, known)
+        done = self._find_same(draft, known, key)
         if done is None:
-            self.claim_key()
-            done = self.content.commit(draft, name=self.key)
+            if key is not None:
+                self.claim_key()
+            done = self.content.commit(draft, name=key)
         self.flows[draft.flow] = self.location_of(done.key)
         self.references[draft.flow] = done.reference
         self.uploaded[draft.flow] = done.uploaded
@@ -151,12 +154,28 @@ class BlobStorage(Storage):
         path = self.script_path()
         return None if path is None else draft_script(flow, path, labels)
 
-    def _find_same(self, draft: Draft, known: Reference | None) -> Commit | None:
+    def _draft_at_key(self, flow: Flow, labels: tuple[str, ...]) -> Draft | None:
+        """Return what is stored of a script under the key: its bytes of now, whatever follows.
+
+        None says that the key holds a reference of an earlier registration instead.
+        """
+        from casflow.serialize import versions
+
+        key = str(self.key)
+        data = self.content.store.get(key)
+        try:
+            Reference.from_bytes(data, where=key)
+        except IntegrityError:
+            environment = {**versions(), "script": key.rpartition("/")[2]}
+            return Draft(name_of(flow), data, SCRIPT, labels, {}, environment)
+        return None
+
+    def _find_same(self, draft: Draft, known: Reference | None, key: str | None) -> Commit | None:
         """Return the newest reference of a flow if it says what a draft says and is whole."""
         preview = draft.preview()
         likely = known.blob if known is not None and known.same_content(preview) else None
         latest, stands = run_concurrently(
-            lambda: self._find_latest(draft.flow, known),
+            lambda: self._find_latest(draft.flow, known, key),
             lambda: likely is not None and self.content.has(likely),
         )
         if latest is None or not latest.reference.same_content(preview):
@@ -165,17 +184,17 @@ class BlobStorage(Storage):
         blob = latest.reference.blob
         return latest if (stands if blob == likely else self.content.has(blob)) else None
 
-    def _find_latest(self, flow: str, known: Reference | None) -> Commit | None:
-        if self.key is not None:
+    def _find_latest(self, flow: str, known: Reference | None, key: str | None) -> Commit | None:
+        if key is not None:
             try:
-                found = self.content.get_reference(self.key)
+                found = self.content.get_reference(key)
             except NotFoundError:
                 return None
             if found.flow != flow:
                 what = f"the key holds the flow {found.flow!r}"
                 hint = "choose another key, or leave it out"
-                raise ConflictError(what, where=self.content.store.location(self.key), hint=hint)
-            return Commit(self.key, found)
+                raise ConflictError(what, where=self.content.store.location(key), hint=hint)
+            return Commit(key, found)
         if known is not None:
             key = layout.reference(flow, datetime.fromisoformat(known.created))
             try:
