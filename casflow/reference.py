@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of, parse
@@ -26,6 +27,9 @@ BUNDLE = "application/vnd.casflow.flow+bundle"
 MODULE = "application/vnd.casflow.flow+module"
 TREE = "application/vnd.casflow.tree+json"
 LONGEST_NAME = 1000  # characters
+LARGEST = 4 * 2**20  # bytes of a reference
+_MOST_INCARNATIONS = 2**32
+_LARGEST_BLOB = 2**63
 _LONGEST_SLUG = 120  # characters; a file name may have 255 bytes on common systems
 
 
@@ -77,11 +81,13 @@ class BlobName:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> BlobName:
-        """Read the JSON form."""
-        blob = cls(parse(form["digest"]), int(form["incarnation"]), int(form["size"]))
-        if min(blob.incarnation, blob.size) < 0:
-            raise ValueError(f"a negative number in {blob}")
-        return blob
+        """Read the JSON form.
+
+        Raises:
+            CasflowError, KeyError, TypeError, ValueError: It is not one.
+        """
+        incarnation = _number(form["incarnation"], _MOST_INCARNATIONS)
+        return cls(parse(form["digest"]), incarnation, _number(form["size"], _LARGEST_BLOB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Reference:
         labels: Labels of the registration, sorted.
         attachments: Further blobs of the flow, by role; roots for gc like the flow's own.
         environment: Versions that the flow was built with.
+        project: Project that it was registered in; empty in references of older versions.
         extra: Keys that this version of casflow does not know, kept as they are.
     """
 
@@ -106,6 +113,7 @@ class Reference:
     labels: tuple[str, ...] = ()
     attachments: Mapping[str, BlobName] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    project: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -129,6 +137,7 @@ class Reference:
             "labels": list(self.labels),
             "attachments": {role: blob.to_dict() for role, blob in self.attachments.items()},
             "environment": dict(self.environment),
+            **({"project": self.project} if self.project else {}),
         }
 
     def to_bytes(self) -> bytes:
@@ -159,7 +168,8 @@ class Reference:
             AttributeError,
             CasflowError,
         ) as error:
-            raise IntegrityError(f"damaged reference ({error!r})", where=where) from error
+            what = f"damaged reference ({str(error)[:100]!r})"
+            raise IntegrityError(what, where=where) from error
 
     @classmethod
     def _from_known(cls, form: dict[str, Any]) -> Reference:
@@ -169,11 +179,12 @@ class Reference:
         return cls(
             flow=check_name(form.pop("flow")),
             blob=blob,
-            media_type=str(form.pop("media_type")),
-            created=str(form.pop("created")),
-            labels=tuple(form.pop("labels", ())),
+            media_type=_text(form.pop("media_type")),
+            created=_moment(form.pop("created")),
+            labels=tuple(map(_text, _listed(form.pop("labels", [])))),
             attachments={role: BlobName.from_dict(each) for role, each in attachments.items()},
             environment=dict(form.pop("environment", {})),
+            project=_text(form.pop("project", "")),
             extra=form,
         )
 
@@ -184,10 +195,13 @@ class Reference:
         Raises:
             IntegrityError: It is not a reference, or one of a format that is not known here.
         """
+        if len(data) > LARGEST:
+            raise IntegrityError(f"a reference of {len(data)} bytes", where=where)
         try:
-            form = json.loads(data)
+            form = json.loads(data, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as error:
-            raise IntegrityError(f"damaged reference ({error})", where=where) from error
+            what = f"damaged reference ({str(error)[:100]})"
+            raise IntegrityError(what, where=where) from error
         return cls.from_dict(form, where=where)
 
     def same_content(self, other: Reference) -> bool:
@@ -196,4 +210,37 @@ class Reference:
 
     def _content(self) -> tuple[Any, ...]:
         attachments = sorted((role, each.digest) for role, each in self.attachments.items())
-        return (self.flow, self.digest, self.media_type, self.labels, attachments)
+        return (self.flow, self.project, self.digest, self.media_type, self.labels, attachments)
+
+
+def _number(value: object, limit: int) -> int:
+    if type(value) is not int or not 0 <= value < limit:
+        raise ValueError(f"no number from 0 to {limit}: {str(value)[:40]!r}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        raise TypeError(f"no text of at most {LONGEST_NAME} characters: {str(value)[:40]!r}")
+    value.encode()
+    return value
+
+
+def _moment(value: object) -> str:
+    text = _text(value)
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(f"a time without an offset: {text!r}")
+    return text
+
+
+def _listed(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"no list: {str(value)[:40]!r}")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"not a finite number: {text[:40]}")
+    return number

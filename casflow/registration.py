@@ -182,6 +182,7 @@ def register_all(
     with ExitStack() as locks:
         for name in sorted(named):  # one order for all, so that no two wait for each other
             locks.enter_context(registry.lock(request.project, name))
+        storage.flow_project, storage.rewrite = request.project, request.force
         retried = False
         while True:
             latest = {name: registry.find_latest(request.project, name) for name in named}

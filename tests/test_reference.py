@@ -14,6 +14,8 @@ from casflow.reference import PICKLE, BlobName, Reference, check_name, slug, sta
 
 DIGEST = "blake3:" + "0123456789abcdef" * 4
 
+NOW = "2026-11-22T23:38:15.315496+00:00"
+
 
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -71,7 +73,7 @@ def test_what_cannot_be_a_name_is_refused(name):
 )
 def test_the_json_form_round_trips(flow, labels, size):
     blob = BlobName(DIGEST, 3, size)
-    reference = Reference(flow, blob, PICKLE, "now", tuple(labels), {"source_map": blob}, {"a": 1})
+    reference = Reference(flow, blob, PICKLE, NOW, tuple(labels), {"source_map": blob}, {"a": 1})
     assert Reference.from_bytes(reference.to_bytes(), where="here") == reference
 
 

@@ -66,7 +66,7 @@ class AzureBlobStore(FsspecBlobStore):
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         self._upload(path, data, overwrite=False, metadata={MARK: mark})
 
-    def _overwrite(self, path: str, data: bytes) -> None:
+    def _overwrite(self, path: str, data: bytes | Path) -> None:
         self._upload(path, data, overwrite=True)
 
     def _upload(self, path: str, data: bytes | Path, **options: Any) -> None:

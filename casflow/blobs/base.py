@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,12 +102,18 @@ class BlobStore(ABC):
         """
 
     @abstractmethod
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | Path) -> None:
         """Write an object, whole or not at all, over what may be there."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
+
+    def create_empty(self, keys: Sequence[str]) -> None:
+        """Create empty objects, as many as are missing of them; durable when it returns."""
+        for key in keys:
+            with suppress(ConflictError):
+                self.create(key, b"")
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """Remove objects, at most 1000 of them; a backend that can does it in one request."""

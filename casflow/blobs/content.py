@@ -2,13 +2,15 @@
 
 Owns the writer's half of the protocol by which a collector cannot lose a flow (docs/gc.md).
 Invariant: a reference is created only after every blob that it names stands in the store under an
-incarnation that was not condemned when the writer began, and within `DEADLINE` of that moment.
+incarnation that was not condemned when the writer began, and within `DEADLINE` of that moment; no
+key of a reference is created twice.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from functools import partial
@@ -18,27 +20,42 @@ from typing import TYPE_CHECKING, BinaryIO
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Commit, Draft, Source, named
-from casflow.digests import verify
-from casflow.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
-from casflow.reference import FORMAT, BlobName, Reference
+from casflow.digests import digest_of, verify
+from casflow.errors import (
+    ConfigError,
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+)
+from casflow.reference import BlobName, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
 
 __all__ = [
     "DEADLINE",
+    "FORMAT",
+    "FORMAT_OBJECT",
+    "SKEW",
     "Commit",
     "ContentStore",
     "Draft",
     "boottime",
     "check_format",
+    "clock_error",
+    "format_number",
     "named",
     "utcnow",
 ]
 
 DEADLINE = 3600.0  # seconds from a writer's first look at a marker to its reference
+SKEW = 300.0  # seconds that the clocks of a store and of this machine may differ by
+FORMAT = 2  # of a store; a reference's own number is `casflow.reference.FORMAT`
+FORMAT_OBJECT = json.dumps({"format": FORMAT}).encode() + b"\n"
+_READABLE = (1, FORMAT)
 _ATTEMPTS = 5
 
 
@@ -78,14 +95,17 @@ class ContentStore:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def commit(self, draft: Draft, *, name: str | None = None) -> Commit:
+    def commit(self, draft: Draft, *, name: str | None = None, rewrite: bool = False) -> Commit:
         """Store a draft's blobs and create a reference to them.
 
         Args:
             draft: What to store.
             name: A mutable key that shall hold the reference as well.
+            rewrite: Write each blob again, also over one that seems to be there.
 
         Raises:
+            ConfigError: This machine's clock is off the store's.
+            IntegrityError: A blob that the draft only names is nowhere in the store.
             UnavailableError: The store kept failing, or every attempt outlasted the deadline.
         """
         names, sources = draft.names, draft.sources()
@@ -93,14 +113,14 @@ class ContentStore:
             started = self._clock()
             self.claim_format()
             supplies = {role: self._supply(blob, sources.get(role)) for role, blob in names.items()}
-            calls = [partial(self._ensure, blob, supplies[role]) for role, blob in names.items()]
-            stored = dict(zip(names, run_concurrently(*calls), strict=True))
+            stored = self._ensure_all(names, supplies, rewrite=rewrite)
             if self._late(started):
                 continue
             blobs = {role: blob for role, (blob, _) in stored.items()}
             reference = draft.reference(self._now(), blobs)
             key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
-            if not (self._create(key, reference) and self._safe(started, key, reference)):
+            sent = self._create(key, reference)
+            if sent is None or not self._safe(started, sent, key, reference):
                 continue
             if name is None or self._point(started, name, reference):
                 return Commit(name or key, reference, sum(each for _, each in stored.values()))
@@ -113,8 +133,7 @@ class ContentStore:
             UnavailableError: The store kept failing.
         """
         self.claim_format()
-        blob = named(source)
-        return self._ensure(blob, lambda: source)[0]
+        return self._ensure(named(source), lambda: source)[0]
 
     def _supply(self, blob: BlobName, source: Source | None) -> Callable[[], Source]:
         return partial(self._read, blob) if source is None else lambda: source
@@ -127,7 +146,7 @@ class ContentStore:
         supply: Callable[[BlobName], Source] | None = None,
         replace: bool = False,
     ) -> Reference:
-        """Create a reference at another key to what one names: a pin, a restored flow.
+        """Create a reference at another key to what one names: a pin, an entry of the trash.
 
         The copy names other incarnations where those of the original were condemned or lost.
 
@@ -136,46 +155,118 @@ class ContentStore:
             key: Where.
             supply: Gives the verified bytes of a blob that must be written again; when left out,
                 they are read from any incarnation in this store.
-            replace: Write over the reference at the key instead of creating one.
+            replace: Write over what cannot be read at the key instead of creating a reference.
 
         Raises:
+            ConfigError: This machine's clock is off the store's.
             ConflictError: Another reference stands at the key, and `replace` was not asked for.
             IntegrityError: A blob must be written again, and its bytes are nowhere.
             UnavailableError: The store kept failing, or every attempt outlasted the deadline.
         """
-        supply = supply or self._read
         for _ in range(_ATTEMPTS):
             started = self._clock()
-            copied = _renamed(reference, lambda blob: self._ensure(blob, lambda: supply(blob))[0])
+            copied = self._ensured(reference, supply or self._read)
             if self._late(started):
                 continue
-            if replace:
-                self.store.put(key, copied.to_bytes())
-            elif not self._create(key, copied):
+            sent = self._put(key, copied) if replace else self._create(key, copied)
+            if sent is None:
                 raise ConflictError("another reference is there", where=self.store.location(key))
-            if self._safe(started, key, copied):
+            if self._safe(started, sent, key, copied, take_back=not replace):
                 return copied
         raise UnavailableError("could not store a reference in time", where=self.store.url)
 
+    def renew(
+        self, reference: Reference, *, supply: Callable[[BlobName], Source] | None = None
+    ) -> Commit:
+        """Create a live reference of now to what one names, under a key that was never used.
+
+        Args:
+            reference: What to create again.
+            supply: As for `copy`.
+
+        Raises:
+            CasflowError: As `copy` does.
+        """
+        for _ in range(_ATTEMPTS):
+            started = self._clock()
+            copied = self._ensured(reference, supply or self._read)
+            if self._late(started):
+                continue
+            now = self._now()
+            copied = replace_fields(copied, created=now.isoformat(timespec="microseconds"))
+            key = layout.reference(copied.flow, now)
+            sent = self._create(key, copied)
+            if sent is not None and self._safe(started, sent, key, copied):
+                return Commit(key, copied)
+        raise UnavailableError("could not store a reference in time", where=self.store.url)
+
+    def _ensured(self, reference: Reference, supply: Callable[[BlobName], Source]) -> Reference:
+        names = {"": reference.blob, **reference.attachments}
+        supplies = {role: partial(supply, blob) for role, blob in names.items()}
+        blobs = {role: blob for role, (blob, _) in self._ensure_all(names, supplies).items()}
+        return replace_fields(reference, blob=blobs.pop(""), attachments=blobs)
+
     def _read(self, blob: BlobName) -> bytes:
+        """Return a blob's verified bytes, from whichever incarnation has them."""
         memory = BytesIO()
         where = self.copy_to(blob, memory)
-        verify(memory.getbuffer(), blob.digest, where=where)
+        try:
+            verify(memory.getbuffer(), blob.digest, where=where)
+        except IntegrityError:
+            for key in self.other_incarnations(blob):
+                data = self.store.get(key)
+                if digest_of(data) == blob.digest:
+                    return data
+            raise
         return memory.getvalue()
 
-    def _ensure(self, blob: BlobName, source: Callable[[], Source]) -> tuple[BlobName, int]:
+    def _ensure_all(
+        self,
+        names: Mapping[str, BlobName],
+        supplies: Mapping[str, Callable[[], Source]],
+        *,
+        rewrite: bool = False,
+    ) -> dict[str, tuple[BlobName, int]]:
+        """Make sure that blobs stand under incarnations that nobody condemned.
+
+        Equal blobs are written once. All are looked at together, then all that are missing are
+        written together; a condemned incarnation costs one more round.
+        """
+        distinct = {blob.digest: (blob, supplies[role]) for role, blob in names.items()}
+        calls = [
+            partial(self._ensure, blob, source, rewrite=rewrite)
+            for blob, source in distinct.values()
+        ]
+        stored = dict(zip(distinct, run_concurrently(*calls), strict=True))
+        counted: set[str] = set()
+        found = {}
+        for role, blob in names.items():
+            name, uploaded = stored[blob.digest]
+            found[role] = name, 0 if blob.digest in counted else uploaded
+            counted.add(blob.digest)
+        return found
+
+    def _ensure(
+        self, blob: BlobName, source: Callable[[], Source], *, rewrite: bool = False
+    ) -> tuple[BlobName, int]:
         """Make sure that a blob stands under an incarnation that nobody condemned."""
         incarnation = 0
         while True:
             marker, present = self._look(blob.digest, incarnation)
-            if marker is None and (present is None or present.size == blob.size):
+            if marker is None:
                 break
-            incarnation += 1  # condemned, or damaged: the next incarnation is ours to write
-        name = BlobName(blob.digest, incarnation, blob.size)
+            incarnation += 1  # condemned: the next incarnation is ours to write
+        name, key = (
+            BlobName(blob.digest, incarnation, blob.size),
+            layout.blob(blob.digest, incarnation),
+        )
+        if present is not None and (rewrite or present.size != blob.size):
+            self.store.put(key, source())  # right bytes over wrong ones heal every reference
+            return name, blob.size
         if present is not None:
             return name, 0
         try:
-            self.store.create(layout.blob(blob.digest, incarnation), source())
+            self.store.create(key, source())
         except ConflictError:  # somebody else won, with the same bytes
             return name, 0
         return name, blob.size
@@ -187,30 +278,55 @@ class ContentStore:
         )
         return marker, present
 
-    def _create(self, key: str, reference: Reference) -> bool:
-        """Create a reference; tell whether it is ours."""
+    def _create(self, key: str, reference: Reference) -> datetime | None:
+        """Create a reference; return the moment before, or None if another one is there."""
         data = reference.to_bytes()
+        sent = self._now()
         try:
             self.store.create(key, data)
-        except ConflictError:
-            return self._holds(key, data)  # our own write, whose answer was lost?
-        return True
+        except ConflictError:  # our own write, whose answer was lost?
+            return sent if self._holds(key, data) else None
+        return sent
 
-    def _safe(self, started: float, key: str, reference: Reference) -> bool:
+    def _put(self, key: str, reference: Reference) -> datetime:
+        """Write a reference over what is there; return the moment before."""
+        sent = self._now()
+        self.store.put(key, reference.to_bytes())
+        return sent
+
+    def _safe(
+        self,
+        started: float,
+        sent: datetime,
+        key: str,
+        reference: Reference,
+        *,
+        take_back: bool = True,
+    ) -> bool:
         """Tell whether a new reference may stand; take it back when it may not.
 
         In time it may, also if a marker appeared since: no collector deletes what it names before
         it saw it. A late one may only if its blobs were not condemned after it became visible.
+
+        Raises:
+            ConfigError: This machine's clock is off the store's; the reference was taken back.
         """
         late = self._late(started)
-        blobs = reference.blobs()
-        markers = (layout.marker(each.digest, each.incarnation) for each in blobs)
-        condemned = any(self.store.find(each) is not None for each in markers)
+        blobs = {(each.digest, each.incarnation) for each in reference.blobs()}
+        looks = [partial(self.store.find, layout.marker(*each)) for each in blobs]
+        written, *markers = run_concurrently(partial(self.store.find, key), *looks)
+        off = 0.0 if written is None else clock_error(sent, self._now(), written)
+        if off:
+            if take_back and self._holds(key, reference.to_bytes()):
+                self.store.delete(key)
+            what = f"this machine's clock is {off:+.0f} seconds off the store's"
+            raise ConfigError(what, where=self.store.url, hint="set the clock")
+        condemned = any(each is not None for each in markers)
         if not (late or condemned):
             return True
-        if not (late and condemned) and all(self._stands(each) for each in blobs):
+        if not (late and condemned) and all(self._stands(each) for each in reference.blobs()):
             return True
-        if self._holds(key, reference.to_bytes()):
+        if take_back and self._holds(key, reference.to_bytes()):
             self.store.delete(key)
         return False
 
@@ -227,24 +343,25 @@ class ContentStore:
             self.store.put(entry, b"")
         if self._late(started):
             return False
-        self.store.put(name, reference.to_bytes())
-        return self._safe(started, name, reference)
+        return self._safe(started, self._put(name, reference), name, reference)
 
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline
 
     def claim_format(self) -> None:
-        """Write the format's number into a new store; refuse a store of another format."""
+        """Write the format's number into a new store or one of an older format.
+
+        Raises:
+            IntegrityError: The store has a format that is not known here.
+        """
         try:
             found = self.store.get(layout.FORMAT)
         except NotFoundError:
-            mine = json.dumps({"format": FORMAT}).encode() + b"\n"
-            try:
-                self.store.create(layout.FORMAT, mine)
-            except ConflictError:
-                return
+            with suppress(ConflictError):
+                self.store.create(layout.FORMAT, FORMAT_OBJECT)
             return
-        check_format(found, where=self.store.location(layout.FORMAT))
+        if check_format(found, where=self.store.location(layout.FORMAT)) != FORMAT:
+            self.store.put(layout.FORMAT, FORMAT_OBJECT)
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -258,23 +375,36 @@ class ContentStore:
         return Reference.from_bytes(self.store.get(key), where=self.store.location(key))
 
     def reference_keys(self, flow: str) -> list[str]:
-        """Return the keys in a flow's folder, oldest first; flows of one slug share it."""
-        infos = self.store.list(layout.folder(flow))
-        return [info.key for info in infos if layout.is_reference(info.key)]
+        """Return the keys in a flow's folder, oldest first by the store's clock.
 
-    def find_latest(self, flow: str) -> Commit | None:
-        """Return the newest reference of a flow, or None when it has none."""
+        Flows of one slug share a folder.
+        """
+        infos = self.store.list(layout.folder(flow))
+        known = [info for info in infos if layout.is_reference(info.key)]
+        return [info.key for info in sorted(known, key=lambda info: (info.modified, info.key))]
+
+    def find_latest(self, flow: str, project: str | None = None) -> Commit | None:
+        """Return a flow's newest reference that can be read, or None when it has none.
+
+        Args:
+            flow: Name of the flow.
+            project: Only references of this project.
+        """
         for key in reversed(self.reference_keys(flow)):
-            reference = self.get_reference(key)
-            if reference.flow == flow:
+            try:
+                reference = self.get_reference(key)
+            except (NotFoundError, IntegrityError):  # taken since, damaged, or foreign
+                continue
+            if reference.flow == flow and project in (None, reference.project):
                 return Commit(key, reference)
         return None
 
     def has(self, blob: BlobName) -> bool:
         """Tell whether a blob stands in the store with the right size, in any incarnation."""
-        return self._stands(blob) or any(
-            each.size == blob.size for each in self._incarnations(blob)
-        )
+        if self._stands(blob):
+            return True
+        infos = self.store.list(layout.blob_prefix(blob.digest))
+        return any(info.size == blob.size for info in infos)
 
     def find_blob(self, digest: str) -> ObjectInfo:
         """Return what is known of an incarnation of a blob.
@@ -285,6 +415,16 @@ class ContentStore:
         for info in self.store.list(layout.blob_prefix(digest)):
             return info
         raise NotFoundError("no such blob", where=f"{digest} in {self.store.url}")
+
+    def is_whole(self, reference: Reference) -> bool:
+        """Tell whether all blobs of a reference stand in the right size, and none is condemned."""
+        blobs = {(each.digest, each.incarnation): each.size for each in reference.blobs()}
+        looks = [partial(self._look, *name) for name in blobs]
+        found = zip(run_concurrently(*looks), blobs.values(), strict=True)
+        return all(
+            marker is None and present is not None and present.size == size
+            for (marker, present), size in found
+        )
 
     def _stands(self, blob: BlobName) -> bool:
         present = self.store.find(layout.blob(blob.digest, blob.incarnation))
@@ -304,34 +444,57 @@ class ContentStore:
         return self.store.location(key)
 
     def _copy_other(self, blob: BlobName, target: BinaryIO) -> str:
-        for info in self._incarnations(blob):
-            self.store.copy_to(info.key, target)
-            return self.store.location(info.key)
+        for key in self.other_incarnations(blob):
+            self.store.copy_to(key, target)
+            return self.store.location(key)
         where = self.store.location(layout.blob(blob.digest, blob.incarnation))
         hint = "run `casflow verify` on the store"
         raise IntegrityError(
             "a blob is missing", where=where, expected=blob.digest, actual="nothing", hint=hint
         )
 
-    def _incarnations(self, blob: BlobName) -> Iterator[ObjectInfo]:
-        return self.store.list(layout.blob_prefix(blob.digest))
+    def other_incarnations(self, blob: BlobName) -> Iterator[str]:
+        """Yield the keys of a digest's blobs but the named one; each has the same bytes."""
+        named = layout.blob(blob.digest, blob.incarnation)
+        for info in self.store.list(layout.blob_prefix(blob.digest)):
+            if info.key != named:
+                yield info.key
 
 
-def _renamed(reference: Reference, rename: Callable[[BlobName], BlobName]) -> Reference:
-    attachments = {role: rename(each) for role, each in reference.attachments.items()}
-    return replace_fields(reference, blob=rename(reference.blob), attachments=attachments)
+def clock_error(before: datetime, after: datetime, written: ObjectInfo) -> float:
+    """Return the seconds by which this machine's clock is off a store's; 0 when it is near enough.
+
+    Args:
+        before: The moment before an object was written, by this machine's clock.
+        after: The same after it.
+        written: The object.
+    """
+    ahead = max(before.timestamp() - written.modified, 0.0)
+    behind = min(after.timestamp() - written.modified, 0.0)
+    off = ahead + behind
+    return off if abs(off) > SKEW else 0.0
 
 
-def check_format(data: bytes, *, where: object) -> None:
-    """Check what a store says of its format.
+def check_format(data: bytes, *, where: object) -> int:
+    """Return the number of a store's format.
 
     Raises:
-        IntegrityError: It is another than this casflow's.
+        IntegrityError: It is not known here.
     """
-    try:
-        known = json.loads(data)["format"] == FORMAT
-    except (ValueError, TypeError, KeyError):
-        known = False
-    if not known:
+    number = format_number(data)
+    if number is None:
+        hint = "run `casflow verify --repair` on the store"
+        raise IntegrityError("the store's format cannot be read", where=where, hint=hint)
+    if number not in _READABLE:
         hint = f"this casflow uses format {FORMAT}; use a newer one"
         raise IntegrityError("a store of unknown format", where=where, hint=hint)
+    return number
+
+
+def format_number(data: bytes) -> int | None:
+    """Return the number in the object that says a store's format, or None if it is damaged."""
+    try:
+        number = json.loads(data)["format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return number if type(number) is int else None

@@ -33,6 +33,7 @@ class Draft:
         attachments: Further blobs by role: bytes, a file, or the name of a blob that stands in the
             store already.
         environment: Versions that the flow was built with.
+        project: Project of the registration.
         extra: Further keys of the reference.
     """
 
@@ -42,6 +43,7 @@ class Draft:
     labels: tuple[str, ...] = ()
     attachments: Mapping[str, Source | BlobName] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    project: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, created: datetime, blobs: Mapping[str, BlobName]) -> Reference:
@@ -54,6 +56,7 @@ class Draft:
             labels=self.labels,
             attachments={role: blobs[role] for role in self.attachments},
             environment=self.environment,
+            project=self.project,
             extra=self.extra,
         )
 

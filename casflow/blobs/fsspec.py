@@ -119,7 +119,7 @@ class FsspecBlobStore(BlobStore):
                 time.sleep(pause)
         return None
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | Path) -> None:
         """Write an object, whole or not at all, over what may be there."""
         try:
             with self._border(self.location(key)), self._upload_of(data):
@@ -159,7 +159,7 @@ class FsspecBlobStore(BlobStore):
         with _one_creates:  # in this process; a filesystem without a service has no more to offer
             self._send(path, data, mode="create")
 
-    def _overwrite(self, path: str, data: bytes) -> None:
+    def _overwrite(self, path: str, data: bytes | Path) -> None:
         self._send(path, data)
 
     def _pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:

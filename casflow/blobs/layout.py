@@ -28,7 +28,7 @@ OWN = ".casflow/"
 _BLOB = re.compile(r"\.casflow/blobs/[0-9a-f]{2}/([0-9a-f]{64})-(\d+)")
 _MARKER = re.compile(r"\.casflow/gc/condemned/([0-9a-f]{64})-(\d+)")
 _TAG_MOVE = re.compile(r"(\.casflow/tags/[0-9a-f]{64}/[^/]+/)(\d{8})")
-_LEASE = re.compile(r"\.casflow/leases/[0-9a-f]{64}/[^/]+/(\d{4}-\d\d-\d\d)")
+_LEASE = re.compile(r"\.casflow/leases/([0-9a-f]{64})/([^/]+)/(\d{4}-\d\d-\d\d)")
 _REFERENCE = re.compile(r"[a-z0-9-]+/\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
 
 
@@ -121,10 +121,16 @@ def leases(digest: str) -> str:
 
 def lease_day(key: str) -> date | None:
     """Return the day of a lease's key, or None for another key."""
+    parts = parse_lease(key)
+    return None if parts is None else parts[2]
+
+
+def parse_lease(key: str) -> tuple[str, str, date] | None:
+    """Return digest, machine and day of a lease's key, or None for another key."""
     match = _LEASE.fullmatch(key)
     try:
-        return None if match is None else date.fromisoformat(match[1])
-    except ValueError:
+        return match and (PREFIX + match[1], match[2], date.fromisoformat(match[3]))
+    except ValueError:  # there is no such day
         return None
 
 

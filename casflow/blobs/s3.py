@@ -82,7 +82,7 @@ class S3BlobStore(FsspecBlobStore):
         options = {**self._upload_options, "Metadata": metadata}
         self._send(path, data, mode="create", **_parts(data), **options)
 
-    def _overwrite(self, path: str, data: bytes) -> None:
+    def _overwrite(self, path: str, data: bytes | Path) -> None:
         self._send(path, data, **_parts(data), **self._upload_options)
 
     def delete_many(self, keys: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ COMMANDS = {
     "checkout": ("casflow.cli.trees:checkout", "Make a folder of a version of a tree."),
     "config": ("casflow.cli.settings:config", "Look at the settings."),
     "copy": ("casflow.cli.trees:copy", "Copy a version from one store to another."),
-    "demo": ("casflow.cli.demo:demo", "Store a flow and a project; run them cold and warm."),
+    "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
     "exec": ("casflow.cli.trees:execute", "Run a command in a version of a tree."),
     "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),
@@ -69,18 +69,6 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that arguments begin with; a misspelt one is told what is near it."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing any."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--keep-daily", type=click.IntRange(0), metavar="N", help="One of each of N days.")
 @click.option("--keep-weekly", type=click.IntRange(0), metavar="N", help="One of each of N weeks.")
 @click.option("--keep-monthly", type=click.IntRange(0), metavar="N", help="The same by months.")
+@click.option("--keep-used", metavar="TIME", help="Keep what was used within this time: 30d.")
 @click.option("--keep-label", multiple=True, metavar="LABEL", help="Keep all with this label.")
 @click.option("--keep-pinned", is_flag=True, help="Keep what is pinned; always so.")
 @click.option("--all-flows", is_flag=True, help="Thin out flows that this registry does not know.")
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--grace", metavar="TIME", help="From marking a blob to deleting it.  [default: 24h]")
 @click.option("--exclusive", is_flag=True, help="Nothing else writes: delete without grace.")
 @click.option("--allow-empty", is_flag=True, help="Also collect a store without any reference.")
+@click.option("--explain", is_flag=True, help="Say of each version why it goes, and who used it.")
 @click.option("--history", "show_history", is_flag=True, help="Show the last runs instead.")
 @click.option("--cache", "local_cache", is_flag=True, help="Prune this machine's cache instead.")
 @json_option
@@ -45,6 +47,7 @@ def gc(
     stores: tuple[str, ...],
     dry_run: bool,
     yes: bool,
+    explain: bool,
     show_history: bool,
     local_cache: bool,
     as_json: bool,
@@ -81,6 +84,8 @@ def gc(
         return
     for report in reports:
         _show(report)
+        if explain:
+            _explain(report)
     for each in placed:
         images.show(each)
     for name in hosted:
@@ -125,10 +130,13 @@ def _limits(options: dict[str, Any]) -> Limits:
 
 def _policy(options: dict[str, Any]) -> Policy:
     """Return the policy of the command line, or that of the settings."""
-    within = options["keep_within"]
-    counts = {name: options[f"keep_{name}"] or 0 for name in ("last", "daily", "weekly", "monthly")}
+    within, used = options["keep_within"], options["keep_used"]
+    counts: dict[str, Any] = {
+        name: options[f"keep_{name}"] or 0 for name in ("last", "daily", "weekly", "monthly")
+    }
     policy = Policy(
         within=None if within is None else parse_duration(within),
+        used=None if used is None else parse_duration(used),
         labels=frozenset(options["keep_label"]),
         **counts,
     )
@@ -148,7 +156,7 @@ def _collect(make: Callable[[Any], Collector], *, yes: bool, ask: bool) -> Repor
 
 
 def _changes(report: Report) -> bool:
-    amounts = (report.condemned.blobs, report.deleted.blobs, report.forgotten)
+    amounts = (report.condemned.blobs, report.deleted.blobs, report.forgotten, report.leases)
     return any(amounts) or bool(report.expired or report.purged)
 
 
@@ -201,6 +209,35 @@ def _show(report: Report) -> None:
     _blobs("then waiting" if report.dry_run else "waiting", report.waiting, waiting)
     if not _changes(report) and not report.waiting.blobs:
         click.echo("  nothing to collect")
+    if report.expired and not report.dry_run:
+        click.echo("  to undo it: casflow undelete KEY, as long as it is in the trash")
+    _warn(report)
+
+
+def _explain(report: Report) -> None:
+    """Say of each version that goes which rules did not keep it, and who used it last."""
+    rows = [
+        (each["flow"], each["project"], key, each["last_used"] or "unknown")
+        for key, each in report.explain().items()
+    ]
+    if rows:
+        click.echo(f"  not kept by: {report.policy}")
+        show_table(["flow", "project", "key", "last used"], rows)
+
+
+def _warn(report: Report) -> None:
+    """Name what is wrong with the store, and what gc leaves alone because of it."""
+    hint = f"casflow verify --repair {report.store}"
+    if report.missing:
+        key, flow, _ = report.missing[0]
+        note(f"{len(report.missing)} blobs are missing, the first of flow {flow!r}: {key}; {hint}")
+    if report.unreadable:
+        first = min(report.unreadable)
+        note(f"{len(report.unreadable)} references cannot be read, the first: {first}; {hint}")
+    if report.unknown:
+        note("no blob is condemned or deleted before it is known what they name")
+    if report.foreign:
+        note(f"{report.foreign} objects of other programs were left alone")
 
 
 def _line(what: str, count: int, why: str) -> None:
@@ -225,7 +262,11 @@ def _show_history(stores: list[BlobStore], *, as_json: bool) -> None:
 
 
 def _row(report: dict[str, Any]) -> tuple[object, ...]:
-    expired = sum(map(len, report["expired"].values()))
-    deleted = report["deleted"]
-    counts = (report["references"], expired, report["condemned"]["blobs"], deleted["blobs"])
-    return (report["started"], *counts, size(deleted["bytes"]))
+    """Return a line of the table; a report of another version of casflow may lack something."""
+    try:
+        expired = sum(map(len, report["expired"].values()))
+        deleted = report["deleted"]
+        counts = (report["references"], expired, report["condemned"]["blobs"], deleted["blobs"])
+        return (report["started"], *counts, size(deleted["bytes"]))
+    except (KeyError, TypeError, AttributeError):
+        return (report.get("run", "damaged"), *["?"] * 5)

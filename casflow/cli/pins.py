@@ -9,7 +9,7 @@ import click
 from casflow.blobs import layout
 from casflow.blobs.content import ContentStore
 from casflow.cli.output import json_option, note, short, show_json, show_table
-from casflow.cli.stores import known
+from casflow.cli.stores import known, record_renewed
 from casflow.errors import NotFoundError
 from casflow.gc import pin as pin_reference
 from casflow.gc import pins, trashed
@@ -75,7 +75,10 @@ def undelete(flow: str | None, store: str | None, as_json: bool) -> None:
         return
     for content in _contents(store):
         if (key := _trashed_key(content, flow)) is not None:
-            _done("restored", key, undelete_reference(content, key), as_json=as_json)
+            restored = undelete_reference(content, key)
+            versions = known().versions.get(content.store.url, {})
+            record_renewed(versions, {key: restored})
+            _done("restored", restored.key, restored.reference, as_json=as_json)
             note("pin it, or the next gc may take it again")
             return
     raise NotFoundError("nothing of that name in the trash of any store", where=flow)

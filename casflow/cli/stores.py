@@ -6,12 +6,13 @@ Invariant: whatever a current version or a waiting or running run names is among
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from casflow import config
 from casflow.blobs import layout
-from casflow.errors import NotFoundError
+from casflow.errors import IntegrityError, NotFoundError
 from casflow.gc import Claims
 from casflow.gc.scan import key_of
 from casflow.reference import Reference
@@ -23,11 +24,15 @@ from casflow.storage.docker.names import ImageName
 from casflow.storage.urls import open_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from casflow.blobs.base import BlobStore
+    from casflow.blobs.content import Commit
     from casflow.registry import Version
     from casflow.registry.validation import Damage
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,7 +41,8 @@ class Known:
 
     Attributes:
         stores: The stores that versions name, by URL; the default folder is always among them.
-        flows: Names of the flows in each, by URL.
+        flows: Project and name of the flows in each, by URL.
+        versions: Versions in each store, by URL and key of their reference.
         hosted: Kinds of storages whose hosts manage what they hold, such as `GitHub`.
         images: Versions that stand in images of a registry, by repository.
         wanted: Rows of the versions that are current, or that waiting or running runs name.
@@ -45,7 +51,8 @@ class Known:
     """
 
     stores: dict[str, BlobStore] = field(default_factory=dict)
-    flows: dict[str, set[str]] = field(default_factory=dict)
+    flows: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    versions: dict[str, dict[str, list[Version]]] = field(default_factory=dict)
     hosted: set[str] = field(default_factory=set)
     images: dict[str, list[Version]] = field(default_factory=dict)
     wanted: set[int] = field(default_factory=set)
@@ -55,7 +62,14 @@ class Known:
     def claims(self, store: BlobStore, *, all_flows: bool = False) -> Claims:
         """Return what the registry needs of a store."""
         flows = None if all_flows else frozenset(self.flows.get(store.url, ()))
-        return Claims(frozenset(self.keys), frozenset(self.digests), flows)
+        versions = self.versions.get(store.url, {})
+        return Claims(
+            frozenset(self.keys),
+            frozenset(self.digests),
+            flows,
+            {key: frozenset(each.project for each in some) for key, some in versions.items()},
+            {key: _reference(some[-1]) for key, some in versions.items()},
+        )
 
     def choose(self, urls: Iterable[str]) -> list[BlobStore]:
         """Return the stores at some URLs, or all known ones.
@@ -84,14 +98,25 @@ class Known:
             return
         store = storage.open_store()
         self.stores.setdefault(store.url, store)
-        self.flows.setdefault(store.url, set()).add(version.flow)
+        self.flows.setdefault(store.url, set()).add((version.project, version.flow))
+        if version.reference is not None and storage.key is None:
+            try:
+                key = key_of(_reference(version))
+            except IntegrityError as error:  # one bad row must not stop what the others need
+                logger.warning("version %s of %s: %s", version.number, version.flow, error)
+            else:
+                self.versions.setdefault(store.url, {}).setdefault(key, []).append(version)
 
     def _claim(self, version: Version) -> None:
         self.wanted.add(version.id)
-        if version.reference is None:
-            self.digests.add(version.digest)
-        else:
-            self.keys.add(key_of(Reference.from_dict(version.reference, where=version.location)))
+        if version.reference is not None:
+            try:
+                self.keys.add(key_of(_reference(version)))
+            except IntegrityError:
+                pass
+            else:
+                return
+        self.digests.add(version.digest)
 
     def _claim_damaged(self, damage: Damage) -> None:
         """Keep whatever a version that cannot be read may name."""
@@ -99,6 +124,10 @@ class Known:
             self.keys.add(damage.location)
         if damage.digest:
             self.digests.add(damage.digest)
+
+
+def _reference(version: Version) -> Reference:
+    return Reference.from_dict(version.reference or {}, where=version.location)
 
 
 def known() -> Known:
@@ -121,6 +150,30 @@ def known() -> Known:
         for damage in registry.damage():
             found._claim_damaged(damage)  # noqa: SLF001
     return found
+
+
+def record_renewed(versions: Mapping[str, list[Version]], renewed: Mapping[str, Commit]) -> None:
+    """Let versions of the registry name the references that were made in place of lost ones.
+
+    Args:
+        versions: The versions, by the keys of the references that they name.
+        renewed: The new references, by the same keys.
+    """
+    if not renewed:
+        return
+    with Registry(config.load().registry) as registry:
+        for key, commit in renewed.items():
+            for version in versions.get(key, ()):
+                storage = load(version.storage)
+                if isinstance(storage, BlobStorage):
+                    storage.flows[version.flow] = storage.location_of(commit.key)
+                    storage.references[version.flow] = commit.reference
+                    registry.update_reference(
+                        version,
+                        reference=commit.reference.to_dict(),
+                        storage=storage.serialize(),
+                        location=storage.flows[version.flow],
+                    )
 
 
 def _wanted(registry: Registry) -> Iterator[Version]:

@@ -8,8 +8,8 @@ import click
 
 from casflow import cache
 from casflow.blobs.local import LocalBlobStore
-from casflow.cli.output import json_option, show_json, size, working
-from casflow.cli.stores import known
+from casflow.cli.output import json_option, note, show_json, size, working
+from casflow.cli.stores import known, record_renewed
 from casflow.errors import ConfigError, IntegrityError
 from casflow.gc import Verification
 from casflow.gc import verify as verify_store
@@ -35,7 +35,7 @@ def verify(
     repair: bool,
     as_json: bool,
 ) -> None:
-    """Read back what is stored and hold it to its digests.
+    """Read back what is stored, hold it to its digests, and check that all versions can run.
 
     STORE is a folder, s3://bucket, gs://bucket or az://container. Without one, all stores that
     the registry's versions name are verified. What is wrong is one line each, and exit code 4.
@@ -43,10 +43,15 @@ def verify(
     asked = None if sample is None else _share(sample)
     caches = [cache.default().find] if repair else None
     done = []
-    for store in known().choose(stores):
+    found = known()
+    for store in found.choose(stores):
         share = _default_share(store, read_data) if asked is None else asked
         with working(f"verifying {store.url}"):
-            done.append(verify_store(store, share=share, caches=caches))
+            checked = verify_store(
+                store, share=share, caches=caches, claims=found.claims(store, all_flows=True)
+            )
+        record_renewed(found.versions.get(store.url, {}), checked.renewed)
+        done.append(checked)
     if as_json:
         show_json(
             {"clean": all(each.clean for each in done), "stores": [each.to_dict() for each in done]}
@@ -75,6 +80,10 @@ def _default_share(store: BlobStore, read_data: bool | None) -> float:
 def _show(done: Verification) -> None:
     for finding in done.findings:
         click.echo(str(finding))
+    if done.foreign:
+        note(f"{done.store}: {done.foreign} objects of other programs were left alone")
+    if done.retired:
+        click.echo(f"{done.store}: retention took {done.retired} versions that the registry lists")
     state = "whole" if done.clean else "not whole"
     click.echo(
         f"{done.store}: {state}; {done.references} references, "
@@ -86,6 +95,6 @@ def _show(done: Verification) -> None:
 def _complain(done: list[Verification]) -> None:
     wrong = [(each, finding) for each in done for finding in each.findings if not finding.repaired]
     if wrong:
-        hint = "try --repair on a machine that ran the flow, or register it again"
+        hint = "try --repair on a machine that ran the flow; what stays says what to do"
         what = "1 thing is wrong" if len(wrong) == 1 else f"{len(wrong)} things are wrong"
         raise IntegrityError(what, where=wrong[0][0].store, hint=hint)

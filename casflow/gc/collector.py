@@ -15,9 +15,9 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
 from casflow.blobs import layout
-from casflow.blobs.content import ContentStore, boottime, utcnow
-from casflow.errors import ConfigError, ConflictError, NotFoundError, UnavailableError
-from casflow.gc.limits import DAY, SKEW, Claims, Limits
+from casflow.blobs.content import ContentStore, boottime, clock_error, utcnow
+from casflow.errors import ConfigError, NotFoundError, UnavailableError
+from casflow.gc.limits import DAY, Claims, Limits
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.plan import Plan, Planner
 from casflow.gc.reference_cache import SETTLED
@@ -41,6 +41,7 @@ Item = TypeVar("Item")
 
 _BATCH = 1000  # deletions of one request
 _HISTORY = 100  # runs whose objects are kept
+_LONGEST = 7 * DAY  # of one run; what was decided before is not worth acting on
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -77,10 +78,10 @@ class Collector:
         cache: Cache | None = None,
     ) -> None:
         self.store = store
-        self.scan = Scan(store, threads, cache=cache)
         self.limits = limits or Limits()
         self._policy = policy or Policy()
         self._claims = claims or Claims()
+        self.scan = Scan(store, threads, cache=cache, copies=self._claims.copies)
         self._clock = clock
         self._now = now
         self._progress = progress
@@ -101,7 +102,7 @@ class Collector:
         """Collect; may be called by any number of machines at once, and killed at any moment.
 
         Raises:
-            IntegrityError: A reference cannot be read, or names a blob that is not there.
+            IntegrityError: The store has another format.
             ConfigError: There are blobs and no reference, or this machine's clock is off.
             CasflowError: The store refused or failed. Nothing was deleted, in each of these
                 cases, unless the deletions themselves failed.
@@ -111,6 +112,7 @@ class Collector:
         self._started = self._clock()
         run = f"{stamp(self._now())}-{token_hex(4)}"
         now = self._begin(run)
+        self._content.claim_format()
         self.scan.settled = now - SETTLED
         plan = self._plan(now)
         self._carry_out(plan)
@@ -122,14 +124,13 @@ class Collector:
 
     def _begin(self, run: str) -> float:
         """Write the run's object; return the store's time of it, which is the run's present."""
-        before = self._now().timestamp()
+        before = self._now()
         self.store.create(layout.run(run), b"")
-        after = self._now().timestamp()
+        after = self._now()
         info = self.store.find(layout.run(run))
         if info is None:
             raise UnavailableError("what was written is not there", where=self.store.url)
-        off = max(before - info.modified, 0) + min(after - info.modified, 0)
-        if abs(off) > SKEW:
+        if off := clock_error(before, after, info):
             self.store.delete(layout.run(run))
             what = f"this machine's clock is {off:+.0f} seconds off the store's"
             raise ConfigError(what, where=self.store.url, hint="set the clock; nothing was deleted")
@@ -144,14 +145,13 @@ class Collector:
     def _carry_out(self, plan: Plan) -> None:
         keys = [each.key for each in plan.expired]
         self._each("expire", partial(discard, self._content), keys, len(keys))
-        self._delete("purge", plan.purged, len(plan.purged))
-        self._each("condemn", self._condemn, plan.condemned, len(plan.condemned))
+        ended = [*plan.purged, *plan.leases]
+        self._delete("purge", ended, len(ended))
+        markers = chunked(map(_marker_key, plan.condemned), _BATCH)
+        total = len(plan.condemned)
+        self._each("condemn", self.store.create_empty, markers, total, _BATCH)
         self._delete("delete", map(_blob_key, plan.deleted), len(plan.deleted))
         self._delete("forget", map(_marker_key, plan.forgotten), len(plan.forgotten))
-
-    def _condemn(self, blob: Entry) -> None:
-        with suppress(ConflictError):  # by another run; its earlier time holds
-            self.store.create(_marker_key(blob), b"")
 
     def _delete(self, stage: str, keys: Iterable[str], total: int) -> None:
         self._each(stage, self.store.delete_many, chunked(keys, _BATCH), total, _BATCH)
@@ -169,9 +169,9 @@ class Collector:
             self._progress(stage, min(count * together, total), total)
 
     def _timely(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield items as long as the decisions on them are fresher than any marker's end."""
+        """Yield items as long as the decisions on them are fresh."""
         for item in items:
-            if self._clock() - self._started > self.limits.tomb / 2:
+            if self._clock() - self._started > _LONGEST:
                 raise UnavailableError("the run was asleep too long", hint="start another one")
             yield item
 
@@ -181,12 +181,14 @@ class Collector:
 
 
 def history(store: BlobStore) -> list[dict[str, object]]:
-    """Return the reports of the last runs on a store, oldest first."""
+    """Return the reports of the last runs on a store, oldest first; damaged ones are left out."""
     reports = []
     for info in store.list(layout.RUNS):
         if info.key.endswith(".json"):
-            with suppress(NotFoundError):
-                reports.append(json.loads(store.get(info.key)))
+            with suppress(NotFoundError, ValueError, RecursionError):
+                report = json.loads(store.get(info.key))
+                if isinstance(report, dict):
+                    reports.append(report)
     return reports
 
 

@@ -127,7 +127,11 @@ def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[Ima
 
 def _candidates(versions: dict[str, ImageVersion], policy: Policy) -> list[Candidate]:
     return [
-        Candidate(key, kept=each.kept or not policy.labels.isdisjoint(each.labels))
+        Candidate(
+            key,
+            each.created.timestamp(),
+            kept=each.kept or not policy.labels.isdisjoint(each.labels),
+        )
         for key, each in versions.items()
     ]
 

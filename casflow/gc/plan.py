@@ -1,19 +1,21 @@
 """What a collector will do, decided from one scan of the store.
 
 Owns the decisions: what retention takes, what is condemned, deleted and forgotten. Invariant: they
-follow from the scan alone, so a dry run decides what the next real run does; and the scan read
-markers, blobs and references in this order, after `now`. The order is part of the proof
-(docs/gc.md).
+follow from the scan alone, so a dry run decides what the next real run does; the scan read markers,
+blobs and references in this order, after `now`; and nothing is taken that a reference which cannot
+be read, or whose blob is missing, might need. The order is part of the proof (docs/gc.md).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from casflow.errors import ConfigError, IntegrityError
+from casflow.blobs import layout
+from casflow.errors import ConfigError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed
 from casflow.gc.reference_cache import Root
 from casflow.gc.retention import Candidate, Policy, expired
@@ -21,16 +23,34 @@ from casflow.gc.scan import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date
 
     from casflow.gc.limits import Claims, Limits
-    from casflow.gc.scan import Scan
+    from casflow.gc.scan import Found, Scan
 
 
 class Expired(NamedTuple):
-    """A reference that retention takes."""
+    """A reference that retention takes.
+
+    Attributes:
+        key: Where it stands.
+        flow: Name of its flow.
+        project: Its project; empty where it is not known.
+        used: The last day on which somebody used it, and on which machine; empty when unknown.
+    """
 
     key: str
     flow: str
+    project: str = ""
+    used: str = ""
+
+
+class Missing(NamedTuple):
+    """A blob that a reference names and that is not there, or has another size."""
+
+    key: str
+    flow: str
+    digest: str
 
 
 @dataclass(slots=True)
@@ -39,31 +59,43 @@ class Plan:
 
     Attributes:
         now: The moment by which all ages are counted.
+        policy: The rules that took what expires, as a line.
         references: How many references there are, trash included.
         stored: How many blobs there are.
         stored_bytes: Their bytes.
         expired: References that go to the trash.
         kept: How many references each flow keeps, for flows that lose one.
         purged: Keys in the trash that end.
+        leases: Keys of leases that end.
         condemned: Blobs that get a marker, with their sizes.
         deleted: Blobs that go, with their sizes.
         waiting: Blobs that go in a later run, with their sizes.
         until: When the first of those that wait may go; None when none does.
-        forgotten: Markers that are not needed any more.
+        forgotten: Markers that are removed; only when nobody else is at work.
+        missing: What references name and is not there.
+        unreadable: Why references cannot be read, by their keys.
+        unknown: Those of them of which nobody knows what they name: no blob is taken meanwhile.
+        foreign: How many objects of other programs stand under keys of references.
     """
 
     now: float
+    policy: str = ""
     references: int = 0
     stored: int = 0
     stored_bytes: int = 0
     expired: list[Expired] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     purged: list[str] = field(default_factory=list)
+    leases: list[str] = field(default_factory=list)
     condemned: DigestSet = field(default_factory=DigestSet)
     deleted: DigestSet = field(default_factory=DigestSet)
     waiting: DigestSet = field(default_factory=DigestSet)
     until: float | None = None
     forgotten: DigestSet = field(default_factory=DigestSet)
+    missing: list[Missing] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    foreign: int = 0
 
 
 class Planner:
@@ -83,43 +115,69 @@ class Planner:
         self._claims = claims
         self._claimed = {packed(digest, 0)[:32] for digest in claims.digests}
         self._roots = DigestSet()
+        self._used: dict[bytes, tuple[date, str]] = {}  # last use of each digest: day, machine
+        self._protected: set[bytes] = set()  # digests of which every incarnation may be needed
 
     def plan(self, now: float) -> Plan:
         """Scan the store and decide.
 
         Raises:
-            IntegrityError: A reference cannot be read, or names a blob that is not there.
             ConfigError: There are blobs and not a single reference.
             CasflowError: A listing or a reading failed.
         """
-        plan = Plan(now)
+        plan = Plan(now, str(self._policy))
         markers = self._scan.markers()
         blobs = self._scan.blobs()
         self._read_references(plan)
         plan.stored, plan.stored_bytes = len(blobs), blobs.total()
         self._check(plan, blobs)
-        for index in range(SHARDS):
-            self._decide(plan, blobs.shard(index), markers.shard(index), self._roots.shard(index))
+        if not plan.unknown:
+            for index in range(SHARDS):
+                shard = blobs.shard(index), markers.shard(index), self._roots.shard(index)
+                self._decide(plan, *shard)
         return plan
 
     # ---- references ------------------------------------------------------------------------
 
     def _read_references(self, plan: Plan) -> None:
+        leases = list(self._current_leases(plan))
         plan.expired = list(self._thinned(plan, self._scan.live_roots()))
         fixed = set()
         for found in self._scan.named():
             self._root(plan, Root.of(*found))
             fixed.add(found.key)
-        for found in self._scan.pins():
+        for found in (*self._scan.tags(), *self._scan.pins()):
             self._root(plan, Root.of(*found))
             fixed.add(key_of(found.reference))
+        for found in self._scan.leases(leases):
+            self._root(plan, Root.of(*found))
         self._spare(plan, fixed)
-        for root in self._scan.trash_roots():
-            if plan.now - root.modified >= self._limits.trash:
+        for root in self._scan.trash_roots(until=plan.now - self._limits.trash):
+            if isinstance(root, Root):
+                self._root(plan, root)
+            else:
                 plan.purged.append(root.key)
                 plan.references += 1
-            else:
-                self._root(plan, root)
+        plan.unreadable, plan.unknown = self._scan.unreadable, sorted(self._scan.unknown)
+        plan.foreign = len(self._scan.foreign)
+
+    def _current_leases(self, plan: Plan) -> Iterator[str]:
+        """Yield the leases that keep something; note those that end, and who used what."""
+        first = (
+            datetime.fromtimestamp(plan.now, UTC) - timedelta(seconds=self._limits.lease)
+        ).date()
+        for key in self._scan.lease_keys():
+            parts = layout.parse_lease(key)
+            if parts is None:
+                yield key  # not ours to drop; it counts as long as it can be read
+                continue
+            digest, host, day = parts
+            if day < first:
+                plan.leases.append(key)
+                continue
+            name = packed(digest, 0)[:32]
+            self._used[name] = max((day, host), self._used.get(name, (day, host)))
+            yield key
 
     def _root(self, plan: Plan, root: Root) -> None:
         plan.references += 1
@@ -129,53 +187,67 @@ class Planner:
     def _thinned(self, plan: Plan, live: Iterable[Root]) -> Iterator[Expired]:
         """Take in the live references; yield those that the policy does not keep.
 
-        They are roots all the same: in the trash they still are.
+        They are roots all the same: in the trash they still are. A reference that does not say its
+        project belongs to every project whose registered version it is.
         """
         for _, folder in groupby(live, key=lambda root: root.key.partition("/")[0]):
-            flows: dict[str, list[Candidate]] = {}
+            groups: dict[tuple[str, str], list[Candidate]] = {}
+            owners: dict[str, list[tuple[str, str]]] = {}
+            used: dict[str, str] = {}
             for root in folder:
                 self._root(plan, root)
-                candidate = Candidate(root.key, kept=self._is_kept(root))
-                flows.setdefault(root.flow, []).append(candidate)
-            for flow, candidates in flows.items():
-                gone = self._expired(flow, candidates)
-                if gone:
-                    plan.kept[flow] = len(candidates) - len(gone)
-                yield from (Expired(key, flow) for key in gone)
+                candidate = Candidate(root.key, root.modified, kept=self._is_kept(root, plan.now))
+                owners[root.key] = [(each, root.flow) for each in self._projects(root)]
+                for owner in owners[root.key]:
+                    groups.setdefault(owner, []).append(candidate)
+                if (last := self._used.get(root.blobs[0][0][:32])) is not None:
+                    used[root.key] = f"{last[0]} by {last[1]}"
+            gone = {owner: set(self._expired(owner, each)) for owner, each in groups.items()}
+            losers = set()
+            for key in sorted(owners, reverse=True):
+                if all(key in gone[owner] for owner in owners[key]):
+                    project, flow = owners[key][0]
+                    losers.add(flow)
+                    yield Expired(key, flow, project, used.get(key, ""))
+            counts = Counter(flow for flow in (each[0][1] for each in owners.values()))
+            plan.kept |= {flow: counts[flow] for flow in losers}
 
-    def _expired(self, flow: str, candidates: list[Candidate]) -> list[str]:
+    def _projects(self, root: Root) -> Iterable[str]:
+        if root.project:
+            return (root.project,)
+        return sorted(self._claims.projects.get(root.key, ())) or ("",)
+
+    def _expired(self, owner: tuple[str, str], candidates: list[Candidate]) -> list[str]:
         flows = self._claims.flows
-        return expired(self._policy, candidates) if flows is None or flow in flows else []
+        return expired(self._policy, candidates) if flows is None or owner in flows else []
 
-    def _is_kept(self, root: Root) -> bool:
-        if root.key in self._claims.keys or root.blobs[0][0][:32] in self._claimed:
+    def _is_kept(self, root: Root, now: float) -> bool:
+        digest = root.blobs[0][0][:32]
+        if root.key in self._claims.keys or digest in self._claimed:
             return True
+        if self._policy.used is not None and (last := self._used.get(digest)) is not None:
+            first = datetime.fromtimestamp(now, UTC) - self._policy.used
+            if last[0] >= first.date():
+                return True
         return not self._policy.labels.isdisjoint(root.labels)
 
     def _spare(self, plan: Plan, fixed: set[str]) -> None:
-        """Keep what is pinned or is itself a mutable name."""
-        spared = Counter(each.flow for each in plan.expired if each.key in fixed)
+        """Keep what is pinned, tagged or is itself a mutable name; count what each flow keeps."""
         plan.expired = [each for each in plan.expired if each.key not in fixed]
-        for flow, count in spared.items():
-            plan.kept[flow] += count
-        taken = {each.flow for each in plan.expired}
-        plan.kept = {flow: count for flow, count in plan.kept.items() if flow in taken}
+        taken = Counter(each.flow for each in plan.expired)
+        plan.kept = {flow: plan.kept[flow] - count for flow, count in taken.items()}
 
     # ---- blobs -----------------------------------------------------------------------------
 
     def _check(self, plan: Plan, blobs: DigestSet) -> None:
-        store = self._scan.store
         if plan.stored and not plan.references and not self._limits.allow_empty:
+            store = self._scan.store
             hint = "give --allow-empty if everything in it shall go"
             raise ConfigError("blobs, but not a single reference", where=store.url, hint=hint)
         for found, blob in self._scan.missing(blobs, self._roots):
-            raise IntegrityError(
-                f"a blob of the flow {found.reference.flow!r} is missing or cut short",
-                where=store.location(found.key),
-                expected=blob.digest,
-                actual="nothing of that size",
-                hint="run `casflow verify --repair` on the store; nothing was deleted",
-            )
+            if not found.key.startswith(layout.TRASH):
+                plan.missing.append(_missing(found, blob.digest))
+            self._protected.add(packed(blob.digest, 0)[:32])
 
     def _decide(
         self,
@@ -184,12 +256,16 @@ class Planner:
         markers: dict[bytes, int],
         roots: dict[bytes, int],
     ) -> None:
+        # What is named and condemned may be damaged: then another incarnation has its bytes.
+        protected = self._protected | {name[:32] for name in markers.keys() & roots.keys()}
         for name in sorted(blobs.keys() - roots.keys()):
-            self._sentence(plan, name, blobs[name], markers.get(name))
-        digests = {name[:32] for name in blobs}
-        for name, condemned in markers.items():
-            if name[:32] not in digests and plan.now - condemned / 1e6 >= self._limits.tomb:
-                plan.forgotten.add(name, condemned)
+            if name[:32] not in protected:
+                self._sentence(plan, name, blobs[name], markers.get(name))
+        if self._limits.exclusive:
+            needed = {name[:32] for name in (*blobs, *roots)}
+            for name, condemned in markers.items():
+                if name[:32] not in needed:
+                    plan.forgotten.add(name, condemned)
 
     def _sentence(self, plan: Plan, name: bytes, size: int, condemned: int | None) -> None:
         """Decide on a blob that nothing names."""
@@ -203,3 +279,7 @@ class Planner:
             (plan.waiting if free > plan.now else plan.deleted).add(name, size)
         if free > plan.now:
             plan.until = free if plan.until is None else min(free, plan.until)
+
+
+def _missing(found: Found, digest: str) -> Missing:
+    return Missing(found.key, found.reference.flow, digest)

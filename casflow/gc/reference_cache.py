@@ -36,6 +36,7 @@ class Root(NamedTuple):
         key: Where it stands.
         modified: Seconds since the epoch by the store's clock.
         flow: Name of the flow.
+        project: Its project; empty in references of older versions.
         labels: Labels of the registration.
         blobs: Packed names and sizes of all blobs that it names, the flow's own first.
     """
@@ -43,6 +44,7 @@ class Root(NamedTuple):
     key: str
     modified: float
     flow: str
+    project: str
     labels: tuple[str, ...]
     blobs: tuple[tuple[bytes, int], ...]
 
@@ -51,7 +53,7 @@ class Root(NamedTuple):
         """Return what a reference at a key comes to."""
         blobs = reference.blobs()
         names = tuple((packed(each.digest, each.incarnation), each.size) for each in blobs)
-        return cls(key, modified, reference.flow, reference.labels, names)
+        return cls(key, modified, reference.flow, reference.project, reference.labels, names)
 
 
 class ReferenceCache:
@@ -65,7 +67,7 @@ class ReferenceCache:
 
     def __init__(self, cache: Cache, name: str, settled: float) -> None:
         self._cache = cache
-        self._alias = f"references in format 1: {name}"
+        self._alias = f"references in format 2: {name}"
         self._settled = settled
         self._entries = self._recalled()
         self._next = next(self._entries, None)
@@ -78,15 +80,15 @@ class ReferenceCache:
             self._next = next(self._entries, None)
         if self._next is None or self._next[:4] != list(info):
             return None
-        flow, labels, *blobs = self._next[4:]
+        flow, project, labels, *blobs = self._next[4:]
         names = tuple((bytes.fromhex(name), size) for name, size in blobs)
-        return Root(info.key, info.modified, flow, tuple(labels), names)
+        return Root(info.key, info.modified, flow, project, tuple(labels), names)
 
     def record(self, info: ObjectInfo, root: Root) -> None:
         """Say what was found at an object, whether it was known or read."""
         if info.modified < self._settled and info.version:
             blobs = ((name.hex(), size) for name, size in root.blobs)
-            self._page.append([*info, root.flow, root.labels, *blobs])
+            self._page.append([*info, root.flow, root.project, root.labels, *blobs])
             if len(self._page) == _PAGE:
                 self._end_page()
 

@@ -1,7 +1,8 @@
 """Bringing back what a store has lost, from wherever its bytes still are.
 
-Owns the two repairs. Invariant: only bytes whose digest was verified are written; a reference is
-written anew under the writer's protocol, so that no collector can take what it then names.
+Owns the repairs. Invariant: only bytes whose digest was verified are written; a blob is written
+again under its own name only if no collector can have decided to delete that name while the
+reference was not there; and what another writer may have written since is never written over.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from casflow.blobs import layout
-from casflow.blobs.content import ContentStore
+from casflow.blobs.content import DEADLINE, ContentStore
 from casflow.digests import digest_of
-from casflow.errors import ConflictError, IntegrityError, NotFoundError
+from casflow.errors import IntegrityError, NotFoundError
+from casflow.gc.roots import discard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from casflow.blobs.base import BlobStore
+    from casflow.blobs.content import Commit
     from casflow.digests import Buffer
     from casflow.gc.digest_set import Entry
     from casflow.gc.scan import Found
-    from casflow.reference import BlobName
+    from casflow.reference import BlobName, Reference
 
 
 class Repairer:
@@ -30,39 +33,65 @@ class Repairer:
 
     Args:
         store: The store.
-        caches: Functions that return bytes by digest, or None.
+        sources: Functions that return bytes by digest, or None: caches and other stores.
     """
 
     def __init__(
-        self, store: BlobStore, caches: Iterable[Callable[[str], Buffer | None]] = ()
+        self, store: BlobStore, sources: Iterable[Callable[[str], Buffer | None]] = ()
     ) -> None:
         self._store = store
-        self._caches = list(caches)
+        self._sources = list(sources)
         self._content = ContentStore(store)
 
-    def restore(self, found: Found) -> bool:
-        """Bring back what a reference names; tell whether its bytes were anywhere.
+    def restore(self, found: Found, blob: BlobName) -> bool:
+        """Write a blob again that a reference names and that is missing; tell whether it is there.
 
-        The reference is written over with one that names the new incarnations.
+        A name that was condemned may be written again only for a reference that stood before a
+        collector could delete it: then every collector has seen the reference.
         """
+        data = self._find(blob.digest)
+        if data is None or len(data) != blob.size:
+            return False
+        marker = self._store.find(layout.marker(blob.digest, blob.incarnation))
+        if marker is not None and found.modified > marker.modified + DEADLINE:
+            return False
+        self._store.put(layout.blob(blob.digest, blob.incarnation), data)
+        return True
+
+    def rewrite(self, blob: Entry) -> bool:
+        """Write right bytes over a damaged blob; tell whether they were anywhere."""
+        data = self._find(blob.digest)
+        if data is None:
+            return False
+        self._store.put(layout.blob(blob.digest, blob.incarnation), data)
+        return True
+
+    def rewrite_reference(self, key: str, copy: Reference) -> bool:
+        """Write a registry's copy over a reference that cannot be read.
+
+        Only keys that are written once may be written over: at a mutable name a registration
+        may have put a newer reference since it was read.
+        """
+        if not layout.is_reference(key):
+            return False
         try:
-            self._content.copy(found.reference, found.key, supply=self._supply, replace=True)
+            self._content.copy(copy, key, supply=self._supply, replace=True)
         except IntegrityError:
             return False
         return True
 
-    def rewrite(self, blob: Entry) -> bool:
-        """Write right bytes over a damaged blob; tell whether they were anywhere.
+    def renew(self, reference: Reference) -> Commit | None:
+        """Create a new reference to what a registry's copy names, or None when it is nowhere."""
+        try:
+            return self._content.renew(reference, supply=self._supply)
+        except IntegrityError:
+            return None
 
-        When they were not, the blob is condemned, so that the next registration of those bytes
-        does not take it for stored.
-        """
-        data = self._find(blob.digest)
-        if data is None:
-            with suppress(ConflictError):
-                self._store.create(layout.marker(blob.digest, blob.incarnation), b"")
+    def give_up(self, key: str) -> bool:
+        """Move a live reference whose bytes are nowhere to the trash; tell whether it was one."""
+        if not layout.is_reference(key):
             return False
-        self._store.put(layout.blob(blob.digest, blob.incarnation), data)
+        discard(self._content, key)
         return True
 
     def _supply(self, blob: BlobName) -> bytes:
@@ -72,12 +101,12 @@ class Repairer:
         return data
 
     def _find(self, digest: str) -> bytes | None:
-        return next((data for data in self._copies(digest) if digest_of(data) == digest), None)
+        return next((data for data in self._candidates(digest) if digest_of(data) == digest), None)
 
-    def _copies(self, digest: str) -> Iterator[bytes]:
+    def _candidates(self, digest: str) -> Iterator[bytes]:
         """Yield whatever claims to have a digest."""
-        for cache in self._caches:
-            if (data := cache(digest)) is not None:
+        for source in self._sources:
+            if (data := source(digest)) is not None:
                 yield bytes(data)
         for info in self._store.list(layout.blob_prefix(digest)):
             memory = BytesIO()

@@ -52,12 +52,18 @@ class Report:
         stored: Blobs that were found.
         expired: For each flow, keys of the references that went to the trash.
         kept: For each of these flows, how many references it keeps.
+        policy: The rules that took them, as a line.
         purged: Keys in the trash that ended.
+        leases: Leases that ended.
         condemned: Blobs that got a marker: nothing names them.
         deleted: Blobs that were deleted: condemned a grace ago, and still nothing names them.
         waiting: Blobs that are condemned and will be deleted by a later run.
         until: When the first of them may be; None when there is none.
         forgotten: Markers that were removed.
+        missing: Reference, flow and digest of each blob that is named and not there.
+        unreadable: Why references cannot be read, by their keys.
+        unknown: Those of them that may name any blob, so that no blob was taken.
+        foreign: Objects of other programs under keys of references.
         leftovers: Half-written files of dead writers that were removed.
         plan: The plan itself, which names every blob; not part of the JSON form.
     """
@@ -77,6 +83,12 @@ class Report:
     until: str | None
     forgotten: int
     leftovers: int = 0
+    policy: str = ""
+    leases: int = 0
+    missing: tuple[tuple[str, str, str], ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    foreign: int = 0
     plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -101,8 +113,22 @@ class Report:
             until=None if plan.until is None else moment(plan.until),
             forgotten=len(plan.forgotten),
             leftovers=leftovers,
+            policy=plan.policy,
+            leases=len(plan.leases),
+            missing=tuple((each.key, each.flow, each.digest) for each in plan.missing),
+            unreadable=plan.unreadable,
+            unknown=tuple(plan.unknown),
+            foreign=plan.foreign,
             plan=plan,
         )
+
+    def explain(self) -> dict[str, dict[str, str]]:
+        """Return project, flow and last use of each version that expires, by its key."""
+        expired = () if self.plan is None else self.plan.expired
+        return {
+            each.key: {"project": each.project, "flow": each.flow, "last_used": each.used}
+            for each in expired
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -122,4 +148,13 @@ class Report:
             "until": self.until,
             "forgotten": self.forgotten,
             "leftovers": self.leftovers,
+            "policy": self.policy,
+            "explained": self.explain(),
+            "leases": self.leases,
+            "missing": [
+                {"key": key, "flow": flow, "digest": digest} for key, flow, digest in self.missing
+            ],
+            "unreadable": dict(self.unreadable),
+            "unknown": list(self.unknown),
+            "foreign": self.foreign,
         }

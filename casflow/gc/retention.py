@@ -3,28 +3,27 @@
 Owns the rules, in restic's words: the last so many, all within a time before the newest, the
 newest of each of the last so many days, weeks and months that have any, and what carries a label.
 Invariant: a rule only ever keeps; the newest reference of a flow is always kept; without a rule
-everything is.
+everything is. Time is the store's: whatever a writer's clock said, it takes nothing of others.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from casflow.blobs import layout
 from casflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)s)?")
-_DAYS = (365, 30, 7, 1, 1 / 24, 1 / 86400)
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
+_DAYS = (365, 30, 7, 1, 1 / 24)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the time that `30d`, `12h`, `0s`, `2w` or `1y6m` stands for; a month has 30 days.
+    """Return the time that `30d`, `12h`, `2w` or `1y6m` stands for; a month has 30 days.
 
     Raises:
         ConfigError: It is not a time.
@@ -43,11 +42,13 @@ class Candidate(NamedTuple):
     """A reference, as far as retention needs to know it.
 
     Attributes:
-        key: Where it stands; ends in the time at which it was made.
+        key: Where it stands.
+        made: Seconds since the epoch by the store's clock.
         kept: Whether it is kept whatever the rules say.
     """
 
     key: str
+    made: float
     kept: bool = False
 
 
@@ -62,6 +63,7 @@ class Policy:
         weekly: The same by ISO weeks.
         monthly: The same by months.
         labels: All that carry one of these.
+        used: All whose digest somebody used within this time, as leases tell.
     """
 
     last: int = 0
@@ -70,6 +72,7 @@ class Policy:
     weekly: int = 0
     monthly: int = 0
     labels: frozenset[str] = frozenset()
+    used: timedelta | None = None
 
     def __post_init__(self) -> None:
         for name in ("last", "daily", "weekly", "monthly"):
@@ -78,7 +81,20 @@ class Policy:
 
     def __bool__(self) -> bool:
         """Tell whether there is any rule, so whether anything can expire."""
-        return any(getattr(self, each.name) for each in fields(self)) or self.within is not None
+        if any(getattr(self, each.name) for each in fields(self)):
+            return True
+        return self.within is not None or self.used is not None
+
+    def __str__(self) -> str:
+        """Return the rules as a line that `parse` reads."""
+        words = [
+            f"{each.name}={getattr(self, each.name)}"
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), int) and getattr(self, each.name)
+        ]
+        times = {"within": self.within, "used": self.used}
+        words += [f"{name}={_format_duration(each)}" for name, each in times.items() if each]
+        return " ".join([*words, *(f"label={each}" for each in sorted(self.labels))])
 
     @classmethod
     def parse(cls, text: str) -> Policy:
@@ -93,7 +109,7 @@ class Policy:
             name, _, value = word.partition("=")
             if name == "label":
                 labels.add(value)
-            elif name == "within":
+            elif name in ("within", "used"):
                 values[name] = parse_duration(value)
             elif name in ("last", "daily", "weekly", "monthly") and value.isdecimal():
                 values[name] = int(value)
@@ -105,27 +121,27 @@ class Policy:
 
 def expired(policy: Policy, candidates: Iterable[Candidate]) -> list[str]:
     """Return the keys of those references of one flow that no rule keeps, newest first."""
-    newest_first = sorted(candidates, key=_stamp, reverse=True)
+    newest_first = sorted(candidates, key=lambda each: (each.made, each.key), reverse=True)
     if not policy or not newest_first:
         return []
-    newest = layout.moment(newest_first[0].key)
+    newest = datetime.fromtimestamp(newest_first[0].made, UTC)
     rules = _rules(policy, newest)
     gone = []
     for place, candidate in enumerate(newest_first):
-        moment = layout.moment(candidate.key)
+        moment = datetime.fromtimestamp(candidate.made, UTC)
         kept = [rule(moment) for rule in rules]  # every rule counts every reference
-        if place and not candidate.kept and not any(kept):
+        if place >= max(policy.last, 1) and not candidate.kept and not any(kept):
             gone.append(candidate.key)
     return gone
 
 
-def _stamp(candidate: Candidate) -> str:
-    return candidate.key.rpartition("/")[2]
+def _format_duration(time: timedelta) -> str:
+    days, rest = divmod(time, timedelta(days=1))
+    return f"{days}d" + (f"{rest // timedelta(hours=1)}h" if rest else "")
 
 
 def _rules(policy: Policy, newest: datetime) -> list[Callable[[datetime], bool]]:
     periods: list[tuple[int, Callable[[datetime], object]]] = [
-        (policy.last, lambda moment: moment),
         (policy.daily, lambda moment: moment.date()),
         (policy.weekly, lambda moment: moment.isocalendar()[:2]),
         (policy.monthly, lambda moment: (moment.year, moment.month)),

@@ -2,7 +2,7 @@
 
 Owns the reading side of the collector, of `verify` and of `stats`. Invariant: an object that stands
 in the store for the whole of a listing is in it, or the listing raises; a reference that cannot be
-read raises, and is never taken for absent.
+read is noted as such, and never taken for absent.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ from __future__ import annotations
 import string
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.blobs import layout
+from casflow.blobs.base import ObjectInfo
 from casflow.blobs.content import check_format
 from casflow.errors import IntegrityError, NotFoundError, UnavailableError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed, unpacked
+from casflow.gc.foreign import is_foreign
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.reference_cache import ReferenceCache, Root
-from casflow.reference import FORMAT, Reference
+from casflow.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from casflow.blobs.base import BlobStore, ObjectInfo
+    from casflow.blobs.base import BlobStore
     from casflow.cache import Cache
     from casflow.reference import BlobName
 
@@ -69,25 +72,31 @@ class Scan:
     Args:
         store: The store.
         threads: Requests under way at once; what the store says when left out.
-        unreadable: Is told the key of a reference that cannot be read, and why, instead of the
-            reading being given up.
         cache: Where what references say is remembered, if anywhere.
+        copies: References by key, as registries know them; they stand in for those in the store
+            that cannot be read.
 
     Attributes:
         settled: Of references that changed last before this moment it is remembered what they say.
+        unreadable: Why references cannot be read, by their keys.
+        unknown: Those of them of which no copy says what they name.
+        foreign: Keys of other programs' objects that look like keys of references.
     """
 
     def __init__(
         self,
         store: BlobStore,
         threads: int | None = None,
-        unreadable: Callable[[str, IntegrityError], None] | None = None,
         cache: Cache | None = None,
+        copies: Mapping[str, Reference] | None = None,
     ) -> None:
         self.store = store
         self.settled = 0.0
+        self.unreadable: dict[str, str] = {}
+        self.unknown: set[str] = set()
+        self.foreign: set[str] = set()
         self._cache = cache
-        self._unreadable = unreadable
+        self._copies = copies or {}
         self.threads = store.parallel if threads is None else threads
 
     def check_format(self) -> bool:
@@ -100,7 +109,7 @@ class Scan:
             found = self.store.get(layout.FORMAT)
         except NotFoundError:
             if any(True for _ in self.store.list(layout.BLOBS)):
-                hint = f'put {{"format": {FORMAT}}} there if this is a copy of a store'
+                hint = "run `casflow verify --repair` on it if this is a store or a copy of one"
                 where = self.store.location(layout.FORMAT)
                 raise IntegrityError("blobs, but no format", where=where, hint=hint) from None
             return False
@@ -150,9 +159,23 @@ class Scan:
         """Yield the same as `live`, as far as they are roots."""
         return self._roots("live", self._live())
 
-    def trash_roots(self) -> Iterator[Root]:
-        """Yield the same as `trash`, as far as they are roots."""
-        return self._roots("trash", self.store.list(layout.TRASH))
+    def trash_roots(self, until: float) -> Iterator[Root | ObjectInfo]:
+        """Yield the same as `trash`, as far as they are roots.
+
+        Args:
+            until: What went to the trash before this moment is only listed, not read.
+        """
+        old: list[ObjectInfo] = []
+
+        def younger() -> Iterator[ObjectInfo]:
+            for info in self.store.list(layout.TRASH):
+                if info.modified > until:
+                    yield info
+                else:
+                    old.append(info)
+
+        yield from self._roots("trash", younger())
+        yield from old
 
     def named(self) -> Iterator[Found]:
         """Yield the references that mutable keys hold now."""
@@ -163,6 +186,22 @@ class Scan:
         """Yield the pins."""
         return self._read(self.store.list(layout.PINS))
 
+    def lease_keys(self) -> list[str]:
+        """Return the keys of all leases; the day of each is in its key."""
+        return [info.key for info in self.store.list(layout.LEASES)]
+
+    def leases(self, keys: Iterable[str]) -> Iterator[Found]:
+        """Yield the leases at some keys."""
+        return self._read(ObjectInfo(key, 0, 0.0) for key in keys)
+
+    def tags(self) -> Iterator[Found]:
+        """Yield the last move of each tag; earlier ones are history and keep nothing."""
+        return self._read(self._last_moves())
+
+    def _last_moves(self) -> Iterator[ObjectInfo]:
+        moves = groupby(self.store.list(layout.TAGS), key=lambda info: info.key.rpartition("/")[0])
+        return (max(each, key=lambda info: info.key) for _, each in moves)
+
     def trash(self) -> Iterator[Found]:
         """Yield the references that retention took and nobody purged yet."""
         return self._read(self.store.list(layout.TRASH))
@@ -171,7 +210,9 @@ class Scan:
         """Yield all of them, live ones first and the trash last: they move in this direction."""
         yield from self.live()
         yield from self.named()
+        yield from self.tags()
         yield from self.pins()
+        yield from self.leases(self.lease_keys())
         yield from self.trash()
 
     def _roots(self, name: str, infos: Iterator[ObjectInfo]) -> Iterator[Root]:
@@ -213,15 +254,23 @@ class Scan:
                     where = self.store.location(key)
                     raise UnavailableError("what is there was not found", where=where) from error
                 continue
-            try:
-                reference = Reference.from_bytes(data, where=self.store.location(key))
-            except IntegrityError as error:
-                if self._unreadable is None:
-                    raise
-                self._unreadable(key, error)
-            else:
+            if (reference := self._parse(key, data)) is not None:
                 found.append(Found(key, info.modified, reference))
         return found
+
+    def _parse(self, key: str, data: bytes) -> Reference | None:
+        """Return what an object says, or a registry's copy of it; note what cannot be read."""
+        copy = self._copies.get(key.removeprefix(layout.TRASH))
+        try:
+            return Reference.from_bytes(data, where=self.store.location(key))
+        except IntegrityError as error:
+            if copy is None and layout.is_reference(key) and is_foreign(data):
+                self.foreign.add(key)
+                return None
+            self.unreadable[key] = error.what
+            if copy is None:
+                self.unknown.add(key)
+            return copy
 
     # ---- what does not fit together --------------------------------------------------------
 

@@ -35,6 +35,10 @@ class Stats:
         named: Mutable keys that hold a reference.
         pins: Pins.
         trashed: References in the trash.
+        leases: Leases.
+        tags: Tags.
+        foreign: Objects of other programs under keys of references.
+        unreadable: References that cannot be read.
         logical: Bytes of all blobs that references name, each reference counted.
         stored: Blobs, and their bytes.
         garbage: Blobs that nothing names and gc has still to delete.
@@ -48,6 +52,10 @@ class Stats:
     named: int = 0
     pins: int = 0
     trashed: int = 0
+    leases: int = 0
+    tags: int = 0
+    foreign: int = 0
+    unreadable: int = 0
     logical: int = 0
     stored: Amount = field(default_factory=Amount)
     garbage: Amount = field(default_factory=Amount)
@@ -69,6 +77,10 @@ class Stats:
             "named": self.named,
             "pins": self.pins,
             "trashed": self.trashed,
+            "leases": self.leases,
+            "tags": self.tags,
+            "foreign": self.foreign,
+            "unreadable": self.unreadable,
             "logical_bytes": self.logical,
             "stored": self.stored.to_dict(),
             "dedup_factor": round(self.dedup, 3),
@@ -82,7 +94,6 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
     """Count what a store holds.
 
     Raises:
-        IntegrityError: A reference cannot be read.
         CasflowError: The store refused or failed.
     """
     scan = Scan(store, threads)
@@ -96,6 +107,8 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
     references, live = _take(roots, _noting(flows, scan.live()))
     named, mutable = _take(roots, scan.named())
     pins, _ = _take(roots, scan.pins())
+    tags, _ = _take(roots, scan.tags())
+    leases, _ = _take(roots, scan.leases(scan.lease_keys()))
     trashed, old = _take(roots, scan.trash())
     return Stats(
         store=store.url,
@@ -104,6 +117,10 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
         named=named,
         pins=pins,
         trashed=trashed,
+        leases=leases,
+        tags=tags,
+        foreign=len(scan.foreign),
+        unreadable=len(scan.unreadable),
         logical=live + mutable + old,
         stored=Amount.of(blobs),
         garbage=orphaned(blobs, roots),

@@ -1,34 +1,44 @@
-"""Whether a store still holds everything that its references name.
+"""Whether a store still holds everything that its references, and registries, name.
 
-Owns the check and its report. Invariant: checking changes nothing; what is repaired is written
-under the writer's protocol, from bytes whose digest was verified.
+Owns the check and its report. Invariant: checking writes nothing but markers on damaged blobs, so
+that the next registration writes their bytes again; what is repaired is written under the writer's
+protocol, from bytes whose digest was verified.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from secrets import token_hex
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from casflow.blobs import layout
+from casflow.blobs.content import DEADLINE, FORMAT_OBJECT, format_number
 from casflow.digests import Verifying
-from casflow.errors import IntegrityError, NotFoundError
+from casflow.errors import AccessError, NotFoundError
 from casflow.gc.digest_set import SHARDS, DigestSet
+from casflow.gc.limits import Claims
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.repair import Repairer
 from casflow.gc.reports import Amount
 from casflow.gc.scan import Scan, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from casflow.blobs.base import BlobStore
+    from casflow.blobs.content import Commit
     from casflow.digests import Buffer
     from casflow.gc.digest_set import Entry
+    from casflow.gc.scan import Found
+    from casflow.reference import BlobName
 
 _BATCH = 16  # blobs that one thread reads in a row
 _IN_MEMORY = 8 * 2**20  # bytes of a blob from which it is read by way of the disk
+_REGISTER = "register the flow again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,13 @@ class Finding:
     """One thing that is wrong with a store.
 
     Attributes:
-        kind: `missing` or `damaged` blob, or `unreadable` reference.
+        kind: `missing` or `damaged` blob, `unreadable` reference, or `lost`: a version that a
+            registry needs and whose reference is not there.
         key: The reference that cannot be served, or the object that is damaged.
         digest: What the bytes should have; empty for a reference.
         flow: The flow that it concerns, where it is known.
-        repaired: Whether it is right again.
+        repaired: Whether it is right again, or was moved to the trash.
+        remedy: What was done, or what there is to do.
     """
 
     kind: str
@@ -48,10 +60,12 @@ class Finding:
     digest: str = ""
     flow: str = ""
     repaired: bool = False
+    remedy: str = ""
 
     def __str__(self) -> str:
         parts = (self.kind, self.key, self.digest, self.flow and f"flow {self.flow!r}")
-        return " ".join((*filter(None, parts), *(["repaired"] if self.repaired else [])))
+        line = " ".join((*filter(None, parts), *(["repaired"] if self.repaired else [])))
+        return f"{line}; {self.remedy}" if self.remedy else line
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -61,6 +75,7 @@ class Finding:
             "digest": self.digest,
             "flow": self.flow,
             "repaired": self.repaired,
+            "remedy": self.remedy,
         }
 
 
@@ -75,6 +90,9 @@ class Verification:
         read: Blobs whose bytes were read back.
         orphaned: Blobs that nothing names: not wrong, they wait for gc.
         findings: What is wrong.
+        retired: Versions that a registry knows and whose references retention took.
+        foreign: Objects of other programs under keys of references.
+        renewed: New references in place of lost ones, by the keys of those.
     """
 
     store: str
@@ -83,6 +101,9 @@ class Verification:
     read: Amount
     orphaned: Amount
     findings: tuple[Finding, ...] = ()
+    retired: int = 0
+    foreign: int = 0
+    renewed: Mapping[str, Commit] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -99,6 +120,8 @@ class Verification:
             "read": self.read.to_dict(),
             "orphaned": self.orphaned.to_dict(),
             "findings": [each.to_dict() for each in self.findings],
+            "retired": self.retired,
+            "foreign": self.foreign,
         }
 
 
@@ -107,6 +130,7 @@ def verify(
     *,
     share: float = 0.0,
     caches: Iterable[Callable[[str], Buffer | None]] | None = None,
+    claims: Claims | None = None,
     chance: random.Random | None = None,
     threads: int | None = None,
 ) -> Verification:
@@ -117,32 +141,44 @@ def verify(
         share: How much of the blobs is read back and held to its digest, from 0 to 1.
         caches: Where verified bytes may be had by digest; what is wrong is then repaired, from
             these and from other incarnations. Nothing is repaired when left out.
+        claims: What registries need of the store: it must be there, too.
         chance: Decides which blobs are read.
         threads: Requests under way at once; what the store says when left out.
 
     Raises:
         CasflowError: The store refused or failed.
     """
-    checker = _Checker(store, None if caches is None else Repairer(store, caches), threads)
+    repairer = None if caches is None else Repairer(store, caches)
+    checker = _Checker(store, repairer, claims or Claims(), threads)
     return checker.check(share, chance or random.Random())  # noqa: S311 - a sample, no secret
 
 
 class _Checker:
-    def __init__(self, store: BlobStore, repairer: Repairer | None, threads: int | None) -> None:
-        self._scan = Scan(store, threads, unreadable=self._unreadable)
+    def __init__(
+        self, store: BlobStore, repairer: Repairer | None, claims: Claims, threads: int | None
+    ) -> None:
+        self._scan = Scan(store, threads, copies=claims.copies)
+        self._claims = claims
         self._repairer = repairer
         self._findings: dict[tuple[str, str], Finding] = {}
+        self._renewed: dict[str, Commit] = {}
 
     def check(self, share: float, chance: random.Random) -> Verification:
         store = self._scan.store
-        if not self._scan.check_format():
-            return Verification(store.url, 0, Amount(), Amount(), Amount())
-        blobs, roots, references = self._scan.blobs(), DigestSet(), 0
-        for found in self._scan.references():
-            references += 1
-            for blob in found.reference.blobs():
-                roots.add(name_of(blob), blob.size)
-        self._find_missing(blobs, roots)
+        known = self._check_format()
+        blobs, roots, seen = DigestSet(), DigestSet(), set()
+        references = 0
+        if known:
+            blobs = self._scan.blobs()
+            for found in self._scan.references():
+                references += 1
+                if layout.is_reference(found.key.removeprefix(layout.TRASH)):
+                    seen.add(found.key.removeprefix(layout.TRASH))
+                for blob in found.reference.blobs():
+                    roots.add(name_of(blob), blob.size)
+            self._find_unreadable()
+            self._find_missing(blobs, roots)
+        retired = self._find_lost(seen | set(self._scan.unreadable))
         read = self._read_back(each for each in blobs if share >= 1 or chance.random() < share)
         return Verification(
             store.url,
@@ -151,21 +187,105 @@ class _Checker:
             read,
             orphaned(blobs, roots),
             tuple(self._findings.values()),
+            retired,
+            len(self._scan.foreign),
+            self._renewed,
         )
+
+    def _check_format(self) -> bool:
+        """Tell whether this is a store; write its format again where that is damaged or gone.
+
+        Raises:
+            IntegrityError: It is a store of a newer format.
+        """
+        store = self._scan.store
+        try:
+            number = format_number(store.get(layout.FORMAT))
+        except NotFoundError:
+            if not any(True for _ in store.list(layout.BLOBS)):
+                return False
+            number = None
+        if number is not None:
+            return self._scan.check_format()
+        finding = Finding("unreadable", layout.FORMAT, remedy="run it again with --repair")
+        if self._repairer is not None:
+            store.put(layout.FORMAT, FORMAT_OBJECT)
+            finding = replace(finding, repaired=True, remedy="")
+        self._note(finding)
+        return True
 
     def _note(self, finding: Finding) -> None:
         self._findings.setdefault((finding.key, finding.digest), finding)
 
-    def _unreadable(self, key: str, error: IntegrityError) -> None:
-        del error
-        self._note(Finding("unreadable", key))
+    # ---- references ------------------------------------------------------------------------
+
+    def _find_unreadable(self) -> None:
+        for key in self._scan.unreadable:
+            finding = Finding("unreadable", key, remedy=_remedy_of(key))
+            copy = self._claims.copies.get(key)
+            if self._repairer is None or key.startswith(layout.TRASH):
+                pass
+            elif copy is not None and self._repairer.rewrite_reference(key, copy):
+                finding = replace(finding, repaired=True, remedy="written from the registry's copy")
+            elif key not in self._claims.keys and self._repairer.give_up(key):
+                finding = replace(finding, repaired=True, remedy="moved to the trash")
+            self._note(finding)
 
     def _find_missing(self, blobs: DigestSet, roots: DigestSet) -> None:
         for found, blob in self._scan.missing(blobs, roots):
-            finding = Finding("missing", found.key, blob.digest, found.reference.flow)
-            if self._repairer is not None:
-                finding = replace(finding, repaired=self._repairer.restore(found))
+            if not found.key.startswith((layout.TRASH, layout.LEASES)):  # these end by themselves
+                self._note(self._missing(found, blob))
+
+    def _missing(self, found: Found, blob: BlobName) -> Finding:
+        finding = Finding("missing", found.key, blob.digest, found.reference.flow)
+        if found.key.startswith(layout.PINS):
+            finding = replace(finding, remedy=f"{_REGISTER}, or unpin it")
+        elif found.key.startswith(layout.TAGS):
+            finding = replace(finding, remedy=f"{_REGISTER}, or move the tag")
+        else:
+            finding = replace(finding, remedy=_REGISTER)
+        if self._repairer is None:
+            return finding
+        if self._repairer.restore(found, blob):
+            return replace(finding, repaired=True, remedy="")
+        if found.key in self._claims.keys or not self._is_old(found):
+            return finding
+        if self._repairer.give_up(found.key):
+            return replace(
+                finding, repaired=True, remedy="its bytes are nowhere; moved to the trash"
+            )
+        return finding
+
+    def _is_old(self, found: Found) -> bool:
+        """Tell whether no writer can still be at work on a reference, by the store's clock."""
+        return self._now - found.modified > DEADLINE
+
+    @cached_property
+    def _now(self) -> float:
+        """The present moment by the store's clock."""
+        probe, store = layout.run(f"verify-{token_hex(8)}"), self._scan.store
+        store.put(probe, b"")
+        info = store.find(probe)
+        store.delete(probe)
+        return 0.0 if info is None else info.modified
+
+    def _find_lost(self, seen: set[str]) -> int:
+        """Look for the versions of registries; return how many of them retention took."""
+        retired = 0
+        for key, copy in self._claims.copies.items():
+            if key in seen:
+                continue
+            if key not in self._claims.keys:
+                retired += 1
+                continue
+            finding = Finding("lost", key, copy.digest, copy.flow, remedy=_REGISTER)
+            if self._repairer is not None and (made := self._repairer.renew(copy)) is not None:
+                self._renewed[key] = made
+                finding = replace(finding, repaired=True, remedy=f"now at {made.key}")
             self._note(finding)
+        return retired
+
+    # ---- blobs -----------------------------------------------------------------------------
 
     def _read_back(self, blobs: Iterable[Entry]) -> Amount:
         count = total = 0
@@ -192,10 +312,22 @@ class _Checker:
                 yield entry, target.digest()
 
     def _damaged(self, entry: Entry) -> None:
-        finding = Finding("damaged", layout.blob(entry.digest, entry.incarnation), entry.digest)
-        if self._repairer is not None:
-            finding = replace(finding, repaired=self._repairer.rewrite(entry))
+        key = layout.blob(entry.digest, entry.incarnation)
+        finding = Finding("damaged", key, entry.digest, remedy=_REGISTER)
+        if self._repairer is not None and self._repairer.rewrite(entry):
+            finding = replace(finding, repaired=True, remedy="")
+        else:
+            with suppress(AccessError):  # reading is all that this credential may do
+                self._scan.store.create_empty([layout.marker(entry.digest, entry.incarnation)])
         self._note(finding)
+
+
+def _remedy_of(key: str) -> str:
+    if key.startswith(layout.PINS):
+        return "unpin it and pin it again"
+    if key.startswith(layout.TRASH):
+        return "it ends with its time in the trash"
+    return _REGISTER
 
 
 def orphaned(blobs: DigestSet, roots: DigestSet) -> Amount:

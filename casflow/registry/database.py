@@ -39,7 +39,7 @@ _TCP_TIMEOUTS = {  # a server that vanished without a word is given up after tha
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-_PRAGMAS = ("synchronous = NORMAL", "foreign_keys = ON")
+_PRAGMAS = ("synchronous = FULL", "foreign_keys = ON")
 _inherited: list[Engine] = []  # kept, since closing them would disturb the process they belong to
 
 

@@ -64,6 +64,8 @@ class Storage(ABC):
         references: What each location is known to hold; empty for a flow that only the backend
             knows.
         uploaded: Bytes that the last `build` had to write for each flow.
+        flow_project: Project of the registration under way; references say it.
+        rewrite: Whether `build` writes again also what seems to be stored.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -88,6 +90,8 @@ class Storage(ABC):
         self.flows: dict[str, str] = {}
         self.references: dict[str, Reference] = {}
         self.uploaded: dict[str, int] = {}
+        self.flow_project = ""
+        self.rewrite = False
         self._flows: dict[str, Flow] = {}
         self._cache: Cache | None = None
 

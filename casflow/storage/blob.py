@@ -8,7 +8,10 @@ says only which store that is.
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,12 +25,13 @@ from casflow.errors import (
     IntegrityError,
     NotFoundError,
 )
-from casflow.reference import SCRIPT, Reference
+from casflow.reference import Reference
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
+    from casflow.cache import Fetched
     from casflow.flow import Flow
     from casflow.reference import BlobName
 
@@ -115,16 +119,14 @@ class BlobStorage(Storage):
         if self._project is not None:
             self._store_project(flow, labels, *self._project)
             return
-        draft, key = self._draft(flow, labels), self.key
-        if draft is None:  # the user puts a script under the key, by other means
-            draft, key = self._draft_at_key(flow, labels), None
-        if draft is None:
+        draft = self._draft(flow, labels)
+        if draft is None:  # a script that the user puts under the key by other means
             return
-        done = self._find_same(draft, known, key)
+        draft = replace(draft, project=self.flow_project)
+        done = None if self.rewrite else self._find_same(draft, known)
         if done is None:
-            if key is not None:
-                self.claim_key()
-            done = self.content.commit(draft, name=key)
+            self.claim_key()
+            done = self.content.commit(draft, name=self.key, rewrite=self.rewrite)
         self.flows[draft.flow] = self.location_of(done.key)
         self.references[draft.flow] = done.reference
         self.uploaded[draft.flow] = done.uploaded
@@ -154,54 +156,37 @@ class BlobStorage(Storage):
         path = self.script_path()
         return None if path is None else draft_script(flow, path, labels)
 
-    def _draft_at_key(self, flow: Flow, labels: tuple[str, ...]) -> Draft | None:
-        """Return what is stored of a script under the key: its bytes of now, whatever follows.
-
-        None says that the key holds a reference of an earlier registration instead.
-        """
-        from casflow.serialize import versions
-
-        key = str(self.key)
-        data = self.content.store.get(key)
-        try:
-            Reference.from_bytes(data, where=key)
-        except IntegrityError:
-            environment = {**versions(), "script": key.rpartition("/")[2]}
-            return Draft(name_of(flow), data, SCRIPT, labels, {}, environment)
-        return None
-
-    def _find_same(self, draft: Draft, known: Reference | None, key: str | None) -> Commit | None:
-        """Return the newest reference of a flow if it says what a draft says and is whole."""
+    def _find_same(self, draft: Draft, known: Reference | None) -> Commit | None:
+        """Return a flow's newest reference if it says what a draft says and can be read back."""
         preview = draft.preview()
-        likely = known.blob if known is not None and known.same_content(preview) else None
-        latest, stands = run_concurrently(
-            lambda: self._find_latest(draft.flow, known, key),
-            lambda: likely is not None and self.content.has(likely),
+        likely = known if known is not None and known.same_content(preview) else None
+        latest, whole = run_concurrently(
+            lambda: self._find_latest(draft.flow, known),
+            lambda: likely is not None and self.content.is_whole(likely),
         )
         if latest is None or not latest.reference.same_content(preview):
             return None
-        # Its attachments stand as long as the reference does; one look at the flow is enough.
-        blob = latest.reference.blob
-        return latest if (stands if blob == likely else self.content.has(blob)) else None
+        if likely is None or latest.reference.blobs() != likely.blobs():
+            whole = self.content.is_whole(latest.reference)
+        return latest if whole else None
 
-    def _find_latest(self, flow: str, known: Reference | None, key: str | None) -> Commit | None:
-        if key is not None:
+    def _find_latest(self, flow: str, known: Reference | None) -> Commit | None:
+        known_key = self.key or (
+            known and layout.reference(flow, datetime.fromisoformat(known.created))
+        )
+        if known_key:
             try:
-                found = self.content.get_reference(key)
-            except NotFoundError:
-                return None
-            if found.flow != flow:
-                what = f"the key holds the flow {found.flow!r}"
-                hint = "choose another key, or leave it out"
-                raise ConflictError(what, where=self.content.store.location(key), hint=hint)
-            return Commit(key, found)
-        if known is not None:
-            key = layout.reference(flow, datetime.fromisoformat(known.created))
-            try:
-                return Commit(key, self.content.get_reference(key))
-            except NotFoundError:
-                pass  # retention took it
-        return self.content.find_latest(flow)
+                found = self.content.get_reference(known_key)
+            except (NotFoundError, IntegrityError):
+                pass  # retention took it, or it is damaged
+            else:
+                if found.flow != flow:
+                    what = f"the key holds the flow {found.flow!r}"
+                    hint = "choose another key, or leave it out"
+                    where = self.content.store.location(known_key)
+                    raise ConflictError(what, where=where, hint=hint)
+                return Commit(known_key, found)
+        return None if self.key else self.content.find_latest(flow, self.flow_project)
 
     def resolve(self, name: str) -> Reference:
         """Read the reference at the location of a flow; a fixed key may hold a bare script."""
@@ -219,6 +204,19 @@ class BlobStorage(Storage):
             hint = "give each flow a key of its own, or leave the key out"
             raise FlowNotInStorageError(what, where=where, hint=hint)
         return found
+
+    def _fetch(self, name: str, blob: BlobName) -> Fetched:
+        """Return a blob's bytes; of other incarnations when those of the named one are damaged."""
+        try:
+            return super()._fetch(name, blob)
+        except IntegrityError as error:
+            if BARE in self.reference(name).extra:
+                raise
+            for key in self.content.other_incarnations(blob):
+                download = partial(self.content.store.copy_to, key)
+                with suppress(IntegrityError, NotFoundError):
+                    return self.cache.fetch(blob.digest, blob.size, download)
+            raise error from None
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
         """Write a blob's bytes to a file."""

@@ -77,7 +77,7 @@ class FaultyStore(BlobStore):
         with self._counted("create", key):
             self._store.create(key, data)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | Path) -> None:
         """Write an object over what may be there."""
         with self._counted("put", key):
             self._store.put(key, data)

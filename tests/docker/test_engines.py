@@ -9,7 +9,6 @@ import pytest
 
 from casflow import config, register
 from casflow.cli import main
-from casflow.errors import ConfigError
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
 from casflow.storage.docker.names import ImageName
@@ -162,17 +161,6 @@ def test_both_builders_put_the_same_tree_into_an_image(home, storage, engine, tm
     assert "link -> empty" in shown.pop()
 
 
-def test_an_instruction_that_only_buildkit_knows_is_named(
-    home, storage, docker_engine, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    options = {"dockerfile": "Start", "base_image": None, "local_image": True}
-    options["base_url"] = docker_engine.url
-    (tmp_path / "Start").write_text("FROM scratch\nRUN --mount=type=cache,target=/x true\n")
-    with pytest.raises(ConfigError, match="only BuildKit knows 'RUN --mount"):
-        register(make(storage(**options)))
-
-
 @pytest.mark.parametrize(
     "start", ["ARG V=moved\nFROM {0}/base/$V:1", "FROM {1}\nCOPY --from={0}/base/moved:1 /m /m"]
 )
@@ -223,8 +211,3 @@ def test_options_that_the_engine_does_not_take_end_the_agent_at_its_start(
             process.kill()
     assert process.returncode == 2, error
     assert message in error
-
-
-def test_an_agent_without_an_engine_says_so_at_its_start(home):
-    command = ("agent", "start", "docker", "--once", "--engine", "unix:///nowhere.sock")
-    assert "cannot reach the Docker engine" in home.casflow(*command, code=7)[1]

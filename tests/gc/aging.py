@@ -27,7 +27,7 @@ class Later(BlobStore):
 
     def find(self, key):
         info = self.store.find(key)
-        if info is not None and key.startswith(layout.RUNS):
+        if info is not None and key.startswith((layout.RUNS, layout.TRASH)):
             return info._replace(modified=info.modified + self.ahead)
         return info
 

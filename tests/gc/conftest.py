@@ -23,7 +23,7 @@ class AgedStore(LocalBlobStore):
 
     def find(self, key):
         info = super().find(key)
-        if info is not None and key.startswith(layout.RUNS):
+        if info is not None and key.startswith((layout.RUNS, layout.TRASH)):
             return info._replace(modified=info.modified + self.ahead)
         return info
 
@@ -33,12 +33,7 @@ class Bench:
 
     def __init__(self, root):
         self.store = AgedStore(root)
-        self.moment = datetime(2026, 1, 1, tzinfo=UTC)
-        self.content = ContentStore(self.store, now=self._tick)
-
-    def _tick(self):
-        self.moment += timedelta(days=1)
-        return self.moment
+        self.content = ContentStore(self.store)
 
     def add(self, flow="flow", data=b"data", labels=(), **parts):
         return self.content.commit(Draft(flow, data, PICKLE, labels, **parts))

@@ -15,9 +15,22 @@ from casflow.reference import PICKLE
 from tests.gc.simulation import Shelf, Task, WatchedContent, World, WorldStore
 
 D, G = HOUR, DAY
-TOMB = 30 * DAY
-STARTS = (0, 0, 0, 0, 60, D / 2, D, G / 2, G + 60, G + 3 * D, 2 * G, TOMB + G)
-STALLS = (60, D / 2, D - 60, D + 60, G / 2, G + 60, G + 2 * D, 2 * G, 2 * G + D, 3 * G)
+MONTH = 30 * DAY
+STARTS = (0, 0, 0, 0, 60, D / 2, D, G / 2, G + 60, G + 3 * D, 2 * G, 2 * MONTH)
+STALLS = (
+    60,
+    D / 2,
+    D - 60,
+    D + 60,
+    G / 2,
+    G + 60,
+    G + 2 * D,
+    2 * G,
+    2 * G + D,
+    3 * G,
+    MONTH,
+    70 * DAY,
+)
 SKEWS = (0,) * 9 + (120, 3600, -(10**8))
 FLOWS = ("a", "b")
 CONTENTS = (b"one", b"two")
@@ -153,7 +166,7 @@ class Scenario:
 
     def settle(self):
         """Let collectors run in peace until nothing is left to do."""
-        for wait in (60, G + 60, G + 60, TOMB, TOMB):
+        for wait in (60, G + 60, G + 60, MONTH, MONTH):
             self.world.clock += wait
             self._collector_class(
                 self.store,

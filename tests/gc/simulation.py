@@ -31,6 +31,8 @@ KINDS = {
     layout.PINS: "pin",
     layout.TRASH: "trash",
     layout.NAMES: "name",
+    layout.LEASES: "lease",
+    layout.TAGS: "tag",
     layout.FORMAT: "format",
     **{f"{kind}/": f"image {kind}" for kind in ("tag", "marker", "row")},  # of a registry
 }
@@ -49,7 +51,7 @@ def kind_of(key):
 
 
 def is_root(key):
-    return kind_of(key) in ("live", "pin", "trash")
+    return kind_of(key) in ("live", "pin", "lease", "trash")
 
 
 @dataclass(eq=False)
@@ -295,8 +297,8 @@ class WatchedContent(ContentStore):
             self.store.world.current.attempt = started
         return super()._late(started)
 
-    def _safe(self, started, key, reference):
-        safe = super()._safe(started, key, reference)
+    def _safe(self, started, sent, key, reference, **options):
+        safe = super()._safe(started, sent, key, reference, **options)
         self.store.world.settle(key)
         return safe
 

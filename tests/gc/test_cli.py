@@ -164,8 +164,10 @@ def test_a_version_comes_back_from_the_trash(casflow):
     casflow("gc", "--keep-last", 1, "--yes")
     assert len(casflow.json("undelete")) == 1
     casflow("undelete", "Plain")
-    assert casflow.home.references() == before
-    casflow("undelete", "Plain", code=3)
+    assert len(casflow.home.references()) == len(before) == 2
+    casflow("run", "Plain", "--version", 1)
+    casflow("undelete", "Plain")
+    assert len(casflow.home.references()) == 2, "twice is once"
 
 
 def test_a_fresh_home_is_whole(casflow):
@@ -273,15 +275,25 @@ def spoil(casflow, what):
         min(flows_dir(casflow).glob(".casflow/blobs/??/*")).unlink()
 
 
-@pytest.mark.parametrize(("what", "code"), [("unreadable", 4), ("no reference", 2), ("missing", 4)])
-def test_a_run_that_may_not_go_on_is_one_line_and_deletes_nothing(casflow, what, code):
+def test_a_store_without_references_is_one_line_and_nothing_is_deleted(casflow):
     register(casflow, 1, 2)
-    spoil(casflow, what)
+    spoil(casflow, "no reference")
     before = files(casflow)
-    _, err = casflow("gc", "--exclusive", "--all-flows", "--yes", code=code)
+    _, err = casflow("gc", "--exclusive", "--all-flows", "--yes", code=2)
     assert err.count("\n") == 1
     after = files(casflow)
     assert {path: after[path] for path in before} == before
+
+
+@pytest.mark.parametrize("what", ["unreadable", "missing"])
+def test_damage_is_named_with_its_remedy_and_the_rest_goes_on(casflow, what):
+    register(casflow, 1, 2, 3)
+    spoil(casflow, what)
+    _, err = casflow("gc", "--keep-last", 1, "--yes")
+    assert "casflow verify --repair" in err
+    casflow("verify", "--repair")
+    assert casflow.json("verify")["clean"]
+    assert "repair" not in casflow("gc", "--yes")[1]
 
 
 def test_a_sample_is_read_back_and_repaired(casflow):

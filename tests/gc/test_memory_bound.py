@@ -15,7 +15,7 @@ from casflow.gc import Collector, Policy
 from casflow.reference import PICKLE, BlobName, Reference
 
 OBJECTS = 8_000  # blobs, and as many references
-ALLOWED = 250  # bytes for each pair, so 250 MB for a million
+ALLOWED = 400  # bytes for each object
 APART = 2 << 20  # bytes for what does not grow with the store
 
 
@@ -48,7 +48,9 @@ class Endless(BlobStore):
         hours, minutes, seconds = map(int, key.rpartition("t")[2][:8].split("-"))
         number = hours * 3600 + minutes * 60 + seconds
         blob = BlobName(self._digest(number), 0, 1)
-        return Reference(f"flow {number // 100}", blob, PICKLE, "2026").to_bytes()
+        return Reference(
+            f"flow {number // 100}", blob, PICKLE, "2026-01-01T00:00:00+00:00"
+        ).to_bytes()
 
     def find(self, key):
         return None

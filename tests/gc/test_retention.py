@@ -17,7 +17,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
 histories = st.lists(
     st.builds(
-        lambda moment, kept: Candidate(layout.reference("flow", moment), kept=kept),
+        lambda moment, kept: Candidate(
+            layout.reference("flow", moment), moment.timestamp(), kept=kept
+        ),
         moments,
         st.booleans(),
     ),
@@ -31,7 +33,8 @@ policies = st.builds(
 
 
 def at(*days):
-    return [Candidate(layout.reference("flow", START + timedelta(days=day))) for day in days]
+    moments = [START + timedelta(days=day) for day in days]
+    return [Candidate(layout.reference("flow", each), each.timestamp()) for each in moments]
 
 
 def days(keys):
@@ -43,7 +46,7 @@ def test_the_newest_and_what_must_be_kept_never_expire(history, policy):
     gone = set(expired(policy, history))
     assert gone <= {each.key for each in history if not each.kept}
     if history:
-        assert max(each.key for each in history) not in gone
+        assert max(history, key=lambda each: (each.made, each.key)).key not in gone
 
 
 @given(histories)
@@ -53,7 +56,7 @@ def test_without_a_rule_nothing_expires(history):
 
 @given(histories, counts.filter(bool))
 def test_keep_last_keeps_exactly_that_many(history, count):
-    plain = [Candidate(each.key) for each in history]
+    plain = [Candidate(each.key, each.made) for each in history]
     assert len(plain) - len(expired(Policy(last=count), plain)) == min(count, len(plain))
 
 
@@ -86,6 +89,12 @@ def test_within_counts_from_the_newest():
     assert days(expired(Policy(within=timedelta(days=5)), at(0, 4, 5, 10))) == [0, 4]
 
 
+def test_references_of_one_second_count_each():
+    """Some stores tell whole seconds only."""
+    history = [Candidate(f"flow/{number}", 0.0) for number in range(5)]
+    assert expired(Policy(last=2), history) == ["flow/2", "flow/1", "flow/0"]
+
+
 def test_each_day_keeps_its_newest():
     history = at(0, 0.25, 0.5, 3, 3.5)
     kept = {each.key for each in history} - set(expired(Policy(daily=2), history))
@@ -98,22 +107,13 @@ def test_weeks_and_months_that_have_none_do_not_count():
 
 
 @pytest.mark.parametrize(
-    ("text", "hours"),
-    [
-        ("30d", 720),
-        ("12h", 12),
-        ("2w", 336),
-        ("1y6m", 13080),
-        ("1d12h", 36),
-        ("0s", 0),
-        ("1h3600s", 2),
-    ],
+    ("text", "hours"), [("30d", 720), ("12h", 12), ("2w", 336), ("1y6m", 13080), ("1d12h", 36)]
 )
 def test_times_are_written_as_in_restic(text, hours):
     assert parse_duration(text) == timedelta(hours=hours)
 
 
-@pytest.mark.parametrize("text", ["", "d", "5", "-1d", "1q", "99999999999y"])
+@pytest.mark.parametrize("text", ["", "d", "5", "-1d", "1s", "99999999999y"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ConfigError):
         parse_duration(text)

@@ -134,14 +134,14 @@ def test_options_go_to_the_default_storage(home, tmp_path):
         flow.register(directory=tmp_path / "here")
 
 
-def test_what_a_killed_registration_left_is_found_again(home):
+def test_what_was_stored_before_it_is_registered_is_not_uploaded_again(home):
     flow = make(1)
     flow.storage = Local()
     flow.storage.add_flow(flow)  # stored, but never recorded
     done = make(1).register()
     assert done.is_new
     assert done.uploaded_bytes == 0
-    assert len(home.references()) == 1
+    assert len(home.references()) == 2, "one of no project, and one of its own"
 
 
 def test_a_blob_that_was_lost_is_stored_again(home):

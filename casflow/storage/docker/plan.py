@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of
@@ -105,7 +106,7 @@ class Plan:
     def layer(self) -> bytes:
         """Return the archive that holds the flows."""
         sources = (source for draft in self.drafts.values() for source in draft.sources().values())
-        blobs = [each if isinstance(each, bytes) else each.read_bytes() for each in sources]
+        blobs = [each.read_bytes() if isinstance(each, Path) else each for each in sources]
         files = {path_of(self.directory, digest_of(data)): data for data in blobs}
         return pack(files, self._links())
 
