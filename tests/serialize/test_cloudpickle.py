@@ -64,6 +64,7 @@ def releases() -> dict[str, Path]:
             wanted = ["--no-deps", "--target", str(folder), f"cloudpickle=={version}"]
             done = subprocess.run(
                 [program("uv"), "pip", "install", "-q", *wanted],
+                cwd=folder.parent.parent,  # not under the exact versions of this project
                 capture_output=True,
                 text=True,
                 check=False,
