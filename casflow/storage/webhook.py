@@ -42,6 +42,8 @@ _CREDENTIAL_IN_URL = re.compile(
     r"(?i)://[^/\s:@]*:[^/\s@]+@|[?&](?:sig|token|access_token|api_?key|password)="
 )
 _RETRIED = frozenset({"GET", "PUT"})
+_SMALL = 9 << 20  # bytes of an answer that is no flow, or a small one
+_LARGEST = 256 << 20  # bytes of a flow whose size nobody registered
 
 
 class Webhook(Storage):
@@ -160,13 +162,21 @@ class Webhook(Storage):
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
         """Write what the service returns to a file."""
-        target.write(self._returned())
+        target.write(self._returned(max(blob.size, _SMALL)))
         return _address(self.get_flow_request_kwargs)
 
-    def _returned(self) -> bytes:
-        return self._send(self.get_flow_request_http_method, self.get_flow_request_kwargs)
+    def _returned(self, limit: int = _LARGEST) -> bytes:
+        verb, arguments = self.get_flow_request_http_method, self.get_flow_request_kwargs
+        return self._send(verb, arguments, limit=limit)
 
-    def _send(self, verb: str, arguments: dict[str, Any], data: bytes | None = None) -> bytes:
+    def _send(
+        self,
+        verb: str,
+        arguments: dict[str, Any],
+        data: bytes | None = None,
+        *,
+        limit: int = _SMALL,
+    ) -> bytes:
         options = render(arguments)
         if data is not None:
             options["data"] = data
@@ -175,7 +185,10 @@ class Webhook(Storage):
             url = options.pop("url")
         except KeyError as error:
             raise ConfigError("the request's arguments name no url", where=where) from error
-        answer = http.send(verb, url, where=where, retried=_RETRIED, **options)
+        seconds = http.seconds_for(limit if data is None else len(data))
+        answer = http.send(
+            verb, url, where=where, retried=_RETRIED, limit=limit, seconds=seconds, **options
+        )
         hint = "check the request's arguments and the secrets that its templates name"
         return http.check(answer, where=where, hint=hint).body
 

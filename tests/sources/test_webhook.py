@@ -17,7 +17,7 @@ from casflow.errors import (
     WebhookError,
 )
 from casflow.flow import Flow, Parameter
-from casflow.storage import Webhook
+from casflow.storage import Webhook, load
 from tests.hosts.server import Answer
 from tests.sources.conftest import restored, script
 
@@ -333,3 +333,14 @@ def test_templates_are_no_credentials(content, written, recwarn):
         params={"page": "1"},
     )
     assert [each for each in recwarn if "credential" in str(each.message)] == []
+
+
+def test_a_flow_larger_than_what_hosts_answer_otherwise_comes_whole(content, monkeypatch, tmp_path):
+    url = f"{content.url}/large"
+    flow = Flow("large")
+    flow.data = "x" * (10 << 20)
+    storage = Webhook({"url": f"{url}/store"}, "PUT", {"url": f"{url}/load"}, "GET")
+    storage.add_flow(flow)
+    storage.build()
+    other_machine(monkeypatch, tmp_path)
+    assert len(load(storage.serialize()).get_flow("large").data) == 10 << 20
