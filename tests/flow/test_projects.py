@@ -96,10 +96,11 @@ def test_a_local_agent_runs_a_project(home, project):
 
 
 def test_a_project_is_a_tree_of_the_store(home, project, tmp_path):
+    written = contents(project)  # registering imports it, which may leave compiled files there
     registered(home, project)
     home.casflow("tag", "Project@1", "prod")
     home.casflow("checkout", "Project@prod", tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(project)
+    assert contents(tmp_path / "out") == written
 
 
 @pytest.mark.parametrize(
