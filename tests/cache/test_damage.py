@@ -296,3 +296,13 @@ def test_the_cache_may_fail_at_every_call(shim, tmp_path):
     assert done.stdout.endswith("done\n")
     assert "the cache is not used" in done.stdout, "no fault was met"
     assert "made anew" not in done.stdout, "an outage was taken for damage"
+
+
+def test_writing_over_a_row_that_names_a_file_removes_no_file(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "cache")
+    (tmp_path / "victim.txt").write_text("mine")
+    with sqlite3.connect(tmp_path / "cache/index/cache.db") as rows:
+        rows.execute("UPDATE Cache SET filename = '../../victim.txt' WHERE key LIKE 'alias/%'")
+    rows.close()
+    Cache(tmp_path / "cache", MB).set_alias("repo@3", "new")
+    assert (tmp_path / "victim.txt").read_text() == "mine"
