@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SOURCE_MAP = "source_map"
 _NOT_CANONICAL = "stored as pickled, so its digest may differ in another process: {}"
-_PROBE = "blake3:29c3885f16071d48c4c19e827435be96c4f1f1b6ff1539d194a00fff04b665e7"
+_PROBE = "blake3:95eeb0cb3ac96f07dcac96265f2773e7e1be2c9dfd6ea47f3b80988a48958112"
 logger = logging.getLogger("casflow.serialize")
 
 
@@ -125,7 +125,6 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
         return _as_pickled(obj, scope, str(unknown), pickler.imports)
     modules = modules_of(graph)
     check_installed(modules, scope)
-    _track(emitted)
     source_map = sourcemap.build(emitted.literals, scope.relative)
     found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
     names = sorted({*modules, *pickler.imports})
@@ -152,15 +151,6 @@ def _as_pickled(
     modules = modules_in(data)
     check_installed(modules, scope)
     return data, b"", sorted({*modules, *imports}), [_NOT_CANONICAL.format(reason)]
-
-
-def _track(emitted: Emitted) -> None:
-    """Let this process load the blob with the very classes that were put in."""
-    known = compat.internals._DYNAMIC_CLASS_TRACKER_BY_ID  # noqa: SLF001
-    for at, literal in emitted.literals:
-        made = known.get(literal.info) if literal.role == "identity" else None
-        if made is not None:
-            known.setdefault(str(emitted.data[at + 2 : at + 34], "ascii"), made)
 
 
 def _fault() -> str | None:

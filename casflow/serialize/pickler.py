@@ -114,6 +114,10 @@ class StagePickler(Pickler):
             self._contents.append((names, {"__import__": find}))
             self._contents += [(each, Start(names)) for each in importing]
             self._dump_contents()
+        usual = Start(Call(getattr, builtins, "__dict__"))
+        others = [(each, usual) for each in self._namespaces.values() if not each.imports]
+        if others:
+            self.dump(others)
         needed = [
             (each, [each.submodules[name] for name in sorted(each.submodules)])
             for each in self._namespaces.values()
