@@ -11,13 +11,10 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import casflow
-from casflow.errors import ConfigError, MissingExtraError
+from airflow.dag_processing.bundles.base import BaseDagBundle
 
-try:
-    from airflow.dag_processing.bundles.base import BaseDagBundle
-except ImportError as error:
-    raise MissingExtraError("apache-airflow", "airflow") from error
+import casflow
+from casflow.errors import ConfigError
 
 _KEPT = 2  # a parser may still read the folder that a refresh has just replaced
 

@@ -14,14 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import casflow
-from casflow.errors import ConfigError, MissingExtraError, NotFoundError
+from prefect.blocks.core import Block
+from prefect.filesystems import WritableFileSystem
 
-try:
-    from prefect.blocks.core import Block
-    from prefect.filesystems import WritableFileSystem
-except ImportError as error:
-    raise MissingExtraError("prefect", "prefect") from error
+import casflow
+from casflow.errors import ConfigError, NotFoundError
 
 _SECRET_WORDS = ("secret", "password", "token", "key", "connection_string", "credential")
 

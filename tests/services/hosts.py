@@ -1,4 +1,4 @@
-"""Environments of programs that casflow is used from: Airflow and Prefect.
+"""Environments of programs that casflow is used from: Airflow, Prefect, Ray.
 
 Each is made once a machine with uv, and kept; casflow itself is the checkout under test, by
 PYTHONPATH. Where one cannot be made its tests skip, or fail when services are required.
@@ -17,6 +17,7 @@ _KEPT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "casflo
 WANTED = {
     "airflow": "apache-airflow>=3.1,<3.4",
     "prefect": "prefect>=3.4,<4",
+    "ray": "ray[default]>=2.50",
 }
 
 
