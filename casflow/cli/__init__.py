@@ -6,6 +6,7 @@ standard error; an error is one line and the exit code that its class documents,
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow.cli.output import transfers
-from casflow.errors import CasflowError, bounded
+from casflow.errors import CasflowError, ConfigError, bounded
 from casflow.streams import safe_streams
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ COMMANDS = {
 }
 """Where each command is, and what it does in a line; it is imported only when it is called."""
 
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called, or leads in circles
 _INTERRUPTED = 130
 
 
@@ -116,9 +118,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 0
     except Exception as error:
         logging.getLogger("casflow").debug("unexpected error", exc_info=True)
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return _print_error(f"unexpected {line}; casflow -vv shows where", 1)
+        return _print_error(*_explain(error))
     return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code of an error that is none of casflow's own."""
+    if isinstance(error, OSError) and error.errno in _NO_PATH:
+        return f"{error.filename!r} is no path: {error.strerror}", ConfigError.exit_code
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {line}; casflow -vv shows where", 1
 
 
 def _print_error(line: str, code: int) -> int:

@@ -33,7 +33,12 @@ def agent() -> None:
 @click.option("--once", is_flag=True, help="Stop when no run waits any more.")
 @click.option("--timeout", type=float, help="Seconds that a run may take.")
 @click.option("--address", help="dask: of the scheduler.  [default: a cluster of its own]")
-@click.option("--metrics", type=int, metavar="PORT", help="Serve Prometheus on 127.0.0.1.")
+@click.option(
+    "--metrics",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve Prometheus on 127.0.0.1.",
+)
 @click.option("--allow-registry", "allowed", multiple=True, help="docker: where images may be.")
 @click.option("--image", help="docker: for flows that are not in Docker storage.")
 @click.option("--volume", "volumes", multiple=True, metavar="HERE:THERE", help="docker: a folder.")

@@ -7,7 +7,7 @@ import click
 from casflow import config
 from casflow.cli.agent import pairs
 from casflow.cli.output import show_json
-from casflow.cli.parameters import parameter_option, parse_parameters
+from casflow.cli.parameters import NUMBER, parameter_option, parse_parameters
 from casflow.registry import Registry
 
 
@@ -19,7 +19,7 @@ def k8s() -> None:
 @k8s.command()
 @click.argument("name")
 @click.option("--project", help="Project of the flow.  [default: default]")
-@click.option("--version", "number", type=int, help="Version.  [default: the latest]")
+@click.option("--version", "number", type=NUMBER, help="Version.  [default: the latest]")
 @parameter_option
 @click.option("--namespace", help="Namespace of the job.")
 @click.option(

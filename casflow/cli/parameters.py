@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Command = Any
 
+# What a row of the registry can have as its number; a database takes no larger one.
+NUMBER = click.IntRange(1, 2**63 - 1)
+
 parameter_option = click.option(
     "-P",
     "--parameter",
@@ -31,7 +34,7 @@ def version_options(command: Command) -> Command:
     """Add the options that name a version and its parameters to a command."""
     options: list[Callable[[Command], Command]] = [
         click.option("--project", help="Project of the flow.  [default: default]"),
-        click.option("--version", "number", type=int, help="Version.  [default: the latest]"),
+        click.option("--version", "number", type=NUMBER, help="Version.  [default: the latest]"),
         click.option("--digest", help="Digest of the version."),
         parameter_option,
     ]
@@ -60,5 +63,5 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -8,7 +8,7 @@ import click
 
 from casflow import config
 from casflow.cli.output import json_option, note, show_fields, show_json, show_table
-from casflow.cli.parameters import parse_parameters, version_options
+from casflow.cli.parameters import NUMBER, parse_parameters, version_options
 from casflow.cli.versions import get_version
 from casflow.registry import Registry, RunState
 
@@ -54,9 +54,7 @@ def create(
 )
 @click.option("--flow", help="Only runs of this flow.")
 @click.option("--project", help="Only runs of this project.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many."
-)
+@click.option("--limit", type=NUMBER, default=100, show_default=True, help="At most so many.")
 @json_option
 def listed(
     state: str | None, flow: str | None, project: str | None, limit: int, as_json: bool
@@ -87,7 +85,7 @@ def listed(
 
 
 @runs.command()
-@click.argument("run_id", type=int)
+@click.argument("run_id", type=NUMBER)
 @json_option
 def show(run_id: int, as_json: bool) -> None:
     """Show one run."""
@@ -99,7 +97,7 @@ def show(run_id: int, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("run_id", type=int)
+@click.argument("run_id", type=NUMBER)
 @json_option
 def cancel(run_id: int, as_json: bool) -> None:
     """Cancel a run that waits or runs."""

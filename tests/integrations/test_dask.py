@@ -23,7 +23,7 @@ def _version() -> int:
 
 def test_workers_late_workers_and_pushed_versions(store, project: Path) -> None:
     store.push(project, "proj")
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**options, host="127.0.0.1") as cluster, Client(cluster) as client:
         client.register_plugin(CasflowPlugin("proj", store.url))
         assert client.submit(_version, pure=False).result(60) == 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,37 +60,30 @@ def make(name: str) -> Path:
     """
     folder = _KEPT / name
     done = folder / "casflow-made"
-    wanted = WANTED[name] + (_ROOT / "pyproject.toml").read_text()
-    if done.is_file() and done.read_text() == wanted:
+    packages = [WANTED[name], *_dependencies()]
+    if done.is_file() and done.read_text() == repr(packages):
         return folder
     uv = shutil.which("uv")
     if uv is None:
         raise RuntimeError("uv is not on PATH")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin" / "python"
-    commands = [
-        [uv, "venv", "-q", "--python", "3.11", folder],
-        [
-            uv,
-            "pip",
-            "install",
-            "-q",
-            "--python",
-            python,
-            WANTED[name],
-            "-r",
-            _ROOT / "pyproject.toml",
-        ],
-    ]
-    for command in commands:
-        ran = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd=folder.parent
-        )
-        if ran.returncode:
-            raise RuntimeError(f"{name} cannot be installed: {ran.stderr.strip()[-500:]}")
-    done.write_text(wanted)
+    _run(uv, "venv", "-q", "--python", sys.executable, folder)
+    _run(uv, "pip", "install", "-q", "--python", folder / "bin" / "python", *packages)
+    done.write_text(repr(packages))
     return folder
+
+
+def _dependencies() -> list[str]:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    found: list[str] = project["dependencies"]
+    return found
+
+
+def _run(*command: str | Path) -> None:
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_KEPT)
+    if ran.returncode:
+        raise RuntimeError(f"a host cannot be installed: {ran.stderr.strip()[-500:]}")
 
 
 def environment(home: Path) -> dict[str, str]:
