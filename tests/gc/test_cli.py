@@ -271,8 +271,10 @@ def spoil(casflow, what):
     elif what == "no reference":
         for each in casflow.home.references():
             each.unlink()
-    else:
-        min(flows_dir(casflow).glob(".casflow/blobs/??/*")).unlink()
+    else:  # what version 1 needs
+        digest = json.loads(reference.read_text())["digest"]
+        (blob,) = flows_dir(casflow).glob(f".casflow/blobs/??/{digest.partition(':')[2]}*")
+        blob.unlink()
 
 
 def test_a_store_without_references_is_one_line_and_nothing_is_deleted(casflow):
