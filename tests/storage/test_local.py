@@ -247,9 +247,9 @@ def test_a_cold_read_downloads_the_blobs_side_by_side(home):
 
     seen = []
     meeting = Meeting.from_dict(storage.serialize())
-    with given({"DOOR_CODE": "open"}):
+    with given({"DOOR_CODE": "sesame"}):
         opened = meeting.load_flow("double")
-    assert (opened.hit, seen) == (False, ["open", "open"])
+    assert (opened.hit, seen) == (False, ["sesame", "sesame"])
     sizes = [blob.size for blob in storage.reference("double").blobs()]
     assert opened.downloaded == sum(sizes)
     assert value_of(opened.flow.run()) == 42
