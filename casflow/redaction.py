@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HIDDEN = "***"
-_MIN_LENGTH = 4  # characters; hiding shorter values would make any text unreadable
-_MIN_LEAK = 6  # characters of a value that is looked for in what is stored
+_MIN_LENGTH = 6  # characters; shorter values stand inside ordinary words, such as "open" or "root"
 _MIN_LINE = 16  # characters of one line of a longer value, such as a key in PEM
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _PASSWORDS = "password|passwd|passphrase|sslpassword"
@@ -76,7 +75,7 @@ class KnownSecrets:
         """Return a value that some bytes hold, or None."""
         for value in sorted(self._values - self._public, key=len, reverse=True):
             stripped = value.strip()
-            if len(stripped) >= _MIN_LEAK and stripped.encode(errors="replace") in data:
+            if len(stripped) >= _MIN_LENGTH and stripped.encode(errors="replace") in data:
                 return stripped
         return None
 
@@ -162,7 +161,7 @@ def _written(value: str) -> Iterator[str]:
     for form in (quote(data, safe=""), quote(data), quote_plus(data)):
         yield form
         yield _ESCAPE.sub(lambda match: match[0].lower(), form)
-    if len(data) >= _MIN_LEAK:
+    if len(data) >= _MIN_LENGTH:
         yield from _in_base64(data)
 
 
@@ -172,7 +171,7 @@ def _in_base64(data: bytes) -> Iterator[str]:
         encoded = base64.b64encode(bytes(before) + data).decode()
         start, end = (0, 2, 3)[before], (before + len(data)) * 8 // 6
         plain = encoded[start:end]
-        if len(plain) >= _MIN_LEAK:
+        if len(plain) >= _MIN_LENGTH:
             yield from (plain, plain.replace("+", "-").replace("/", "_"), quote(plain, safe=""))
 
 

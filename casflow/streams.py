@@ -45,12 +45,15 @@ class SafeStream:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
-    def write(self, text: str) -> int:
-        """Write a text, and return its length.
+    def write(self, text: str | bytes) -> int:
+        """Write a text, or the bytes of one in UTF-8, and return the length of what was given.
 
         Raises:
-            TypeError: It is not text.
+            TypeError: It is neither.
         """
+        if isinstance(text, bytes | bytearray):  # what `click.echo` writes where no `buffer` is
+            self.raw.write(safe(text.decode(errors="backslashreplace")))
+            return len(text)
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self.raw.write(safe(text))
@@ -76,6 +79,16 @@ def safe_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def write_content(data: bytes) -> None:
+    """Write the bytes of a file to standard output, made safe where that is a terminal."""
+    if sys.stdout.isatty():
+        sys.stdout.write(data.decode(errors="backslashreplace"))
+        return
+    stream = raw_stream(sys.stdout)
+    stream.flush()
+    stream.buffer.write(data)
 
 
 def raw_stream(stream: Any) -> Any:

@@ -105,9 +105,16 @@ def test_signatures_in_addresses_are_removed_even_when_never_seen(text):
     assert secrets.HIDDEN in redacted
 
 
-def test_a_short_value_does_not_make_texts_unreadable():
-    with secrets.given({"PIN": "a"}):
-        assert secrets.redact("a banana") == "a banana"
+@pytest.mark.parametrize("value", ["a", "open", "root", "test", "main", "true", "False", "12345"])
+def test_a_short_value_does_not_make_texts_unreadable(value):
+    with secrets.given({"PIN": value}):
+        text = f"a popen-gw0 {value}s"
+        assert secrets.redact(text) == text
+
+
+def test_a_value_of_six_characters_is_hidden():
+    with secrets.given({"PIN": "q7x9z2"}):
+        assert secrets.redact("at q7x9z2!") == "at ***!"
 
 
 def test_the_keyring_is_asked_last(monkeypatch):

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shlex
+import sys
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from casflow import redaction
 from casflow.errors import CasflowError, bounded
 from casflow.redaction import KnownSecrets
-from casflow.streams import SafeStream, safe, visible
+from casflow.streams import SafeStream, safe, visible, write_content
 
 ACTING = ["\x1b[2J", "\x9b31m", "\x07", "\x7f", "\r", "\x00", "\u202e", "\u2066", "\u2028"]
 FORMS = {
@@ -148,3 +149,28 @@ def test_a_long_text_keeps_its_head_and_tail() -> None:
     assert len(bounded(text)) < 2_100
     assert "4998108 characters left out" in bounded(text)
     assert bounded("short") == "short"
+
+
+def test_bytes_of_a_text_are_made_safe_too() -> None:
+    redaction.remember("s3cr3t-word")
+    below = io.StringIO()
+    assert SafeStream(below).write(b"a s3cr3t-word\x1b[2J\xff") == 18
+    assert below.getvalue() == "a ***\\u001b[2J\\xff"
+
+
+def test_the_bytes_of_a_file_are_written_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256))
+    below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", SafeStream(below))
+    sys.stdout.write("first\n")
+    write_content(data)
+    assert below.buffer.getvalue() == b"first\n" + data  # type: ignore[attr-defined]
+
+
+def test_a_terminal_obeys_no_byte_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(below, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdout", SafeStream(below))
+    write_content(b"\x1b[2J")
+    below.flush()
+    assert below.buffer.getvalue() == b"\\u001b[2J"  # type: ignore[attr-defined]

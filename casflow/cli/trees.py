@@ -21,6 +21,7 @@ from casflow.cli.output import json_option, short, show_json, show_table, size
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.refs import parse_ref, parse_ref_and_path
 from casflow.store import LEASING, Store, origin_of
+from casflow.streams import write_content
 from casflow.trees.changes import changes
 from casflow.trees.scan import scan, silent
 
@@ -183,7 +184,7 @@ def cat(ref_and_path: str, store: str | None) -> None:
     ref, path = parse_ref_and_path(ref_and_path)
     opened = Store(store)
     if path:
-        sys.stdout.buffer.write(opened.read_file(ref, path))
+        write_content(opened.read_file(ref, path))
         return
     for entry in opened.listing(ref):
         click.echo(entry.path + (f" -> {entry.target}" if entry.target else ""))
