@@ -94,7 +94,7 @@ def find_sources(paths: Iterable[str], modules: Iterable[str]) -> list[Source]:
     found = [each for path in paths for each in _scripts(path)]
     found += [Source(module=each) for each in modules]
     if not found:
-        raise ConfigError("name a script, or a module with --module")
+        raise ConfigError("name a script with --path, or a module with --module")
     return list({(each.path, each.module): each for each in reversed(found)}.values())[::-1]
 
 

@@ -49,9 +49,9 @@ def test_bad_scripts(home, case):
 
 ARGUMENTS = {
     "missing file": (("register", "-p", "/no/such/file.py"), 3, "/no/such/file.py"),
-    "a folder": (("register", "-p", "/"), 2, "directory"),
+    "a folder without scripts": (("register", "-p", "/"), 3, "no script there"),
     "neither file nor module": (("register",), 2, "--path"),
-    "both file and module": (("register", "-p", "x.py", "-m", "x"), 2, "--path"),
+    "missing file and module": (("register", "-p", "x.py", "-m", "no_such_module"), 3, "x.py"),
     "missing module": (("register", "-m", "no_such_module"), 3, "no_such_module"),
     "module without flows": (("register", "-m", "json"), 3, "No flows found"),
     "relative module": (("register", "-m", ".x"), 2, "not the name of a module"),
