@@ -51,7 +51,6 @@ ARGUMENTS = {
     "missing file": (("register", "-p", "/no/such/file.py"), 3, "/no/such/file.py"),
     "a folder without scripts": (("register", "-p", "/"), 3, "no script there"),
     "neither file nor module": (("register",), 2, "--path"),
-    "missing file and module": (("register", "-p", "x.py", "-m", "no_such_module"), 3, "x.py"),
     "missing module": (("register", "-m", "no_such_module"), 3, "no_such_module"),
     "module without flows": (("register", "-m", "json"), 3, "No flows found"),
     "relative module": (("register", "-m", ".x"), 2, "not the name of a module"),
@@ -143,6 +142,13 @@ def test_a_bad_environment_variable_is_named(home):
     check(
         home, 2, "CASFLOW_CACHE_LIMIT", "cache", "size", environment={"CASFLOW_CACHE_LIMIT": "big"}
     )
+
+
+def test_each_of_several_sources_that_are_missing_has_its_line(home):
+    _, err = home.casflow("register", "-p", "x.py", "-m", "no_such_module", code=3)
+    path, module = err.splitlines()
+    assert "x.py" in path
+    assert "no_such_module" in module
 
 
 def test_a_registry_url_that_is_none(home):
