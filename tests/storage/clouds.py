@@ -36,8 +36,9 @@ class Cloud:
             options["blob_name" if self.name == "azure" else "key"] = key
         return getattr(storage, self.kind)(self.bucket, **options)
 
-    def result(self, *arguments, **options):
-        return getattr(results, f"{self.kind}Result")(self.bucket, *arguments, **options)
+    def result(self, location=None, **options):
+        kind = getattr(results, f"{self.kind}Result")
+        return kind(self.bucket, location=location, **options)
 
     def through(self, proxy):
         """Return the same cloud behind a proxy."""

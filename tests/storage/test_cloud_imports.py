@@ -28,7 +28,7 @@ with Flow("imports", storage={storage}) as flow:
     same(Parameter("value", default=1))
 made = set(sys.modules)
 flow.register()
-flow.result.write(1)
+flow.storage.result.write(1)
 load(flow.storage.serialize()).get_flow("imports")
 top = lambda names: sorted({{name.partition(".")[0] for name in names}})
 print(json.dumps([top(made), top(sys.modules)]))

@@ -62,7 +62,7 @@ def test_a_bucket_that_is_not_there_is_not_an_absent_result(cloud):
         result.read("name")
 
 
-def test_flows_of_a_storage_keep_their_results_in_its_bucket(cloud):
+def test_results_of_a_storage_are_kept_in_its_bucket(cloud):
     @task
     def give():
         return "kept"
@@ -70,6 +70,6 @@ def test_flows_of_a_storage_keep_their_results_in_its_bucket(cloud):
     with Flow("keeps", storage=cloud.storage()) as flow:
         give()
     flow.register()
-    assert type(flow.result) is type(cloud.result())
-    place = flow.result.write("kept").location
+    assert type(flow.storage.result) is type(cloud.result())
+    place = flow.storage.result.write("kept").location
     assert cloud.result().read(place).value == "kept"

@@ -89,7 +89,7 @@ def use(storage):
     with Flow("secretive", storage=storage) as flow:
         give()
     flow.register()
-    flow.result.write("value")
+    flow.storage.result.write("value")
     assert storage.get_flow("secretive").name == "secretive"
     return flow
 
