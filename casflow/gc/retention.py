@@ -18,12 +18,12 @@ from casflow.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
-_DAYS = (365, 30, 7, 1, 1 / 24)
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)s)?")
+_DAYS = (365, 30, 7, 1, 1 / 24, 1 / 86400)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the time that `30d`, `12h`, `2w` or `1y6m` stands for; a month has 30 days.
+    """Return the time that `30d`, `12h`, `90s`, `2w` or `1y6m` stands for; a month has 30 days.
 
     Raises:
         ConfigError: It is not a time.
