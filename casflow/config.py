@@ -231,7 +231,7 @@ def _read(file: Path) -> dict[str, Any]:
         written = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # also digits and brackets without end
         raise ConfigError(f"cannot read the settings ({error})", where=file) from error
     known = {each.name for each in fields(Config)} - {"home", "origins"}
     if unknown := sorted(set(written) - known):

@@ -82,7 +82,7 @@ class JSONSerializer:
         """
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(f"a result is not JSON ({error})", where=where) from error
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from casflow.blobs.content import DEADLINE, boottime
-from casflow.errors import NotFoundError
+from casflow.errors import IntegrityError, NotFoundError
 from casflow.storage.docker.markers import marker
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ class EngineImageStore(ImageStore):
 
 
 def config_of(registry: Registry, name: ImageName, manifest: Manifest) -> dict[str, Any]:
-    """Return an image's configuration."""
+    """Return an image's configuration; IntegrityError when it is none."""
     data = registry.get_blob(name, manifest.form["config"])
-    found: dict[str, Any] = json.loads(data)
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise IntegrityError("the image's configuration is not a JSON object", where=str(name))
     return found

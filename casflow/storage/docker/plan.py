@@ -130,5 +130,5 @@ def references_in(labels: Mapping[str, str], *, where: object) -> dict[str, Refe
     try:
         forms = json.loads(labels[FLOWS])
         return {name: Reference.from_dict(form, where=where) for name, form in forms.items()}
-    except (KeyError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError, AttributeError, RecursionError) as error:
         raise IntegrityError("the image names no flows", where=where) from error
