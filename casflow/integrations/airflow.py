@@ -83,7 +83,8 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
         version = self._store().resolve(self.tree)
         self._materialize(self._base(version.path_safe), version.digest)
         self._latest = version.path_safe
-        self._drop_old(keep=version.path_safe)
+        with self.lock():  # two processors may refresh at once
+            self._drop_old(keep=version.path_safe)
 
     def get_current_version(self) -> Any:
         """Return the digest that `path` holds: a `BundleVersion` where Airflow has one."""
