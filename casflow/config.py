@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 _VARIABLES = (
     "HOME",
@@ -247,9 +247,9 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         return value if is_number else parse_size(str(value), where=origin)
     if name in ("default_labels", "checkpointing") and not isinstance(value, bool):
-        if str(value).lower() not in _TRUTH:
+        if str(value).lower() not in _BOOLEANS:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
-        return _TRUTH[str(value).lower()]
+        return _BOOLEANS[str(value).lower()]
     if name in ("registry", "default_storage", "retention", "store"):
         value = _text(name, value, origin)
     if name == "registry":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "blake3:"
 _FORM = re.compile(r"blake3:[0-9a-f]{64}")
 _CHUNK = 1 << 20
-_MANY = 8 << 20  # bytes that several threads hash faster than one
+_LARGE = 8 << 20  # bytes that several threads hash faster than one
 _THREADS = min(4, os.cpu_count() or 1)
 
 Buffer = bytes | bytearray | memoryview
@@ -94,7 +94,7 @@ class Verifying:
 def digest_of(data: Buffer) -> str:
     """Return the digest of bytes in memory."""
     # Named in numbers, the threads are this call's own; those of AUTO do not survive a fork.
-    threads = _THREADS if len(data) >= _MANY else 1
+    threads = _THREADS if len(data) >= _LARGE else 1
     return PREFIX + blake3(data, max_threads=threads).hexdigest()
 
 

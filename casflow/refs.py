@@ -70,7 +70,7 @@ def parse_ref(text: str) -> Ref:
         raise ConfigError("a name is needed", where=repr(text), hint=_HINT)
     name, at, selector = text.rpartition("@")
     if not at:
-        return _bare(text)
+        return _unprefixed(text)
     if not name:
         raise ConfigError("no name before the @", where=text, hint=_HINT)
     if _NUMBER.fullmatch(selector):  # a version; digits that mean a digest need its prefix
@@ -84,7 +84,7 @@ def parse_ref(text: str) -> Ref:
     raise ConfigError("no version, tag or digest after the @", where=text, hint=_HINT)
 
 
-def _bare(text: str) -> Ref:
+def _unprefixed(text: str) -> Ref:
     match = _DIGEST.fullmatch(text)
     if match is None:
         return Ref(text, text)

@@ -50,7 +50,7 @@ class AzureBlobStore(FsspecBlobStore):
         container, key, _ = self.fs.split_path(path)
         return self.fs.service_client.get_blob_client(container, key)
 
-    def _look(self, key: str, path: str) -> ObjectInfo | None:
+    def _object_info(self, key: str, path: str) -> ObjectInfo | None:
         found = self._call(self._blob(path), "get_blob_properties")
         return ObjectInfo(key, found.size, seconds(found.last_modified))
 
@@ -70,7 +70,7 @@ class AzureBlobStore(FsspecBlobStore):
         self._upload(path, data, overwrite=True)
 
     def _upload(self, path: str, data: bytes | Path, **options: Any) -> None:
-        options |= {"max_concurrency": PARALLEL, "progress_hook": _telling()}
+        options |= {"max_concurrency": PARALLEL, "progress_hook": _reporting()}
         with ExitStack() as stack:
             body = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
             self._call(self._blob(path), "upload_blob", body, **options)
@@ -84,16 +84,16 @@ class AzureBlobStore(FsspecBlobStore):
                 yield ObjectInfo(key, each.size, moment, each.etag or "")
 
 
-def _telling() -> Callable[[int, int | None], Awaitable[None]]:
-    """Return a hook that is told how many bytes have been sent so far, and tells how many more."""
+def _reporting() -> Callable[[int, int | None], Awaitable[None]]:
+    """Return a hook that is told how many bytes have been sent so far and reports it."""
     before = 0
 
-    async def told(sent: int, _: int | None) -> None:
+    async def report(sent: int, _: int | None) -> None:
         nonlocal before
         moved(sent - before)
         before = sent
 
-    return told
+    return report
 
 
 class _Pages:

@@ -252,7 +252,7 @@ class ContentStore:
         """Make sure that a blob stands under an incarnation that nobody condemned."""
         incarnation = 0
         while True:
-            marker, present = self._look(blob.digest, incarnation)
+            marker, present = self._head_pair(blob.digest, incarnation)
             if marker is None:
                 break
             incarnation += 1  # condemned: the next incarnation is ours to write
@@ -271,7 +271,9 @@ class ContentStore:
             return name, 0
         return name, blob.size
 
-    def _look(self, digest: str, incarnation: int) -> tuple[ObjectInfo | None, ObjectInfo | None]:
+    def _head_pair(
+        self, digest: str, incarnation: int
+    ) -> tuple[ObjectInfo | None, ObjectInfo | None]:
         marker, present = run_concurrently(
             lambda: self.store.find(layout.marker(digest, incarnation)),
             lambda: self.store.find(layout.blob(digest, incarnation)),
@@ -324,7 +326,7 @@ class ContentStore:
         condemned = any(each is not None for each in markers)
         if not (late or condemned):
             return True
-        if not (late and condemned) and all(self._stands(each) for each in reference.blobs()):
+        if not (late and condemned) and all(self._is_readable(each) for each in reference.blobs()):
             return True
         if take_back and self._holds(key, reference.to_bytes()):
             self.store.delete(key)
@@ -401,7 +403,7 @@ class ContentStore:
 
     def has(self, blob: BlobName) -> bool:
         """Tell whether a blob stands in the store with the right size, in any incarnation."""
-        if self._stands(blob):
+        if self._is_readable(blob):
             return True
         infos = self.store.list(layout.blob_prefix(blob.digest))
         return any(info.size == blob.size for info in infos)
@@ -419,14 +421,14 @@ class ContentStore:
     def is_whole(self, reference: Reference) -> bool:
         """Tell whether all blobs of a reference stand in the right size, and none is condemned."""
         blobs = {(each.digest, each.incarnation): each.size for each in reference.blobs()}
-        looks = [partial(self._look, *name) for name in blobs]
+        looks = [partial(self._head_pair, *name) for name in blobs]
         found = zip(run_concurrently(*looks), blobs.values(), strict=True)
         return all(
             marker is None and present is not None and present.size == size
             for (marker, present), size in found
         )
 
-    def _stands(self, blob: BlobName) -> bool:
+    def _is_readable(self, blob: BlobName) -> bool:
         present = self.store.find(layout.blob(blob.digest, blob.incarnation))
         return present is not None and present.size == blob.size
 

@@ -90,7 +90,7 @@ class FsspecBlobStore(BlobStore):
                 target.seek(0)  # it is cut short: who verifies the bytes shall see those there are
             else:
                 return
-        start, size = self._begin(key, target)
+        start, size = self._download_start(key, target)
         if start < size:
             self._copy_parts(key, target, start, size)
 
@@ -98,7 +98,7 @@ class FsspecBlobStore(BlobStore):
         """Return what is known of an object, or None when there is none."""
         try:
             with self._border(self.location(key)):
-                return self._look(key, self._path(key))
+                return self._object_info(key, self._path(key))
         except NotFoundError:
             return None
 
@@ -149,7 +149,7 @@ class FsspecBlobStore(BlobStore):
         data: bytes = self.fs.cat_file(path)
         return data
 
-    def _look(self, key: str, path: str) -> ObjectInfo | None:
+    def _object_info(self, key: str, path: str) -> ObjectInfo | None:
         info = self.fs.info(path)
         return None if info["type"] == "directory" else _object_info(key, info)
 
@@ -200,7 +200,7 @@ class FsspecBlobStore(BlobStore):
         else:
             self.fs.pipe_file(path, data, **options)
 
-    def _begin(self, key: str, target: BinaryIO) -> tuple[int, int]:
+    def _download_start(self, key: str, target: BinaryIO) -> tuple[int, int]:
         """Write an object's first piece; return its bytes, and those of the whole object."""
         with self._border(self.location(key)):
             first = self._first_piece(self._path(key))

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds, size_of
-from casflow.blobs.progress import BIG, telling
+from casflow.blobs.progress import BIG, reporting
 from casflow.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PART = 64 * 2**20  # bytes of one request of an upload, whose requests wait for one another
-_SILENCE = 60.0  # seconds after which an answer that says nothing more is given up
+_READ_TIMEOUT = 60.0  # seconds after which an answer that says nothing more is given up
 
 
 class GCSBlobStore(FsspecBlobStore):
@@ -58,7 +58,7 @@ class GCSBlobStore(FsspecBlobStore):
         answer: dict[str, Any] = self.fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
         return answer
 
-    def _look(self, key: str, path: str) -> ObjectInfo | None:
+    def _object_info(self, key: str, path: str) -> ObjectInfo | None:
         head = self._head(path)
         return ObjectInfo(key, int(head["size"]), seconds(head["updated"]))
 
@@ -74,7 +74,7 @@ class GCSBlobStore(FsspecBlobStore):
         from gcsfs.retry import validate_response
 
         headers = self.fs._get_headers({"Range": span})  # noqa: SLF001 - with its credential
-        timeout = ClientTimeout(sock_connect=_SILENCE, sock_read=_SILENCE)
+        timeout = ClientTimeout(sock_connect=_READ_TIMEOUT, sock_read=_READ_TIMEOUT)
         answer = await self.fs.session.get(self.fs.url(path), headers=headers, timeout=timeout)
         if not answer.ok:
             validate_response(answer.status, await answer.read(), path)
@@ -191,7 +191,7 @@ def open_filesystem(project: str | None) -> Any:
         use_listings_cache=False,
         skip_instance_cache=True,
     )
-    filesystem._call = telling(filesystem._call, "data")  # noqa: SLF001 - no hook of its own
+    filesystem._call = reporting(filesystem._call, "data")  # noqa: SLF001 - no hook of its own
     return filesystem
 
 

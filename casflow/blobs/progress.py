@@ -1,7 +1,7 @@
 """How far a big transfer has come, for whoever shows it.
 
 Owns the one place where blob stores tell and a front end listens. Invariant: nobody listens unless
-a front end asked for it, and telling costs one look at a variable; who listens is never told of
+a front end asked for it, and reporting costs one look at a variable; who listens is never told of
 more than there is. The variables belong to the context, so that a request on another thread's
 event loop tells whoever waits for it.
 """
@@ -48,14 +48,14 @@ def transfer(what: str, size: int) -> Iterator[None]:
         yield
         return
     with watcher(what, size) as told:
-        before = _moved.set(partial(_tell, told, [size]))
+        before = _moved.set(partial(_report_progress, told, [size]))
         try:
             yield
         finally:
             _moved.reset(before)
 
 
-def _tell(told: Moved, left: list[int], count: int) -> None:
+def _report_progress(told: Moved, left: list[int], count: int) -> None:
     """Tell of bytes, but of no more than there are: some are sent twice, or in an envelope."""
     count = min(count, left[0])
     left[0] -= count
@@ -69,7 +69,7 @@ def moved(count: int) -> None:
         told(count)
 
 
-def telling(request: Callable[..., Awaitable[Any]], body: str) -> Callable[..., Awaitable[Any]]:
+def reporting(request: Callable[..., Awaitable[Any]], body: str) -> Callable[..., Awaitable[Any]]:
     """Return a library's request function that also tells of the bodies that it has sent.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _BODY = 4 * 2**20  # bytes of a body that are taken at a time
 _PARTS = 3  # of a big download; a client may have a piece of each in memory three times
-_LEAST = 64 * 2**20  # bytes of each, if there are several: every request costs the service, too
+_MIN_PART = 64 * 2**20  # bytes of each, if there are several: every request costs the service, too
 
 
 class SharedFile:
@@ -38,7 +38,7 @@ class SharedFile:
 
 def split_range(start: int, end: int) -> list[tuple[int, int]]:
     """Return equal parts of a range, as many as are copied at once."""
-    count = max(1, min(_PARTS, (end - start) // _LEAST))
+    count = max(1, min(_PARTS, (end - start) // _MIN_PART))
     size = math.ceil((end - start) / count)
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds, size_of
-from casflow.blobs.progress import telling
+from casflow.blobs.progress import reporting
 from casflow.errors import AccessError, CasflowError, UnavailableError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_PARTS = 10_000  # of one upload; the service's limit
-_TRIES = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
+_ATTEMPTS = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
 
 
 class S3BlobStore(FsspecBlobStore):
@@ -55,7 +55,7 @@ class S3BlobStore(FsspecBlobStore):
         answer: dict[str, Any] = self.fs.call_s3("head_object", Bucket=bucket, Key=key)
         return answer
 
-    def _look(self, key: str, path: str) -> ObjectInfo | None:
+    def _object_info(self, key: str, path: str) -> ObjectInfo | None:
         try:
             head = self._head(path)
         except FileNotFoundError:
@@ -148,8 +148,8 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
         skip_instance_cache=True,
     )
     filesystem.session = session
-    filesystem.retries = _TRIES
-    filesystem._call_s3 = telling(filesystem._call_s3, "Body")  # noqa: SLF001 - no hook of its own
+    filesystem.retries = _ATTEMPTS
+    filesystem._call_s3 = reporting(filesystem._call_s3, "Body")  # noqa: SLF001 - no hook of its own
     return filesystem
 
 

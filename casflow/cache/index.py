@@ -127,7 +127,7 @@ class Index:
         with lock(self._folder.parent / "locks", "index"):
             if damaged is not None and self._stat() != damaged:
                 return  # another process was first
-            rows = _salvage(self._folder / diskcache.core.DBNAME)
+            rows = _recover_rows(self._folder / diskcache.core.DBNAME)
             if self._folder.is_symlink():
                 self._folder.unlink()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -310,7 +310,7 @@ def _check_database(path: Path) -> None:
             raise sqlite3.DatabaseError(f"unknown setting {str(key)[:40]!r}")
 
 
-def _salvage(path: Path) -> dict[str, str | int]:
+def _recover_rows(path: Path) -> dict[str, str | int]:
     """Return the aliases and pins of a database that can still be read."""
     rows: dict[str, str | int] = {}
     if path.is_symlink() or not path.is_file():

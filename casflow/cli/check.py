@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from casflow.serialize import Difference
 
 SEEDS = ("1", "4242")
-_PATIENCE = 600.0  # seconds that a script may take to be read
+_TIMEOUT = 600.0  # seconds that a script may take to be read
 
 
 def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
@@ -52,7 +52,7 @@ def _make(folder: Path, seed: str, path: Path | None, module: str | None) -> Non
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
         check=False,
     )
     if done.returncode != 0:

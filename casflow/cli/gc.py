@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from casflow.blobs.base import BlobStore
-    from casflow.cli.stores import Known
+    from casflow.cli.stores import KnownStores
     from casflow.gc import Amount, Report
 
 
@@ -101,7 +101,9 @@ def _is_terminal(as_json: bool) -> bool:
 # ---- what to do -------------------------------------------------------------------------------
 
 
-def _maker(store: BlobStore, found: Known, options: dict[str, Any]) -> Callable[[Any], Collector]:
+def _maker(
+    store: BlobStore, found: KnownStores, options: dict[str, Any]
+) -> Callable[[Any], Collector]:
     """Return what makes a collector with a progress to tell."""
     limits, policy = _limits(options), _policy(options)
     claims = found.claims(store, all_flows=options["all_flows"])

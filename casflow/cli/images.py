@@ -12,14 +12,14 @@ from casflow.storage.docker.names import ImageName, split_url
 from casflow.storage.docker.registry import Registry
 
 if TYPE_CHECKING:
-    from casflow.cli.stores import Known
+    from casflow.cli.stores import KnownStores
     from casflow.gc import Limits, Policy
     from casflow.gc.images import ImageReport
     from casflow.registry import Version
 
 
 def collect(
-    found: Known, policy: Policy, limits: Limits, *, yes: bool, ask: bool
+    found: KnownStores, policy: Policy, limits: Limits, *, yes: bool, ask: bool
 ) -> list[ImageReport]:
     """Collect the repositories that versions of the registry stand in; none without a policy.
 
@@ -42,7 +42,9 @@ def collect(
     return _collect(found, policy, limits, dry_run=False)
 
 
-def _collect(found: Known, policy: Policy, limits: Limits, *, dry_run: bool) -> list[ImageReport]:
+def _collect(
+    found: KnownStores, policy: Policy, limits: Limits, *, dry_run: bool
+) -> list[ImageReport]:
     reports = []
     for versions in found.images.values():
         images = [_image_version(each, kept=each.id in found.wanted) for each in versions]

@@ -122,10 +122,10 @@ def _show(run: Run, missing: tuple[str, ...] | None, *, as_json: bool) -> None:
     else:
         show_fields({key: value for key, value in form.items() if value not in (None, {}, [])})
     if missing is not None:
-        note(f"run {run.id} waits: {_lacking(missing)}")
+        note(f"run {run.id} waits: {_missing_labels(missing)}")
 
 
-def _lacking(missing: tuple[str, ...]) -> str:
+def _missing_labels(missing: tuple[str, ...]) -> str:
     if not missing:
         return "no agent is working; start one with `casflow agent start`"
     return (

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Known:
+class KnownStores:
     """What the registry knows of where flows are.
 
     Attributes:
@@ -130,14 +130,14 @@ def _reference(version: Version) -> Reference:
     return Reference.from_dict(version.reference or {}, where=version.location)
 
 
-def known() -> Known:
+def known() -> KnownStores:
     """Read the registry.
 
     Raises:
         CasflowError: It cannot be read, or a storage that it names cannot be opened.
     """
     settings = config.load()
-    found = Known()
+    found = KnownStores()
     default = open_url(str(settings.flows_dir))
     found.stores[default.url] = default
     with Registry(settings.registry) as registry:

@@ -115,7 +115,7 @@ class Collector:
         self._content.claim_format()
         self.scan.settled = now - SETTLED
         plan = self._plan(now)
-        self._carry_out(plan)
+        self._execute(plan)
         leftovers = self.store.drop_leftovers(DAY)
         report = Report.of(plan, self.store.url, run=run, leftovers=leftovers)
         self.store.put(layout.report(run), (json.dumps(report.to_dict()) + "\n").encode())
@@ -142,7 +142,7 @@ class Collector:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def _carry_out(self, plan: Plan) -> None:
+    def _execute(self, plan: Plan) -> None:
         keys = [each.key for each in plan.expired]
         self._each("expire", partial(discard, self._content), keys, len(keys))
         ended = [*plan.purged, *plan.leases]
@@ -164,11 +164,11 @@ class Collector:
         total: int,
         together: int = 1,
     ) -> None:
-        timely = self._timely(items)
+        timely = self._until_deadline(items)
         for count, _ in enumerate(ordered_map(function, timely, self.scan.threads), 1):
             self._progress(stage, min(count * together, total), total)
 
-    def _timely(self, items: Iterable[Item]) -> Iterator[Item]:
+    def _until_deadline(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items as long as the decisions on them are fresh."""
         for item in items:
             if self._clock() - self._started > _LONGEST:

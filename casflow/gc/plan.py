@@ -141,7 +141,7 @@ class Planner:
 
     def _read_references(self, plan: Plan) -> None:
         leases = list(self._current_leases(plan))
-        plan.expired = list(self._thinned(plan, self._scan.live_roots()))
+        plan.expired = list(self._keep_recent(plan, self._scan.live_roots()))
         fixed = set()
         for found in self._scan.named():
             self._root(plan, Root.of(*found))
@@ -151,7 +151,7 @@ class Planner:
             fixed.add(key_of(found.reference))
         for found in self._scan.leases(leases):
             self._root(plan, Root.of(*found))
-        self._spare(plan, fixed)
+        self._keep_pinned(plan, fixed)
         for root in self._scan.trash_roots(until=plan.now - self._limits.trash):
             if isinstance(root, Root):
                 self._root(plan, root)
@@ -184,7 +184,7 @@ class Planner:
         for name, size in root.blobs:
             self._roots.add(name, size)
 
-    def _thinned(self, plan: Plan, live: Iterable[Root]) -> Iterator[Expired]:
+    def _keep_recent(self, plan: Plan, live: Iterable[Root]) -> Iterator[Expired]:
         """Take in the live references; yield those that the policy does not keep.
 
         They are roots all the same: in the trash they still are. A reference that does not say its
@@ -231,7 +231,7 @@ class Planner:
                 return True
         return not self._policy.labels.isdisjoint(root.labels)
 
-    def _spare(self, plan: Plan, fixed: set[str]) -> None:
+    def _keep_pinned(self, plan: Plan, fixed: set[str]) -> None:
         """Keep what is pinned, tagged or is itself a mutable name; count what each flow keeps."""
         plan.expired = [each for each in plan.expired if each.key not in fixed]
         taken = Counter(each.flow for each in plan.expired)
@@ -260,14 +260,14 @@ class Planner:
         protected = self._protected | {name[:32] for name in markers.keys() & roots.keys()}
         for name in sorted(blobs.keys() - roots.keys()):
             if name[:32] not in protected:
-                self._sentence(plan, name, blobs[name], markers.get(name))
+                self._plan_blob(plan, name, blobs[name], markers.get(name))
         if self._limits.exclusive:
             needed = {name[:32] for name in (*blobs, *roots)}
             for name, condemned in markers.items():
                 if name[:32] not in needed:
                     plan.forgotten.add(name, condemned)
 
-    def _sentence(self, plan: Plan, name: bytes, size: int, condemned: int | None) -> None:
+    def _plan_blob(self, plan: Plan, name: bytes, size: int, condemned: int | None) -> None:
         """Decide on a blob that nothing names."""
         grace = self._limits.grace
         if condemned is None:

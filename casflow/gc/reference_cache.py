@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SETTLED = 10.0  # seconds by the store's clock; some stores tell whole ones only
 _PAGE = 500  # references
-_TROUBLES = (CasflowError, OSError, sqlite3.Error)  # of the cache: then references are read
+_ERRORS = (CasflowError, OSError, sqlite3.Error)  # of the cache: then references are read
 
 
 class Root(NamedTuple):
@@ -69,7 +69,7 @@ class ReferenceCache:
         self._cache = cache
         self._alias = f"references in format 2: {name}"
         self._settled = settled
-        self._entries = self._recalled()
+        self._entries = self._cached_rows()
         self._next = next(self._entries, None)
         self._page: list[list[Any]] = []
         self._pages: list[str] = []
@@ -96,12 +96,12 @@ class ReferenceCache:
         """Write the recorded pages in place of the former ones."""
         if self._page:
             self._end_page()
-        with suppress(*_TROUBLES):
+        with suppress(*_ERRORS):
             if self._pages:
                 self._cache.set_alias(self._alias, self._put(self._pages))
 
     def _end_page(self) -> None:
-        with suppress(*_TROUBLES):
+        with suppress(*_ERRORS):
             self._pages.append(self._put(self._page))
         self._page = []
 
@@ -115,8 +115,8 @@ class ReferenceCache:
         data = self._cache.find(digest)
         return [] if data is None else json.loads(bytes(data))
 
-    def _recalled(self) -> Iterator[list[Any]]:
-        with suppress(*_TROUBLES):
+    def _cached_rows(self) -> Iterator[list[Any]]:
+        with suppress(*_ERRORS):
             first = self._cache.find_alias(self._alias)
             for digest in self._get(first) if first else ():
                 yield from self._get(digest)

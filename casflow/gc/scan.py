@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from casflow.cache import Cache
     from casflow.reference import BlobName
 
-_FIRSTS = sorted("-" + string.digits + string.ascii_lowercase)  # of a slug
+_FIRST_CHARACTERS = sorted("-" + string.digits + string.ascii_lowercase)  # of a slug
 _BATCH = 64  # references that one thread reads in a row
 
 
@@ -152,7 +152,7 @@ class Scan:
         return self._read(self._live())
 
     def _live(self) -> Iterator[ObjectInfo]:
-        infos = (info for first in _FIRSTS for info in self.store.list(first))
+        infos = (info for first in _FIRST_CHARACTERS for info in self.store.list(first))
         return (info for info in infos if layout.is_reference(info.key))
 
     def live_roots(self) -> Iterator[Root]:
@@ -167,14 +167,14 @@ class Scan:
         """
         old: list[ObjectInfo] = []
 
-        def younger() -> Iterator[ObjectInfo]:
+        def newer() -> Iterator[ObjectInfo]:
             for info in self.store.list(layout.TRASH):
                 if info.modified > until:
                     yield info
                 else:
                     old.append(info)
 
-        yield from self._roots("trash", younger())
+        yield from self._roots("trash", newer())
         yield from old
 
     def named(self) -> Iterator[Found]:
@@ -287,11 +287,11 @@ class Scan:
             wanted = roots.shard(index).items()
             lacking.update((name, size) for name, size in wanted if there.get(name) != size)
         # A blob may be newer than its listing.
-        lost = {name for name, size in lacking.items() if not self._stands(name, size)}
+        lost = {name for name, size in lacking.items() if not self._is_present(name, size)}
         if lost:
             yield from self._naming(lost)
 
-    def _stands(self, name: bytes, size: int) -> bool:
+    def _is_present(self, name: bytes, size: int) -> bool:
         blob = unpacked(name)
         info = self.store.find(layout.blob(blob.digest, blob.incarnation))
         return info is not None and info.size == size
@@ -301,7 +301,7 @@ class Scan:
         for found in self.references():
             for blob in found.reference.blobs():
                 name = name_of(blob)
-                if name not in lost or self._stands(name, blob.size):
+                if name not in lost or self._is_present(name, blob.size):
                     continue
                 if self.store.find(found.key) is not None:
                     yield found, blob

@@ -104,7 +104,7 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
     condemned = len(scan.markers())
     blobs = scan.blobs(lambda info: growth.update({_month(info): info.size}))
     flows: set[str] = set()
-    references, live = _take(roots, _noting(flows, scan.live()))
+    references, live = _take(roots, _collect_flows(flows, scan.live()))
     named, mutable = _take(roots, scan.named())
     pins, _ = _take(roots, scan.pins())
     tags, _ = _take(roots, scan.tags())
@@ -133,7 +133,7 @@ def _month(info: ObjectInfo) -> str:
     return datetime.fromtimestamp(info.modified, UTC).strftime("%Y-%m")
 
 
-def _noting(flows: set[str], references: Iterable[Found]) -> Iterator[Found]:
+def _collect_flows(flows: set[str], references: Iterable[Found]) -> Iterator[Found]:
     for found in references:
         flows.add(found.reference.flow)
         yield found

@@ -100,7 +100,7 @@ class _Exchange:
             raise
         except (RequestException, HTTPError, OSError, ValueError, TypeError) as error:
             if self._deadline.left <= 0:
-                failed: Exception = self._too_slow()
+                failed: Exception = self._timeout_error()
             else:
                 failed = failure(error, self._where)
             cause = _cleaned(error)
@@ -124,7 +124,7 @@ class _Exchange:
         from casflow.http.session import deadline_of_answers, open_session
 
         if self._deadline.left <= 0:
-            raise self._too_slow()
+            raise self._timeout_error()
         given: dict[str, Any] = {
             "timeout": SOCKET,
             "auth": Credential(),
@@ -154,7 +154,7 @@ class _Exchange:
             write(piece)
         return Answer(status, response.reason or "", headers, str(response.url), bytes(body))
 
-    def _too_slow(self) -> UnavailableError:
+    def _timeout_error(self) -> UnavailableError:
         what = f"no complete answer within {self._deadline.seconds:.0f} s"
         return UnavailableError(what, where=self._where, hint="try again later")
 

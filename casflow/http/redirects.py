@@ -20,7 +20,7 @@ _STATUSES = frozenset({301, 302, 303, 307, 308})
 _FOUND = frozenset({301, 302})
 _SEE_OTHER = 303
 _PORTS = {"http": 80, "https": 443}
-_HARMLESS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
+_SAFE_HEADERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 _BODIES = ("data", "json", "files")
 
 
@@ -68,7 +68,7 @@ def follow(
     if any(kept.get(each) is not None for each in _BODIES):
         raise AccessError("the host sends the request's content to another host", where=where)
     given = kept.get("headers") or {}
-    kept["headers"] = {name: each for name, each in given.items() if name.lower() in _HARMLESS}
+    kept["headers"] = {name: each for name, each in given.items() if name.lower() in _SAFE_HEADERS}
     for name in ("cookies", "cert"):
         kept.pop(name, None)
     return method, target, {**kept, "auth": Credential()}

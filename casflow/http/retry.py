@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ATTEMPTS = 4
-PATIENCE = 30.0  # seconds that a host may ask to wait before a request is tried again
+MAX_RETRY_AFTER = 30.0  # seconds that a host may ask to wait before a request is tried again
 SECONDS = 120.0  # that one request may take by default, all attempts and redirects together
 _RATE = 64 << 10  # bytes a second that a body has to come with, at least
 _BACKOFF = 0.2  # seconds before the second attempt; twice as long before each further one
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _FORBIDDEN = 403  # some hosts limit their callers with it, and say until when
-_FAR = 400 * 86400.0  # seconds; a host that asks for more does not mean it
+_MAX_SECONDS = 400 * 86400.0  # seconds; a host that asks for more does not mean it
 
 
 class Deadline:
@@ -64,7 +64,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(0.0, seconds), _FAR)
+    return min(max(0.0, seconds), _MAX_SECONDS)
 
 
 def now(headers: Mapping[str, str]) -> float:
@@ -76,8 +76,8 @@ def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Tell whether a request that was answered so is worth another attempt."""
     wait = wait_of(headers)
     if status == _FORBIDDEN:
-        return wait is not None and wait <= PATIENCE
-    return status in _TRANSIENT and (wait is None or wait <= PATIENCE)
+        return wait is not None and wait <= MAX_RETRY_AFTER
+    return status in _TRANSIENT and (wait is None or wait <= MAX_RETRY_AFTER)
 
 
 def backoff(attempt: int) -> float:

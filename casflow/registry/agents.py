@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from casflow.registry.database import Database
 
 
-_SILENT = timedelta(minutes=1)
+_AGENT_TIMEOUT = timedelta(minutes=1)
 
 
 class Agents:
@@ -111,7 +111,9 @@ class Agents:
 
 def working(agents: Iterable[Agent], now: datetime) -> list[Agent]:
     """Return the agents whose heartbeat is not older than a minute."""
-    return [each for each in agents if each.ended is None and now - each.heartbeat <= _SILENT]
+    return [
+        each for each in agents if each.ended is None and now - each.heartbeat <= _AGENT_TIMEOUT
+    ]
 
 
 def missing_labels(labels: Iterable[str], agents: Iterable[Agent]) -> tuple[str, ...] | None:

@@ -83,7 +83,7 @@ class Overviews:
                 dict.fromkeys(RunState, 0) | _counted(connection, runs.c.state),
                 {row.label: row.runs for row in connection.execute(select(label_limits))},
                 _unserved(connection, working(alive, now)),
-                **_warmth(ended),
+                **_warm_counts(ended),
             )
 
 
@@ -115,7 +115,7 @@ def _unserved(connection: Connection, agents: list[Agent]) -> dict[tuple[str, ..
     }
 
 
-def _warmth(ended: Iterable[Any]) -> dict[str, int]:
+def _warm_counts(ended: Iterable[Any]) -> dict[str, int]:
     found = {"hits": 0, "misses": 0, "saved": 0, "downloaded": 0}
     for outcome, reference in ended:
         if not isinstance(outcome, dict):

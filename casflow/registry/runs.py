@@ -190,7 +190,7 @@ class Runs:
         ended["outcome"] = (
             None if outcome is None else check_parameters(redact_value(dict(outcome)))
         )
-        return self._leave(run, ended)
+        return self._transition(run, ended)
 
     def release(self, run: Run) -> Run:
         """Give a run that the caller holds back to the queue.
@@ -198,7 +198,7 @@ class Runs:
         Raises:
             ConflictError: The run is no longer the caller's.
         """
-        return self._leave(run, _requeued("its agent stopped"))
+        return self._transition(run, _requeued("its agent stopped"))
 
     def cancel(self, run: Run) -> Run:
         """Cancel a run that waits or runs; its agent stops it at the next heartbeat.
@@ -239,7 +239,7 @@ class Runs:
                 _notify(connection)
             return _change(connection, spared, again) + _change(connection, failed, ended)
 
-    def _leave(self, run: Run | RunAttempt, values: dict[str, Any]) -> Run:
+    def _transition(self, run: Run | RunAttempt, values: dict[str, Any]) -> Run:
         with self._db.write() as connection:
             if RunState(values["state"]).is_final:
                 values["ended"] = self._db.now(connection)

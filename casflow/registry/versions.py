@@ -32,8 +32,8 @@ _JOINED = versions.join(flows, versions.c.flow_id == flows.c.id).join(
 )
 _OWN = [each for each in versions.c if each.name not in ("flow_id", "quarantined")]
 _COLUMNS: Select[Any] = select(*_OWN, projects.c.name.label("project"), flows.c.name.label("flow"))
-_SOUND = versions.c.quarantined.is_(None)
-_VERSIONS = _COLUMNS.select_from(_JOINED).where(_SOUND)
+_NOT_QUARANTINED = versions.c.quarantined.is_(None)
+_VERSIONS = _COLUMNS.select_from(_JOINED).where(_NOT_QUARANTINED)
 # Outer, since SQLite would else read all versions to find the few that are the latest.
 _LATEST = _COLUMNS.select_from(
     flows.join(projects, flows.c.project_id == projects.c.id).outerjoin(
@@ -42,7 +42,7 @@ _LATEST = _COLUMNS.select_from(
 )
 _MAX_NAMES = 5000  # that a "did you mean" looks at
 _NAMES_SHOWN = 5
-_BEHIND = "g"  # sorts behind every digit of a digest, in every collation
+_AFTER_DIGITS = "g"  # sorts behind every digit of a digest, in every collation
 
 
 class Versions:
@@ -165,7 +165,7 @@ class Versions:
         """
         query = _VERSIONS.where(
             versions.c.digest.startswith(start, autoescape=True),
-            versions.c.digest.between(start, f"{start}{_BEHIND}"),  # what an index can find
+            versions.c.digest.between(start, f"{start}{_AFTER_DIGITS}"),  # what an index can find
         )
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(versions.c.id.desc()).limit(_MAX_NAMES))

@@ -27,7 +27,7 @@ from casflow.errors import (
 )
 from casflow.reference import Reference
 from casflow.storage.base import Storage
-from casflow.storage.content import BARE, bare_script, draft_pickle, draft_script, name_of
+from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
@@ -198,7 +198,7 @@ class BlobStorage(Storage):
         except IntegrityError:
             if not (self.stored_as_script and key == self.key):
                 raise
-            return bare_script(name, data, key)
+            return script_reference(name, data, key)
         if found.flow != name:
             what = f"the key holds the flow {found.flow!r}, not {name!r}"
             hint = "give each flow a key of its own, or leave the key out"

@@ -122,7 +122,7 @@ class CodeCommit(SourceStorage):
             return NotFoundError(f"not found ({code})", where=where, hint=hint)
         if code == "FileTooLargeException":
             return ConfigError("the file is over CodeCommit's limit of 6 MB", where=where)
-        if code in _REFUSALS or "AccessDenied" in code or "Token" in code:
+        if code in _ACCESS_ERRORS or "AccessDenied" in code or "Token" in code:
             hint = "check the AWS credentials and their policy"
             return AccessError(f"the request was refused ({code})", where=where, hint=hint)
         if code in ("NoRegionError", "ParamValidationError") or code.startswith("Invalid"):
@@ -131,7 +131,7 @@ class CodeCommit(SourceStorage):
         return UnavailableError(f"the service failed ({code})", where=where, hint="try again later")
 
 
-_REFUSALS = frozenset(
+_ACCESS_ERRORS = frozenset(
     {
         "UnrecognizedClientException",
         "InvalidSignatureException",

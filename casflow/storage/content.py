@@ -77,7 +77,7 @@ def _place(data: bytes, wanted: bytes) -> str:
     return path or f"line {line}"
 
 
-def bare_script(flow: str, data: bytes, key: str) -> Reference:
+def script_reference(flow: str, data: bytes, key: str) -> Reference:
     """Return a reference to a script that a user put under a key, without casflow."""
     from casflow.serialize import versions
 

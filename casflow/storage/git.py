@@ -15,7 +15,7 @@ from casflow.errors import ConfigError, NotFoundError
 from casflow.flow.bundle import pack
 from casflow.reference import BUNDLE
 from casflow.secrets import Secret, find
-from casflow.storage.gitremote import NO_FILES, SMALL_FILES, GitRemote
+from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote
 from casflow.storage.source import Content, Head, SourceStorage
 from casflow.storage.validation import check_commit, check_script, is_commit, not_a_file
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casflow.flow import Flow
-    from casflow.storage.gitremote import Snapshot, TreeEntry
+    from casflow.storage.git_remote import Snapshot, TreeEntry
 
 logger = logging.getLogger(__name__)
 
-_MANY = 2000  # entries of a tree; the small files of more are not fetched for those of one folder
+_LARGE = 2000  # entries of a tree; the small files of more are not fetched for those of one folder
 
 
 class Git(SourceStorage):
@@ -159,7 +159,7 @@ class Git(SourceStorage):
 
     def _bundle(self, snapshot: Snapshot) -> Content:
         tree = snapshot.tree()
-        if len(tree) > _MANY:
+        if len(tree) > _LARGE:
             self.cache.set_alias(self._alias("many files"), str(len(tree)))
         where = f"{self.address}:{self.path}"
         _check_file(tree, str(self.path), where)

@@ -65,7 +65,7 @@ class Content(NamedTuple):
     media_type: str = SCRIPT
 
 
-class Known(NamedTuple):
+class KnownContent(NamedTuple):
     """What a commit was found to hold: the name of its bytes and their media type."""
 
     digest: str
@@ -163,7 +163,7 @@ class SourceStorage(Storage):
         self._record(name, head.commit)
         return self._made(name, head.commit, known)
 
-    def _made(self, name: str, commit: str, known: Known) -> Reference:
+    def _made(self, name: str, commit: str, known: KnownContent) -> Reference:
         return Reference(
             flow=name,
             blob=BlobName(known.digest, 0, known.size),
@@ -222,7 +222,7 @@ class SourceStorage(Storage):
 
     # ---- from a commit to a digest ---------------------------------------------------------
 
-    def _known_content(self, commit: str) -> Known:
+    def _known_content(self, commit: str) -> KnownContent:
         """Return what a commit holds; one of many processes reads it, the others wait."""
         alias = self._alias("content", self.path, commit)
         known = self._find_content(alias)
@@ -231,13 +231,13 @@ class SourceStorage(Storage):
         with lock(self.cache.root / "locks", hex_of(digest_of(alias.encode()))):
             return self._find_content(alias) or self._read_content(alias, commit)
 
-    def _find_content(self, alias: str) -> Known | None:
+    def _find_content(self, alias: str) -> KnownContent | None:
         text = self.cache.find_alias(alias)
-        return None if text is None else Known(*json.loads(text))
+        return None if text is None else KnownContent(*json.loads(text))
 
-    def _read_content(self, alias: str, commit: str) -> Known:
+    def _read_content(self, alias: str, commit: str) -> KnownContent:
         content = self._checked(commit)
-        known = Known(digest_of(content.data), len(content.data), content.media_type)
+        known = KnownContent(digest_of(content.data), len(content.data), content.media_type)
         fetched = self.cache.fetch(
             known.digest, known.size, lambda target: target.write(content.data)
         )

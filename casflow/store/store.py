@@ -325,7 +325,7 @@ class Store:
             stored = self._put_unnamed(draft, until)
             return Blob(stored.digest, stored.size)
         newest = self._versions.newest(name)
-        if newest is None or not self._is_standing(newest, blob):
+        if newest is None or not self._is_readable(newest, blob):
             after = 0 if newest is None else newest.number
             number = self._versions.claim_number(name, after)
             done = self._content.commit(replace(draft, extra={VERSION: number}))
@@ -334,7 +334,7 @@ class Store:
             self._lease(newest, _last_day(keep))
         return Blob(blob.digest, blob.size, name, newest.number)
 
-    def _is_standing(self, newest: Selected, blob: BlobName) -> bool:
+    def _is_readable(self, newest: Selected, blob: BlobName) -> bool:
         there = newest.reference
         same = (there.digest, there.media_type) == (blob.digest, DATA)
         return same and self._content.has(there.blob)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 3600.0  # seconds after which "unchanged" is said only after another look
+_RECHECK_INTERVAL = 3600.0  # seconds after which "unchanged" is said only after another look
 _THREADS = 2  # packs that are made at once
 
 
@@ -136,9 +136,9 @@ class Pusher:
     def _is_whole(self, newest: Selected) -> bool:
         alias = f"whole {self._content.store.url} {newest.key}"
         seen = self._cache.find_alias(alias)
-        if seen is not None and 0 <= time.time() - float(seen) < _LOOK_AGAIN:
+        if seen is not None and 0 <= time.time() - float(seen) < _RECHECK_INTERVAL:
             return True
-        looks = [_look(self._content, blob) for blob in newest.reference.blobs()]
+        looks = [_check_readable(self._content, blob) for blob in newest.reference.blobs()]
         whole = all(run_concurrently(*looks))
         if whole:
             self._cache.set_alias(alias, repr(time.time()))
@@ -211,7 +211,7 @@ class Pusher:
             logger.debug("the cache does not keep what was pushed: %s", error)
 
 
-def _look(content: ContentStore, blob: BlobName) -> Callable[[], bool]:
+def _check_readable(content: ContentStore, blob: BlobName) -> Callable[[], bool]:
     return lambda: content.has(blob)
 
 

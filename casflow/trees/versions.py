@@ -181,7 +181,7 @@ class Versions:
         if ref.full_digest is not None:
             found = self._first(name, lambda each: each.reference.digest == ref.full_digest)
             return found or self._leased(ref.full_digest, name)
-        return _only(ref, [each for each in self.all(name) if _begins(each, ref)])
+        return _only(ref, [each for each in self.all(name) if _matches(each, ref)])
 
     def _leased(self, digest: str, name: str | None) -> Selected | None:
         """Return what a lease or a tag still holds of a digest that retention took."""
@@ -198,7 +198,7 @@ class Versions:
         if ref.full_digest is not None and (found := self._leased(ref.full_digest, None)):
             return found
         keys = [info.key for info in self._store.list() if layout.is_reference(info.key)]
-        found = _only(ref, [each for each in self._read(keys) if _begins(each, ref)])
+        found = _only(ref, [each for each in self._read(keys) if _matches(each, ref)])
         if found is None:
             raise self._unknown(ref)
         return found
@@ -256,7 +256,7 @@ class Versions:
             move = {
                 "tag": tag,
                 "counter": counter,
-                "by": by or _who(),
+                "by": by or _current_user(),
                 "at": datetime.now(UTC).isoformat(timespec="microseconds"),
                 "before": None if last is None else last.digest,
             }
@@ -301,7 +301,7 @@ def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield items[start : start + size]
 
 
-def _begins(selected: Selected, ref: Ref) -> bool:
+def _matches(selected: Selected, ref: Ref) -> bool:
     return hex_of(selected.reference.digest).startswith(str(ref.digest))
 
 
@@ -353,7 +353,7 @@ def _move(reference: Reference, name: str, key: str) -> TagMove:
         raise IntegrityError(f"a damaged move of a tag ({error!r})", where=key) from error
 
 
-def _who() -> str:
+def _current_user() -> str:
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no entry for this user

@@ -242,7 +242,7 @@ class Unmarked(RegistryImageStore):
 class Timeless(RegistryImageStore):
     """Has no deadline."""
 
-    def _is_late(self, started):
+    def _is_past_deadline(self, started):
         return False
 
 

@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from casflow.errors import ConfigError, UnavailableError
-from casflow.http.retry import PATIENCE, is_retryable
+from casflow.http.retry import MAX_RETRY_AFTER, is_retryable
 from tests.hosts.server import Answer
 from tests.sources.conftest import REMOTE
 
@@ -104,8 +104,8 @@ def test_a_short_wait_until_the_limit_resets_is_waited(limited):
 @pytest.mark.parametrize(
     ("headers", "retryable"),
     [
-        ({"Retry-After": str(int(PATIENCE))}, True),
-        ({"Retry-After": str(int(PATIENCE) + 1)}, False),
+        ({"Retry-After": str(int(MAX_RETRY_AFTER))}, True),
+        ({"Retry-After": str(int(MAX_RETRY_AFTER) + 1)}, False),
         ({"Retry-After": "-1"}, True),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, True),
     ],

@@ -21,17 +21,17 @@ from casflow.cli.output import show_fields, size
 from casflow.errors import CasflowError
 
 SCRIPT = Path(__file__).with_name("orders.py")
-_PATIENCE = 120.0  # seconds that one step may take
+_TIMEOUT = 120.0  # seconds that one step may take
 
 
 @click.command()
 def demo() -> None:
     """Register a flow twice and run it cold and warm, in a temporary home."""
     with tempfile.TemporaryDirectory(prefix="casflow-demo-") as home:
-        _tell(Path(home))
+        _explain(Path(home))
 
 
-def _tell(home: Path) -> None:
+def _explain(home: Path) -> None:
     click.echo("1. A flow is registered: hashed, stored once, and recorded.")
     (first,), took = _casflow(home, "register", "--path", str(SCRIPT))
     _check(first["status"] == "registered", "the first registration made no version", first)
@@ -90,7 +90,7 @@ def _casflow(home: Path, *arguments: str, reports: bool = True) -> tuple[Any, fl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
         check=False,
     )
     took = time.perf_counter() - started

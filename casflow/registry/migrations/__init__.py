@@ -39,7 +39,7 @@ def prepare(engine: Engine, where: str) -> None:
     with engine.connect() as connection:
         number = _number(connection)
     if number is None or number < SCHEMA:
-        number = _bring_up(engine, where)
+        number = _upgrade(engine, where)
     if number > SCHEMA:
         what = f"the registry has schema {number}, this casflow knows {SCHEMA}"
         raise ConfigError(what, where=where, hint="use a newer casflow")
@@ -65,7 +65,7 @@ def config(connection: Connection) -> Config:
     return settings
 
 
-def _bring_up(engine: Engine, where: str) -> int:
+def _upgrade(engine: Engine, where: str) -> int:
     with engine.connect() as connection:
         connection.execution_options(casflow_write=True)
         with connection.begin():

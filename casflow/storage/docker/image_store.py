@@ -93,7 +93,7 @@ class RegistryImageStore(ImageStore):
                 return None
             for name in plan.names:
                 self.registry.put_manifest(name, manifest)
-            if not self._is_late(started):
+            if not self._is_past_deadline(started):
                 return plan.name.at(manifest.digest)
 
     def commit(self, manifest: Manifest, plan: Plan) -> ImageName:
@@ -108,7 +108,7 @@ class RegistryImageStore(ImageStore):
     def _is_condemned(self, name: ImageName, manifest: Manifest) -> bool:
         return self.registry.find_manifest(name.tagged(marker(manifest.digest))) is not None
 
-    def _is_late(self, started: float) -> bool:
+    def _is_past_deadline(self, started: float) -> bool:
         return self._clock() - started > DEADLINE
 
     def labels(self, name: ImageName) -> Mapping[str, str]:

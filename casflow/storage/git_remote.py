@@ -34,14 +34,14 @@ from casflow.secrets import redact, remember
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_SLOWEST = 900.0  # seconds that one call of git may take
+_TIMEOUT = 900.0  # seconds that one call of git may take
 _LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
 NO_FILES = "blob:none"
 SMALL_FILES = "blob:limit=64k"
 _QUIET = ("--quiet", "--no-tags")
 _KEPT = ("GIT_SSH", "GIT_SSL", "GIT_PROXY", "GIT_CONFIG", "GIT_ASKPASS", "GIT_EXEC")
 _SHA256 = 64  # digits of the id of a commit
-_STRANGER = re.compile(r"host key verification failed")
+_UNKNOWN_HOST_KEY = re.compile(r"host key verification failed")
 _REFUSED = re.compile(
     r"authentication failed|could not read username|permission denied|error: 40[13]"
     r"|dubious ownership|access denied"
@@ -53,7 +53,12 @@ _ABSENT = re.compile(
 _REDIRECTED = re.compile(r"returned error: 30[1-8]|redirect")
 _MEANINGS: tuple[tuple[re.Pattern[str], type[CasflowError], str, str], ...] = (
     (_REDIRECTED, AccessError, "the repository has moved", "write its new address"),
-    (_STRANGER, AccessError, "the host is not trusted", "check its key, and add it to known_hosts"),
+    (
+        _UNKNOWN_HOST_KEY,
+        AccessError,
+        "the host is not trusted",
+        "check its key, and add it to known_hosts",
+    ),
     (_REFUSED, AccessError, "git was refused", "check the credential and what it may read"),
     (_ABSENT, NotFoundError, "not found", "check the names of the repository and the ref"),
 )
@@ -155,7 +160,7 @@ class GitRemote:
                 input=given,
                 capture_output=True,
                 check=False,
-                timeout=_SLOWEST,
+                timeout=_TIMEOUT,
                 env=self._environment(),
                 start_new_session=True,  # without a terminal, nothing can ask on it
                 cwd=folder or Path(tempfile.gettempdir()),
@@ -163,7 +168,7 @@ class GitRemote:
         except FileNotFoundError as error:
             raise ConfigError("the command git is needed", hint="install git") from error
         except subprocess.TimeoutExpired as error:
-            what = f"git took over {_SLOWEST:.0f} s"
+            what = f"git took over {_TIMEOUT:.0f} s"
             raise UnavailableError(what, where=self._where, hint="try again later") from error
         if done.returncode:
             raise self._error(redact(done.stderr.decode(errors="replace")))
