@@ -43,7 +43,7 @@ class LocalBlobStore(BlobStore):
         root: The folder.
     """
 
-    parallel = 1  # one disk; threads would only take turns
+    parallel = 1  # one disk; threads would only wait for each other
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from casflow.serialize.difference import Difference, explain
     from casflow.serialize.environment import versions
     from casflow.serialize.load import deserialize, loads
-    from casflow.serialize.nondeterminism import Suspect, suspects
+    from casflow.serialize.nondeterminism import UnstableValue, find_unstable
 
 __all__ = [
     "Difference",
     "Serialized",
-    "Suspect",
+    "UnstableValue",
     "deserialize",
     "digest",
     "dumps",
     "explain",
+    "find_unstable",
     "loads",
     "serialize",
-    "suspects",
     "versions",
 ]
 
@@ -43,14 +43,14 @@ __getattr__ = lazily(
     {
         "Difference": "casflow.serialize.difference",
         "Serialized": "casflow.serialize.canonical",
-        "Suspect": "casflow.serialize.nondeterminism",
+        "UnstableValue": "casflow.serialize.nondeterminism",
         "deserialize": "casflow.serialize.load",
         "digest": "casflow.serialize.canonical",
         "dumps": "casflow.serialize.canonical",
         "explain": "casflow.serialize.difference",
         "loads": "casflow.serialize.load",
         "serialize": "casflow.serialize.canonical",
-        "suspects": "casflow.serialize.nondeterminism",
+        "find_unstable": "casflow.serialize.nondeterminism",
         "versions": "casflow.serialize.environment",
     },
 )

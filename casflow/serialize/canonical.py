@@ -23,7 +23,7 @@ from casflow.serialize.emit import emit
 from casflow.serialize.environment import check_installed, modules_in, modules_of, report
 from casflow.serialize.graph import UnknownShapeError
 from casflow.serialize.locality import Scope, scope_of
-from casflow.serialize.nondeterminism import may_hold_suspects, suspects_of
+from casflow.serialize.nondeterminism import may_be_unstable, unstable_values
 from casflow.serialize.ordering import order
 from casflow.serialize.owners import Schedule, attach
 from casflow.serialize.pickler import StagePickler
@@ -126,7 +126,7 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
     modules = modules_of(graph)
     check_installed(modules, scope)
     source_map = sourcemap.build(emitted.literals, scope.relative)
-    found = suspects_of(graph) if warn and may_hold_suspects(emitted.small) else []
+    found = unstable_values(graph) if warn and may_be_unstable(emitted.small) else []
     names = sorted({*modules, *pickler.imports})
     return emitted.data, source_map, names, [str(each) for each in found]
 

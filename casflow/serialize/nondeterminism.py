@@ -1,6 +1,6 @@
 """Values that differ by themselves from run to run, found in one blob.
 
-Owns the list of what is suspicious, in `CHECKS`. Invariant: a suspect is a warning, never an
+Owns the list of what is unstable, in `CHECKS`. Invariant: an unstable value is a warning, never an
 error: such a value may be meant.
 """
 
@@ -43,7 +43,7 @@ _GENERATORS = {
     ("numpy.random._pickle", "__generator_ctor"),
     ("numpy.random._pickle", "__randomstate_ctor"),
 }
-# Text that is in a stream that holds one of the suspects below, save moments as floats.
+# Text that is in a stream that holds one of the unstable values below, save moments as floats.
 _SIGNS = re.compile(
     rb" at 0x|__file__|datetime|uuid|Random|numpy\.random\._pickle"
     rb"|[0-9a-f]{8}-?[0-9a-f]{4}-?[14][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}"
@@ -51,12 +51,12 @@ _SIGNS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class UnstableValue:
     """One value that is likely to differ in the next run.
 
     Attributes:
         path: Where it is, such as `flow.tasks[2].fn.__globals__['RUN']`.
-        reason: What is suspicious about it.
+        reason: Why it may differ.
         value: What it is.
     """
 
@@ -68,28 +68,28 @@ class Suspect:
         return f"{self.path}: {self.reason} ({self.value}); the digest may differ in the next run"
 
 
-def suspects(data: bytes) -> list[Suspect]:
+def find_unstable(data: bytes) -> list[UnstableValue]:
     """Return the values of a blob that look as if they were made anew in each run."""
     try:
-        return suspects_of(parse(data))
+        return unstable_values(parse(data))
     except UnknownShapeError:
         return []
 
 
-def may_hold_suspects(stream: bytes) -> bool:
+def may_be_unstable(stream: bytes) -> bool:
     """Tell by a quick look at a stream whether a walk over its graph may find something."""
     now = struct.pack(">d", datetime.now(UTC).timestamp())[:3]  # the same for some three days
     temporary = tempfile.gettempdir().encode()
     return b"G" + now in stream or temporary in stream or _SIGNS.search(stream) is not None
 
 
-def suspects_of(graph: Graph) -> list[Suspect]:
-    """Return the suspects of a graph; only atoms and calls can be such."""
-    found: list[Suspect] = []
+def unstable_values(graph: Graph) -> list[UnstableValue]:
+    """Return the unstable values of a graph; only atoms and calls can be such."""
+    found: list[UnstableValue] = []
     for path, item in walk(graph.root):
         reason = next(filter(None, (check(path, item) for check in CHECKS)), None)
         if reason is not None:
-            found.append(Suspect(path, reason, label(item)))
+            found.append(UnstableValue(path, reason, label(item)))
     return found
 
 

@@ -109,9 +109,9 @@ class CodeCommit(SourceStorage):
             raise MissingExtraError("boto3", "git") from error
         options = dict(self._client_options)
         session = boto3.session.Session(profile_name=options.pop("profile_name", None))
-        patient = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 3})
+        defaults = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 3})
         given = options.pop("config", None)
-        options["config"] = patient if given is None else patient.merge(given)
+        options["config"] = defaults if given is None else defaults.merge(given)
         return session.client("codecommit", **options)
 
     def _error(self, error: Any) -> CasflowError:

@@ -107,10 +107,10 @@ def ours(size: int, folder: Path) -> list[Subject]:
         "fsspec simplecache": simplecache,
         "bare read": bare,
     }
-    turns = {name: timed(work) for name, work in read.items()}
+    timings = {name: timed(work) for name, work in read.items()}
     return [
-        Subject(name, turn, _storing(size) if name == "casflow" else None)
-        for name, turn in turns.items()
+        Subject(name, timing, _storing(size) if name == "casflow" else None)
+        for name, timing in timings.items()
     ]
 
 
@@ -187,12 +187,12 @@ def measure(sizes: dict[str, int], rounds: int, home: Path) -> Table:
             folder = home / str(size)
             folder.mkdir()
             there = subjects(stack, size, folder, table)
-            turns = max(5, rounds // (1 + size // 10**7))
+            count = max(5, rounds // (1 + size // 10**7))
             if name == "1 MB":
                 storing = {each.name: each.store for each in there if each.store is not None}
-                stores = medians(interleaved(storing, rounds=turns))
+                stores = medians(interleaved(storing, rounds=count))
             reading = {each.name: each.get for each in there}
-            reads[name] = medians(interleaved(reading, rounds=turns))
+            reads[name] = medians(interleaved(reading, rounds=count))
     for who, flags in FACTS.items():
         took = [reads[name].get(who) for name in sizes]
         times = [ratio(each, reads[name]["floor"]) for each, name in zip(took, sizes, strict=True)]

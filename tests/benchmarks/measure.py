@@ -1,6 +1,6 @@
 """Timing side by side, and the tables that come of it.
 
-Owns how benchmarks measure and how they report. Invariant: contestants take turns in one run, so
+Owns how benchmarks measure and how they report. Invariant: contestants are interleaved, so
 whatever slows the machine down slows all of them; a table is printed as Markdown and kept as JSON
 in `results/`, with the machine and the date that it is true of.
 """

@@ -97,10 +97,10 @@ def test_a_step_that_fails_is_a_value_error_with_its_last_words(
     home, options, docker_engine, oci_registry
 ):
     before = set(names(docker_engine))
-    options["extra_dockerfile_commands"] = ["RUN echo last words; false"]
+    options["extra_dockerfile_commands"] = ["RUN echo last line; false"]
     _, said = refused(home, ConfigError, **options)
     assert "Your docker image failed to build!" in said
-    assert "last words" in said
+    assert "last line" in said
     assert set(names(docker_engine)) == before
     assert docker_engine.docker("ps", "-aq").stdout == ""
     assert tags(oci_registry.host, options["image_name"]) == []

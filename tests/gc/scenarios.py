@@ -12,7 +12,7 @@ from casflow.gc.limits import DAY, HOUR, Limits
 from casflow.gc.retention import Policy
 from casflow.gc.roots import pin, undelete, unpin
 from casflow.reference import PICKLE
-from tests.gc.simulation import Shelf, Task, WatchedContent, World, WorldStore
+from tests.gc.simulation import Images, Task, WatchedContent, World, WorldStore
 
 D, G = HOUR, DAY
 MONTH = 30 * DAY
@@ -74,7 +74,7 @@ class Scenario:
         self._deadline = deadline
         self._limits = limits or Limits(trash=self.random.choice((0, D, 2 * G)))
         self._pins = 0
-        self._shelf = Shelf()
+        self._images = Images()
         self._prepare()
         for number in range(self.random.randint(2, 4)):
             self._add(f"writer{number}", self._writer(), WRITER_POINTS)
@@ -95,7 +95,7 @@ class Scenario:
             limits=self._limits,
             clock=self.world.boottime,
             now=self.world.now,
-            cache=self.random.choice((self._shelf, None)),
+            cache=self.random.choice((self._images, None)),
         )
         collector._content = self.content()
         return collector.run()
@@ -173,5 +173,5 @@ class Scenario:
                 limits=Limits(trash=DAY),
                 clock=self.world.boottime,
                 now=self.world.now,
-                cache=self._shelf,
+                cache=self._images,
             ).run()

@@ -281,7 +281,7 @@ class WorldStore(BlobStore):
         return ObjectInfo(key, len(data), modified, f"{zlib.crc32(data):x}")
 
 
-class Shelf(dict):
+class Images(dict):
     """Stands for a machine's cache, without its files."""
 
     put = dict.__setitem__

@@ -122,7 +122,7 @@ class LateKept(WatchedContent):
     def _safe(self, started, sent, key, reference, **options):
         del started, sent, options
         blobs = reference.blobs()
-        safe = all(self._stands(each) for each in blobs)
+        safe = all(self._is_readable(each) for each in blobs)
         if not safe:
             self.store.delete(key)
         self.store.world.settle(key)

@@ -19,10 +19,10 @@ from casflow.serialize import (
     digest,
     dumps,
     explain,
+    find_unstable,
     loads,
     parse,
     serialize,
-    suspects,
 )
 from casflow.serialize.graph import UnknownShapeError
 
@@ -63,7 +63,7 @@ def closes_over(value):
     ],
 )
 def test_what_cannot_be_pickled_is_named_by_its_path(obj, path):
-    """The message says where the culprit is and what it is."""
+    """The message says where the object is and what it is."""
     if path is None:
         assert loads(dumps(obj)).file is io.StringIO
         return
@@ -157,7 +157,7 @@ def test_suspects_are_named_with_their_paths():
         fine=[dt.datetime(2020, 1, 1), 1.5, "text", uuid.UUID(int=5)],
     )
     result = serialize(flow)
-    paths = {each.path for each in suspects(result.data)}
+    paths = {each.path for each in find_unstable(result.data)}
     wanted = {"id", "hex", "made", "started", "rng", "shown", "fn.__closure__['value']"}
     assert paths == {f"flow.{name}" for name in wanted}
     assert len(result.warnings) == len(wanted)
