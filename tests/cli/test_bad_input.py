@@ -227,3 +227,11 @@ def check(home, code, expected, *arguments, **options):
     complaints = [line for line in lines if line.lower().startswith("error:")]
     assert len(complaints) == 1, err
     assert lines[-1] == complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("regster", "register"), ("registry-", "registry"), ("Verify", "verify")]
+)
+def test_a_misspelt_command_is_told_the_near_one(home, word, near):
+    _, err = home.casflow(word, code=2)
+    assert f"Did you mean '{near}'?" in err
