@@ -9,6 +9,7 @@ import pytest
 
 from casflow import config, register
 from casflow.cli import main
+from casflow.errors import ConfigError
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
 from casflow.storage.docker.names import ImageName
@@ -162,6 +163,17 @@ def test_both_builders_put_the_same_tree_into_an_image(home, storage, engine, tm
         shown.add(engine.docker(*command).stdout)
     assert len(shown) == 1
     assert "link -> empty" in shown.pop()
+
+
+def test_an_instruction_that_only_buildkit_knows_is_named(
+    home, storage, docker_engine, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = {"dockerfile": "Start", "base_image": None, "local_image": True}
+    options["base_url"] = docker_engine.url
+    (tmp_path / "Start").write_text("FROM scratch\nRUN --mount=type=cache,target=/x true\n")
+    with pytest.raises(ConfigError, match="only BuildKit knows 'RUN --mount"):
+        register(make(storage(**options)))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, NotFoundError
 from casflow.storage.docker.assemble import Base, publish
 from casflow.storage.docker.context import DOCKERFILE, Context
+from casflow.storage.docker.dockerfile import buildkit_only
 from casflow.storage.docker.names import ImageName
-from casflow.storage.docker.recipe import PYTHON_LABEL, python_version
+from casflow.storage.docker.recipe import PYTHON_LABEL, python_version, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -169,8 +170,15 @@ class EngineBuilder:
             return
         context, name = self._recipe.own_context()
         options = {"pull": not self._local_image, **self._options}
-        with context.open() as archive:
-            image = self._engine.build(archive, name, **options)
+        try:
+            with context.open() as archive:
+                image = self._engine.build(archive, name, **options)
+        except ConfigError as error:
+            line = buildkit_only(read_text(self._recipe.dockerfile))
+            if line is None:
+                raise
+            hint = "build that image by `docker build`, and name it as base_image"
+            raise ConfigError(f"{error}; only BuildKit knows {line!r}", hint=hint) from error
         start = ImageName.parse(f"casflow/start:{uuid4().hex}")
         self._engine.tag(image, start)
         try:
