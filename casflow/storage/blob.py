@@ -25,7 +25,7 @@ from casflow.errors import (
     IntegrityError,
     NotFoundError,
 )
-from casflow.reference import Reference
+from casflow.reference import SCRIPT, Reference
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
@@ -119,14 +119,17 @@ class BlobStorage(Storage):
         if self._project is not None:
             self._store_project(flow, labels, *self._project)
             return
-        draft = self._draft(flow, labels)
-        if draft is None:  # a script that the user puts under the key by other means
+        draft, key = self._draft(flow, labels), self.key
+        if draft is None:  # the user puts a script under the key, by other means
+            draft, key = self._draft_at_key(flow, labels), None
+        if draft is None:
             return
         draft = replace(draft, project=self.flow_project)
-        done = None if self.rewrite else self._find_same(draft, known)
+        done = None if self.rewrite else self._find_same(draft, known, key)
         if done is None:
-            self.claim_key()
-            done = self.content.commit(draft, name=self.key, rewrite=self.rewrite)
+            if key is not None:
+                self.claim_key()
+            done = self.content.commit(draft, name=key, rewrite=self.rewrite)
         self.flows[draft.flow] = self.location_of(done.key)
         self.references[draft.flow] = done.reference
         self.uploaded[draft.flow] = done.uploaded
@@ -156,12 +159,28 @@ class BlobStorage(Storage):
         path = self.script_path()
         return None if path is None else draft_script(flow, path, labels)
 
-    def _find_same(self, draft: Draft, known: Reference | None) -> Commit | None:
+    def _draft_at_key(self, flow: Flow, labels: tuple[str, ...]) -> Draft | None:
+        """Return what is stored of a script under the key: its bytes of now, whatever follows.
+
+        None says that the key holds a reference of an earlier registration instead.
+        """
+        from casflow.serialize import versions
+
+        key = str(self.key)
+        data = self.content.store.get(key)
+        try:
+            Reference.from_bytes(data, where=key)
+        except IntegrityError:
+            environment = {**versions(), "script": key.rpartition("/")[2]}
+            return Draft(name_of(flow), data, SCRIPT, labels, {}, environment)
+        return None
+
+    def _find_same(self, draft: Draft, known: Reference | None, key: str | None) -> Commit | None:
         """Return a flow's newest reference if it says what a draft says and can be read back."""
         preview = draft.preview()
         likely = known if known is not None and known.same_content(preview) else None
         latest, whole = run_concurrently(
-            lambda: self._find_latest(draft.flow, known),
+            lambda: self._find_latest(draft.flow, known, key),
             lambda: likely is not None and self.content.is_whole(likely),
         )
         if latest is None or not latest.reference.same_content(preview):
@@ -170,8 +189,8 @@ class BlobStorage(Storage):
             whole = self.content.is_whole(latest.reference)
         return latest if whole else None
 
-    def _find_latest(self, flow: str, known: Reference | None) -> Commit | None:
-        known_key = self.key or (
+    def _find_latest(self, flow: str, known: Reference | None, key: str | None) -> Commit | None:
+        known_key = key or (
             known and layout.reference(flow, datetime.fromisoformat(known.created))
         )
         if known_key:
@@ -186,7 +205,7 @@ class BlobStorage(Storage):
                     where = self.content.store.location(known_key)
                     raise ConflictError(what, where=where, hint=hint)
                 return Commit(known_key, found)
-        return None if self.key else self.content.find_latest(flow, self.flow_project)
+        return None if key else self.content.find_latest(flow, self.flow_project)
 
     def resolve(self, name: str) -> Reference:
         """Read the reference at the location of a flow; a fixed key may hold a bare script."""

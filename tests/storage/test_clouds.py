@@ -12,7 +12,6 @@ from casflow import Flow, Parameter, task
 from casflow.errors import (
     ConfigError,
     ConflictError,
-    IntegrityError,
     MissingSecretError,
     NotFoundError,
 )
@@ -107,18 +106,19 @@ def test_a_fixed_key_is_a_mutable_name_of_the_same_blobs(cloud):
     assert again.register().uploaded_bytes == 0
 
 
-def test_a_script_that_the_user_put_under_a_key_is_read_from_there(cloud, home):
+def test_a_script_that_the_user_put_under_a_key_is_stored_as_it_was_registered(cloud, home):
     cloud.write("scripts/mine.py", script(home, cloud).read_bytes())
     flow = double(cloud.storage("scripts/mine.py", stored_as_script=True))
     registration = flow.register()
-    assert (registration.location, registration.uploaded_bytes) == ("scripts/mine.py", 0)
+    assert registration.location in cloud.references()
+    assert not double(cloud.storage("scripts/mine.py", stored_as_script=True)).register().is_new
     read = load(json.loads(json.dumps(flow.storage.serialize())))
     assert outcome(read.get_flow("double")) == [21, 42]
     cloud.write("scripts/mine.py", b"changed = True")
     assert outcome(read.get_flow("double")) == [21, 42]
     shutil.rmtree(home.path / "cache")
-    with pytest.raises(IntegrityError, match=r"mine\.py"):
-        load(flow.storage.serialize()).get_flow("double")
+    cold = load(json.loads(json.dumps(flow.storage.serialize())))
+    assert outcome(cold.get_flow("double")) == [21, 42]
 
 
 def test_azure_overwrites_a_fixed_name_only_on_request(azure_server, home):
