@@ -29,7 +29,7 @@ COMMANDS = {
     "checkout": ("casflow.cli.trees:checkout", "Make a folder of a version of a tree."),
     "config": ("casflow.cli.settings:config", "Look at the settings."),
     "copy": ("casflow.cli.trees:copy", "Copy a version from one store to another."),
-    "demo": ("casflow.cli.demo:demo", "Register a flow twice and run it cold and warm."),
+    "demo": ("casflow.cli.demo:demo", "Store a flow and a project; run them cold and warm."),
     "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
     "exec": ("casflow.cli.trees:execute", "Run a command in a version of a tree."),
     "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),

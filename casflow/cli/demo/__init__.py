@@ -1,7 +1,8 @@
 """`casflow demo`: the main job, done before your eyes, in a folder that is thrown away.
 
 Owns a small story told by real processes: a flow is registered, registered again, run cold and
-run warm. Invariant: every line that it prints was checked; what is not so ends it with an error.
+run warm; a project is pushed, edited, pushed again, and run with its store out of reach.
+Invariant: every line that it prints was checked; what is not so ends it with an error.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from casflow.errors import CasflowError
 
 SCRIPT = Path(__file__).with_name("orders.py")
 _TIMEOUT = 120.0  # seconds that one step may take
+_MODULES = 40  # of the project
 
 
 @click.command()
 def demo() -> None:
-    """Register a flow twice and run it cold and warm, in a temporary home."""
+    """Register a flow, run it cold and warm; push a project, run it without its store."""
     with tempfile.TemporaryDirectory(prefix="casflow-demo-") as home:
         _explain(Path(home))
 
@@ -60,6 +62,49 @@ def _explain(home: Path) -> None:
     _casflow(home, "verify")
     _show_store(home)
     click.echo(f"\nload: cold {_ms(cold)}, warm {_ms(warm)}")
+    _tell_of_a_project(home)
+
+
+def _tell_of_a_project(home: Path) -> None:
+    project, store = home / "etl", home / "store"
+    project.mkdir()
+    for number in range(_MODULES):
+        rows = ", ".join(map(str, range(number, number + 200)))
+        (project / f"step_{number}.py").write_text(f"ROWS = [{rows}]\n")
+    (project / "__main__.py").write_text('import step_7\nprint("etl read", len(step_7.ROWS))\n')
+    name = ("--store", str(store))
+
+    click.echo(f"\n6. A project of {_MODULES + 1} files is pushed; no flow is needed for that.")
+    first, _ = _casflow(home, "push", str(project), *name)
+    _check(first["version"] == 1, "the first push made no version", first)
+    _show_push(first)
+
+    click.echo("\n7. One file is edited: its content and a new listing are sent.")
+    (project / "step_7.py").write_text("ROWS = [1, 2, 3]\n")
+    second, _ = _casflow(home, "push", str(project), *name)
+    _check(second["version"] == 2, "the second push made no version", second)  # noqa: PLR2004
+    _check(second["uploaded_bytes"] < first["uploaded_bytes"] / 4, "too much was sent", second)
+    _show_push(second)
+
+    click.echo("\n8. It runs from a checkout; then the store is moved away, and it runs again.")
+    ref = f"etl@{second['digest']}"
+    command = ("exec", ref, *name, "--", sys.executable, "__main__.py")
+    _, cold = _casflow(home, *command, reports=False)
+    store.rename(home / "elsewhere")
+    _, warm = _casflow(home, *command, reports=False)
+    show_fields(
+        {"   with the store": f"{cold * 1000:.0f} ms", "   without": f"{warm * 1000:.0f} ms"}
+    )
+
+
+def _show_push(pushed: dict[str, Any]) -> None:
+    show_fields(
+        {
+            "   version": f"{pushed['name']}@{pushed['version']}",
+            "   digest": pushed["digest"],
+            "   uploaded": size(pushed["uploaded_bytes"]),
+        }
+    )
 
 
 def _run(home: Path, flow: str) -> dict[str, Any]:
