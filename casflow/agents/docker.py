@@ -86,11 +86,9 @@ class DockerAgent(LocalAgent):
 
         Raises:
             ConfigError: The engine does not take the options.
+            UnavailableError: No engine answers; one that goes away later is waited for.
         """
-        try:
-            self._check_options()
-        except UnavailableError as error:  # it may come; until then runs go back to the queue
-            log.warning("agent %s: %s", self.name, error)
+        self._check_options()
         self._remove_stale_containers()
         super().start(once=once)
 

@@ -226,3 +226,8 @@ def test_options_that_the_engine_does_not_take_end_the_agent_at_its_start(
             process.kill()
     assert process.returncode == 2, error
     assert message in error
+
+
+def test_an_agent_without_an_engine_says_so_at_its_start(home):
+    command = ("agent", "start", "docker", "--once", "--engine", "unix:///nowhere.sock")
+    assert "cannot reach the Docker engine" in home.casflow(*command, code=7)[1]
