@@ -1,8 +1,8 @@
 """`casflow register --check`: whether a flow is the same in another process.
 
 Owns the two fresh processes that make the flow's bytes again, with another hash seed, folder and
-home, and the words for what differs. `python -m casflow.cli.check FOLDER path|module TARGET` is
-such a process.
+home, one of which imports the script after other modules, and the words for what differs.
+`python -m casflow.cli.check FOLDER path|import|module TARGET` is such a process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
 
 def _make(folder: Path, seed: str, path: Path | None, module: str | None) -> None:
     folder.mkdir()
-    target = ["path", str(path.absolute())] if path else ["module", str(module)]
+    kind = "import" if path and path.stem.isidentifier() and seed != SEEDS[0] else "path"
+    target = [kind, str(path.absolute())] if path else ["module", str(module)]
     done = subprocess.run(
         [sys.executable, "-m", "casflow.cli.check", str(folder), *target],
         cwd=folder,
@@ -94,7 +95,12 @@ def _file(name: str) -> str:
 
 def main(folder: str, kind: str, target: str) -> None:
     """Write the bytes of every flow of a script or module to a folder."""
-    path, module = (Path(target), None) if kind == "path" else (None, target)
+    path, module = (None, target) if kind == "module" else (Path(target), None)
+    if kind == "import":  # as a script does that drives it, after other imports
+        import xml.dom.minidom  # noqa: F401
+
+        sys.path.insert(0, str(Path(target).parent))
+        path, module = None, Path(target).stem
     for name, flow in read_flows(path, module).items():
         (Path(folder) / _file(name)).write_bytes(serialize(flow).data)
 

@@ -85,6 +85,14 @@ RULES = {
             "class M(pydantic.BaseModel):\n    a: int = 1\nf = M\n",
         ),
     },
+    "hash_without_salt": {
+        "sources": (
+            "import attr\n@attr.s(frozen=True, auto_attribs=True)\n"
+            "class C:\n    a: str = 'x'\nf = C\n",
+        )
+        * 2,
+        "how": ("script", "seed"),
+    },
     "class_without_line": {"sources": (CLASS, "# comment\n" + CLASS)},
     "class_without_static_attributes": {
         "sources": (
