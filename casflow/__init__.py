@@ -6,7 +6,7 @@ brings its module when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from casflow.lazy import lazily
 
@@ -30,7 +30,7 @@ __all__ = [
     "task",
 ]
 
-__getattr__ = lazily(
+_find = lazily(
     __name__,
     {
         "Flow": "casflow.flow",
@@ -45,6 +45,15 @@ __getattr__ = lazily(
         "task": "casflow.flow",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_") and name not in __all__:
+        from casflow.flow.prefect import NAMES, refuse
+
+        if name in NAMES:
+            raise refuse(name, "casflow", NAMES[name])
+    return _find(name)
 
 
 def __dir__() -> list[str]:

@@ -161,6 +161,10 @@ class ConfigError(CasflowError, ValueError):
     exit_code = 2
 
 
+class NotOfferedError(ConfigError, ImportError, TypeError):
+    """A word of another library, which casflow does not have."""
+
+
 class NotAFlowError(ConfigError, TypeError):
     """What was named as a flow is something else."""
 

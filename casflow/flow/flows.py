@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from casflow.errors import ConfigError
 from casflow.flow import context
 from casflow.flow.calls import Call, check_signature
+from casflow.flow.prefect import OF_FLOWS, refuse
 from casflow.flow.tasks import Parameter, Task
 
 if TYPE_CHECKING:
@@ -53,9 +54,12 @@ class Flow:
         storage: Any = None,
         result: Writer | None = None,
         project: str | os.PathLike[str] | None = None,
+        **unknown: Any,
     ) -> None:
         from casflow.reference import check_name
 
+        for each in unknown:
+            self._refuse(each)
         self.name = check_name(name)
         self.storage = storage
         self.result = result
@@ -64,6 +68,17 @@ class Flow:
             self.project = (os.path.join(os.path.dirname(script), project), script)  # noqa: PTH118, PTH120
         self._calls: dict[Task, Call] = {}
         self._named: dict[str, int] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in OF_FLOWS and not hasattr(type(self), name):
+            self._refuse(name)
+        super().__setattr__(name, value)
+
+    @staticmethod
+    def _refuse(name: str) -> None:
+        if name in OF_FLOWS:
+            raise refuse(name, "Flow", OF_FLOWS[name])
+        raise TypeError(f"Flow() got an unexpected keyword argument {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from casflow.storage.base import Storage
     from casflow.storage.bitbucket import Bitbucket
     from casflow.storage.codecommit import CodeCommit
+    from casflow.storage.docker import Docker
     from casflow.storage.gcs import GCS
     from casflow.storage.git import Git
     from casflow.storage.github import GitHub
@@ -31,6 +32,7 @@ __all__ = [
     "Azure",
     "Bitbucket",
     "CodeCommit",
+    "Docker",
     "Git",
     "GitHub",
     "GitLab",
