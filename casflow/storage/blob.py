@@ -190,9 +190,7 @@ class BlobStorage(Storage):
         return latest if whole else None
 
     def _find_latest(self, flow: str, known: Reference | None, key: str | None) -> Commit | None:
-        known_key = key or (
-            known and layout.reference(flow, datetime.fromisoformat(known.created))
-        )
+        known_key = key or (known and layout.reference(flow, datetime.fromisoformat(known.created)))
         if known_key:
             try:
                 found = self.content.get_reference(known_key)
