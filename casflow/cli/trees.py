@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from casflow.cache.folders import Folders
 from casflow.cli.output import json_option, short, show_json, show_table, size
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.refs import parse_ref, parse_ref_and_path
-from casflow.store import LEASING, Store, origin_of
+from casflow.store import Store, finish_leases, origin_of
 from casflow.streams import write_content
 from casflow.trees.changes import changes
 from casflow.trees.scan import scan, silent
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from casflow.store import Version
     from casflow.trees.scan import Progress
 
-_LEASE_TIME = 2.0  # seconds that a command waits at most for its lease, once a day
 _MOST_COMPLETIONS = 100
 
 store_option = click.option(
@@ -125,9 +123,7 @@ def execute(ref: str, command: tuple[str, ...], store: str | None) -> None:
     """
     with _progress() as progress:
         path = Store(store).checkout(ref, progress=progress)
-    for thread in threading.enumerate():
-        if thread.name == LEASING:
-            thread.join(_LEASE_TIME)
+    finish_leases()
     folders = Folders(cache.default().root)
     descriptor = folders.descriptor(path.name)
     if descriptor is not None:  # the command holds the folder as long as it runs

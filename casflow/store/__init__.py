@@ -1,8 +1,10 @@
 """The public door: trees and blobs in a store, by name and digest."""
 
+from casflow.store.leases import finish_leases
+from casflow.store.origins import origin_of
 from casflow.store.records import Blob, Version
-from casflow.store.store import LEASING, Store, origin_of
+from casflow.store.store import Store
 from casflow.trees.listing import Entry, Listing
 from casflow.trees.versions import TagMove
 
-__all__ = ["LEASING", "Blob", "Entry", "Listing", "Store", "TagMove", "Version", "origin_of"]
+__all__ = ["Blob", "Entry", "Listing", "Store", "TagMove", "Version", "finish_leases", "origin_of"]

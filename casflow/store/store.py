@@ -8,43 +8,41 @@ can be pickled, used from several threads, and made anew at any time.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import socket
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow import cache as caches
 from casflow import config
-from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import ContentStore
 from casflow.blobs.draft import Draft
 from casflow.digests import parse
-from casflow.errors import CasflowError, ConfigError, ConflictError, os_errors
-from casflow.gc import Collector, Policy, Report, Stats, Verification, parse_duration
+from casflow.errors import ConfigError, os_errors
+from casflow.gc import Collector, Policy, Report, Stats, Verification
 from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
 from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
-from casflow.reference import BlobName, Reference, check_name
+from casflow.reference import BlobName, check_name
 from casflow.refs import Ref, parse_ref
 from casflow.storage.urls import open_url
+from casflow.store.leases import Leases, last_day
+from casflow.store.origins import remember_origin
+from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
 from casflow.trees.checkout import Checkouts, appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
-from casflow.trees.versions import DATA, MOVE_KEYS, VERSION, Selected, TagMove, Versions
+from casflow.trees.versions import DATA, VERSION, Selected, TagMove, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from casflow.cache import Cache
     from casflow.digests import Buffer
@@ -52,12 +50,6 @@ if TYPE_CHECKING:
     from casflow.trees.scan import Progress
 
     AnyRef = str | Ref | Version
-
-logger = logging.getLogger(__name__)
-
-_RETRY_LEASE = timedelta(hours=1)  # between two tries to renew a lease
-LEASING = "casflow-lease"  # name of the threads that renew leases
-LEASE_DAYS = 30  # for which gc keeps what is leased, unless it is told otherwise
 
 
 class Store:
@@ -179,7 +171,7 @@ class Store:
         if digest is not None:
             standing = Checkouts(self.cache).find(digest, full=full)
             if standing is not None:
-                self._lease_in_background(ref, digest)
+                self._leases.renew(digest, lambda: self._select(ref))
                 return standing if to is None else self._copied(standing, digest, Path(to), ref)
         selected = self._select(ref)
         reader = self._reader(selected)
@@ -190,7 +182,7 @@ class Store:
             reader.copy_to(path, full=full, progress=progress)
             reference = selected.reference
             self._remember_origin(path, reference.flow, reference.digest, selected.number)
-        self._lease_quietly(selected)
+        self._leases.renew(selected.reference.digest, lambda: selected)
         return path
 
     def _copied(self, standing: Path, digest: str, to: Path, ref: AnyRef) -> Path:
@@ -202,9 +194,9 @@ class Store:
         return to
 
     def _remember_origin(self, path: Path, name: str | None, digest: str, number: int = 0) -> None:
-        """Let `origin_of` tell what a private copy was made of; the folder itself is left clean."""
-        value = {"store": self._given, "name": name, "version": number, "digest": digest}
-        self.cache.set_alias(f"checkout {path.resolve()}", json.dumps(value))
+        remember_origin(
+            self.cache, path, store=self._given, name=name, version=number, digest=digest
+        )
 
     def listing(self, ref: AnyRef) -> Listing:
         """Return the entries of a tree.
@@ -321,7 +313,7 @@ class Store:
             draft = Draft(check_name(name or "unnamed"), source, DATA)
             blob = draft.names[""]
         if name is None:
-            until = _last_day(keep)
+            until = last_day(keep)
             stored = self._put_unnamed(draft, until)
             return Blob(stored.digest, stored.size)
         newest = self._versions.newest(name)
@@ -331,7 +323,7 @@ class Store:
             done = self._content.commit(replace(draft, extra={VERSION: number}))
             newest = Selected(done.key, done.reference)
         if keep is not None:
-            self._lease(newest, _last_day(keep))
+            self._leases.hold(newest.reference, last_day(keep))
         return Blob(blob.digest, blob.size, name, newest.number)
 
     def _is_readable(self, newest: Selected, blob: BlobName) -> bool:
@@ -344,7 +336,7 @@ class Store:
             return self._content.ensure(draft.data)
         moment = datetime.now(UTC)
         reference = draft.reference(moment, {"": self._content.ensure(draft.data)})
-        self._lease(Selected("", reference), until)
+        self._leases.hold(reference, until)
         return reference.blob
 
     def get(self, digest: str) -> bytes:
@@ -411,51 +403,11 @@ class Store:
         Raises:
             NotFoundError: There is no such version.
         """
-        return self._lease(self._select(ref), datetime.now(UTC).date())
+        return self._leases.hold(self._select(ref).reference)
 
-    def _lease(self, selected: Selected, day: date | None) -> bool:
-        digest = selected.reference.digest
-        day = day or datetime.now(UTC).date()
-        alias = self._lease_alias(digest)
-        if self.cache.find_alias(alias) == day.isoformat():
-            return False
-        try:
-            key = layout.lease(digest, socket.gethostname(), day)
-            self._content.copy(selected.reference, key)
-        except ConflictError:
-            written = False
-        else:
-            written = True
-        self.cache.set_alias(alias, day.isoformat())
-        return written
-
-    def _lease_alias(self, digest: str) -> str:
-        return f"lease {self.url} {digest}"
-
-    def _lease_quietly(self, selected: Selected) -> None:
-        """Hold a lease; a store that is down or may only be read is no error."""
-        try:
-            self._lease(selected, None)
-        except CasflowError as error:
-            logger.info("no lease on %s: %s", selected.reference.digest, error)
-
-    def _lease_in_background(self, ref: AnyRef, digest: str) -> None:
-        """Renew a lease of another day without making anybody wait."""
-        now, alias = datetime.now(UTC), self._lease_alias(digest)
-        if self.cache.find_alias(alias) != now.date().isoformat():
-            tried = self.cache.find_alias(f"tried {alias}")
-            if tried is not None and now - datetime.fromisoformat(tried) < _RETRY_LEASE:
-                return
-            self.cache.set_alias(f"tried {alias}", now.isoformat())
-            Thread(target=self._renew, args=(ref,), name=LEASING, daemon=True).start()
-
-    def _renew(self, ref: AnyRef) -> None:
-        try:
-            selected = self._select(ref)
-        except CasflowError as error:
-            logger.info("no lease on %s: %s", ref, error)
-        else:
-            self._lease_quietly(selected)
+    @property
+    def _leases(self) -> Leases:
+        return Leases(self._content, self.cache)
 
     # ---- whole stores ----------------------------------------------------------------------
 
@@ -475,35 +427,12 @@ class Store:
             IntegrityError: A blob of it is missing or damaged.
         """
         target = Store(other, cache=self._cache) if isinstance(other, str) else other
-        selected = self._select(ref)
-        reference = selected.reference
-        newest = target._versions.newest(reference.flow)  # noqa: SLF001 - one of us
-        if newest is not None and newest.reference.same_content(reference):
-            return version_of(newest)
-        target._content.claim_format()  # noqa: SLF001
-        after = 0 if newest is None else newest.number
-        number = target._versions.claim_number(reference.flow, after)  # noqa: SLF001
-        now = datetime.now(UTC)
-        copied = replace(
-            reference,
-            created=now.isoformat(timespec="microseconds"),
-            extra={**_untagged(reference), VERSION: number},
+        return promote(
+            self._select(ref).reference,
+            self._content,
+            self.cache,
+            target._content,  # noqa: SLF001
         )
-        sent: list[int] = []
-        key = layout.reference(reference.flow, now)
-        supply = partial(self._supply, sent.append)
-        made = target._content.copy(copied, key, supply=supply)  # noqa: SLF001
-        return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
-
-    def _supply(self, count: Callable[[int], None], blob: BlobName) -> bytes:
-        """Return the verified bytes of a blob, from the cache or this store."""
-
-        def download(target: BinaryIO) -> str:
-            return self._content.copy_to(blob, target)
-
-        data = self.cache.fetch(blob.digest, blob.size, download).data
-        count(len(data))
-        return bytes(data)
 
     def verify(self, share: float = 0.0) -> Verification:
         """Check that everything is there that references name.
@@ -530,17 +459,6 @@ class Store:
         return count_store(self._content.store)
 
 
-def origin_of(folder: str | os.PathLike[str], cache: Cache | None = None) -> dict[str, Any] | None:
-    """Return store, name, version and digest that a private copy was made of, or None."""
-    path = Path(folder).resolve()
-    value = (cache or caches.default()).find_alias(f"checkout {path}")
-    try:
-        found: dict[str, Any] | None = None if value is None else json.loads(value)
-    except ValueError:
-        return None
-    return found
-
-
 def _parsed(ref: AnyRef) -> Ref:
     if isinstance(ref, Version):
         return parse_ref(f"{ref.name}@{ref.digest}")
@@ -558,23 +476,3 @@ def _tags_on(selected: Selected, tags: Mapping[str, Selected]) -> tuple[str, ...
     return tuple(
         sorted(tag for tag, each in tags.items() if (each.reference.digest, each.number) == wanted)
     )
-
-
-def _untagged(reference: Reference) -> dict[str, Any]:
-    """Return what a reference says beyond its fields, without what made it a move of a tag."""
-    return {key: value for key, value in reference.extra.items() if key not in MOVE_KEYS}
-
-
-def _last_day(keep: str | None) -> date | None:
-    """Return the day of a lease that ends after a time.
-
-    Raises:
-        ConfigError: It is not a time, or longer than leases last.
-    """
-    if keep is None:
-        return None
-    days = -(-parse_duration(keep) // timedelta(days=1))
-    if not 0 < days <= LEASE_DAYS:
-        hint = "give it a name, or pin it, to keep it for longer"
-        raise ConfigError(f"cannot keep it for {keep!r}: 1 to {LEASE_DAYS} days", hint=hint)
-    return datetime.now(UTC).date() + timedelta(days=days - LEASE_DAYS)

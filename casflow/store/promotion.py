@@ -1,0 +1,68 @@
+"""Promotion: a version goes from one store to another.
+
+Owns what a copy takes along and what it gets anew. Invariant: it is the writer's protocol of
+docs/gc.md in the other store, so a copy appears whole or not at all; blobs go by digest, only what
+is missing there, and what is read is verified before it is sent; the number is of that store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from casflow.blobs import layout
+from casflow.store.records import Version, version_of
+from casflow.trees.versions import MOVE_KEYS, VERSION, Selected, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from casflow.blobs.content import ContentStore
+    from casflow.cache import Cache
+    from casflow.reference import BlobName, Reference
+
+
+def promote(
+    reference: Reference, source: ContentStore, cache: Cache, target: ContentStore
+) -> Version:
+    """Copy a version to another store, unless the newest one of its name there is the same.
+
+    Raises:
+        IntegrityError: A blob of it is missing or damaged.
+    """
+    versions = Versions(target)
+    newest = versions.newest(reference.flow)
+    if newest is not None and newest.reference.same_content(reference):
+        return version_of(newest)
+    target.claim_format()
+    number = versions.claim_number(reference.flow, 0 if newest is None else newest.number)
+    now = datetime.now(UTC)
+    copied = replace(
+        reference,
+        created=now.isoformat(timespec="microseconds"),
+        extra={**_untagged(reference), VERSION: number},
+    )
+    sent: list[int] = []
+    key = layout.reference(reference.flow, now)
+    made = target.copy(copied, key, supply=partial(_supply, source, cache, sent.append))
+    return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
+
+
+def _supply(
+    source: ContentStore, cache: Cache, count: Callable[[int], None], blob: BlobName
+) -> bytes:
+    """Return the verified bytes of a blob, from the cache or the store."""
+
+    def download(target: BinaryIO) -> str:
+        return source.copy_to(blob, target)
+
+    data = cache.fetch(blob.digest, blob.size, download).data
+    count(len(data))
+    return bytes(data)
+
+
+def _untagged(reference: Reference) -> dict[str, Any]:
+    """Return what a reference says beyond its fields, without what made it a move of a tag."""
+    return {key: value for key, value in reference.extra.items() if key not in MOVE_KEYS}
