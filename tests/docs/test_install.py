@@ -107,7 +107,9 @@ def test_a_home_is_backed_up_and_restored_as_the_page_says(home, tmp_path):
     """Every version of the restored home is verified and runs."""
     home.casflow("register", "--path", home.script())
     (home.path / "config.toml").write_text('cache_limit = "1 GB"\n')
-    backup, restore = (each.text for each in fences(PAGE) if each.language == "sh")
+    backup, restore = (
+        each.text for each in fences(ROOT / "docs" / "backup.md") if each.language == "sh"
+    )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**home.environment, "PATH": path}
     references, blobs = home.references(), home.blobs()
