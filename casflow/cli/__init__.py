@@ -11,10 +11,11 @@ import importlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from casflow.cli.groups import Group
 from casflow.cli.output import transfers
 from casflow.errors import CasflowError, ConfigError, bounded
 from casflow.streams import safe_streams
@@ -22,83 +23,105 @@ from casflow.streams import safe_streams
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {
-    "agent": ("casflow.cli.agent:agent", "Start agents and look at them."),
-    "cache": ("casflow.cli.cache:cache", "Look at this machine's cache, and clean it."),
-    "cat": ("casflow.cli.trees:cat", "Print a file of a tree."),
-    "checkout": ("casflow.cli.trees:checkout", "Make a folder of a version of a tree."),
-    "config": ("casflow.cli.settings:config", "Look at the settings."),
-    "copy": ("casflow.cli.trees:copy", "Copy a version from one store to another."),
-    "demo": ("casflow.cli.demo:demo", "Store a flow and a project; run them cold and warm."),
-    "diff": ("casflow.cli.diff:diff", "Show where two versions of a flow differ."),
-    "exec": ("casflow.cli.trees:execute", "Run a command in a version of a tree."),
-    "gc": ("casflow.cli.gc:gc", "Collect what nobody needs: condemn, wait, delete."),
-    "k8s": ("casflow.cli.k8s:k8s", "Print manifests for Kubernetes."),
-    "log": ("casflow.cli.trees:log", "List the versions of a tree, or the moves of a tag."),
-    "ls": ("casflow.cli.show:ls", "List the latest version of every flow."),
-    "pin": ("casflow.cli.pins:pin", "Keep a version whatever retention says."),
-    "push": ("casflow.cli.trees:push", "Store a folder as the next version of a name."),
-    "register": ("casflow.cli.register:register", "Store flows and record their versions."),
-    "registry": ("casflow.cli.registry:registry", "Look after the registry."),
-    "run": ("casflow.cli.run:run", "Run a version of a flow in this process."),
-    "runs": ("casflow.cli.runs:runs", "Ask for runs and look at them."),
-    "show": ("casflow.cli.show:show", "Show a flow and its versions, newest first."),
-    "stats": ("casflow.cli.stats:stats", "Count what is stored, and what is stored once."),
-    "status": ("casflow.cli.trees:status", "Show what was edited in a checked-out folder."),
-    "tag": ("casflow.cli.trees:tag", "Let a tag name a version, or list the tags."),
-    "top": ("casflow.cli.top:top", "Watch agents, runs and hits as they change."),
-    "undelete": ("casflow.cli.pins:undelete", "Bring a version back from the trash."),
-    "unpin": ("casflow.cli.pins:unpin", "Remove a pin."),
-    "verify": ("casflow.cli.verify:verify", "Read back what is stored and hold it to its digests."),
-}
-"""Where each command is, and what it does in a line; it is imported only when it is called."""
 
+class Entry(NamedTuple):
+    """A command: where it is, below `casflow.cli`; what it does; whether help says that."""
+
+    where: str
+    summary: str
+    usual: bool = False
+
+
+COMMANDS = {
+    "Flows": {
+        "register": Entry("register:register", "Record versions of flows.", usual=True),
+        "run": Entry("run:run", "Run a version of a flow in this process.", usual=True),
+        "ls": Entry("show:ls", "List the latest version of every flow.", usual=True),
+        "show": Entry("show:show", "Show a flow and its versions, newest first.", usual=True),
+        "diff": Entry("diff:diff", "Show where two versions of a flow differ.", usual=True),
+        "demo": Entry("demo:demo", "Store a flow and a project; run them cold and warm."),
+    },
+    "Projects": {
+        "push": Entry("trees:push", "Store a folder as the next version of a name.", usual=True),
+        "checkout": Entry("trees:checkout", "Make a folder of a version of a tree.", usual=True),
+        "exec": Entry("trees:execute", "Run a command in a version of a tree.", usual=True),
+        "tag": Entry("trees:tag", "Let a tag name a version, or list the tags.", usual=True),
+        "cat": Entry("trees:cat", "Print a file of a tree."),
+        "copy": Entry("trees:copy", "Copy a version from one store to another."),
+        "log": Entry("trees:log", "List the versions of a tree, or the moves of a tag."),
+        "status": Entry("trees:status", "Show what was edited in a checked-out folder."),
+    },
+    "Runs": {
+        "runs": Entry("runs:runs", "Ask for runs and look at them.", usual=True),
+        "agent": Entry("agent:agent", "Start agents and look at them.", usual=True),
+        "top": Entry("top:top", "Watch agents, runs and hits as they change."),
+        "k8s": Entry("k8s:k8s", "Print manifests for Kubernetes."),
+    },
+    "Store": {
+        "gc": Entry("gc:gc", "Collect what nobody needs: condemn, wait, delete.", usual=True),
+        "verify": Entry("verify:verify", "Read back and check what is stored.", usual=True),
+        "stats": Entry("stats:stats", "Count what is stored, and what is stored once."),
+        "pin": Entry("pins:pin", "Keep a version whatever retention says."),
+        "unpin": Entry("pins:unpin", "Remove a pin."),
+        "undelete": Entry("pins:undelete", "Bring a version back from the trash.", usual=True),
+    },
+    "Machine": {
+        "cache": Entry("cache:cache", "Look at this machine's cache, and clean it.", usual=True),
+        "config": Entry("settings:config", "Look at the settings.", usual=True),
+        "registry": Entry("registry:registry", "Look after the registry."),
+    },
+}
+"""The commands by what they are about; each is imported only when it is called."""
+
+_HEAD = """\
+Usage: casflow [OPTIONS] COMMAND [ARGS]...
+
+Content-addressed storage for workflow flows and projects, with a local cache.
+
+"""
+_TAIL = """
+casflow COMMAND -h explains a command. -v tells more on standard error, -vv all.
+--version shows the version. Exit codes: 0 done, 1 failed, 2 wrong request,
+3 not found, 4 damaged, 5 conflict, 6 no access, 7 unavailable, 130 interrupted.
+"""
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called, or leads in circles
 _INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all commands."""
-        return sorted(COMMANDS)
+        return sorted(name for group in COMMANDS.values() for name in group)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return one command, or None when there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        for group in COMMANDS.values():
+            if cmd_name in group:
+                module, _, attribute = group[cmd_name].where.partition(":")
+                imported = importlib.import_module(f"casflow.cli.{module}")
+                command: click.Command = getattr(imported, attribute)
+                return command
+        return None
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that arguments begin with; a misspelt one is told what is near it."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the list of commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(COMMANDS.items())])
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands by group without importing any, on one screen."""
+        formatter.write(_HEAD)
+        for group, commands in COMMANDS.items():
+            rows = [(name, each.summary) for name, each in commands.items() if each.usual]
+            rest = [name for name, each in commands.items() if not each.usual]
+            heads = [group, *[""] * len(rows)]
+            for head, (name, text) in zip(heads, [*rows, ("also", ", ".join(rest))], strict=True):
+                formatter.write(f"{head:<10}{name:<10}{text}\n")
+        formatter.write(_TAIL)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="casflow")
 @click.option("-v", "--verbose", count=True, help="Tell more on standard error; twice for all.")
 def casflow(verbose: int) -> None:
-    """Content-addressed storage for workflow flows and projects, with a local cache.
-
-    Exit codes: 0 done, 1 failed, 2 wrong request, 3 not found, 4 damaged, 5 conflict, 6 no
-    access, 7 unavailable now, 130 interrupted.
-    """
+    """Content-addressed storage for workflow flows and projects, with a local cache."""
     levels = {0: logging.WARNING, 1: logging.INFO}
     logging.basicConfig(
         stream=sys.stderr,

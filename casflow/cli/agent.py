@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from casflow import config
-from casflow.cli.output import json_option, note, show_json, show_table
+from casflow.cli.groups import Group
+from casflow.cli.output import json_option, note, show_json
+from casflow.cli.table import Column, iso_option, show_table
 from casflow.errors import ConfigError
 from casflow.registry import Registry, check_labels
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from casflow.agents.local import LocalAgent
 
 
-@click.group()
+@click.group(cls=Group)
 def agent() -> None:
     """Start agents and look at them."""
 
@@ -164,12 +166,13 @@ def limit(label: str | None, runs: int | None, lifted: bool, as_json: bool) -> N
     if as_json:
         show_json(limits)
     elif limits:
-        show_table(["label", "runs"], list(limits.items()))
+        show_table([Column("label", whole=True), "runs"], list(limits.items()))
     else:
         note("no limit" if label is None else f"no limit for {label}")
 
 
 @agent.command("ls")
+@iso_option
 @json_option
 def listed(as_json: bool) -> None:
     """List the agents that are working."""
@@ -189,6 +192,14 @@ def listed(as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
+        columns: list[Column | str] = [
+            "agent",
+            Column("name", whole=True),
+            Column("host", drop=1),
+            Column("pid", drop=3),
+            Column("labels", drop=2),
+            Column("heartbeat"),
+        ]
+        show_table(columns, [(a.id, a.name, a.host, a.pid, a.labels, a.heartbeat) for a in agents])
     else:
         note("no agent is working")

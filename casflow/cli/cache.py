@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from casflow import cache as caches
-from casflow.cli.output import json_option, note, short, show_json, show_table, size, working
+from casflow.cli.groups import Group
+from casflow.cli.output import json_option, note, show_json, size, working
+from casflow.cli.table import Column, iso_option, plural, show_table
 from casflow.config import parse_size
 from casflow.errors import IntegrityError
 
+if TYPE_CHECKING:
+    from casflow.cache.files import Entry
 
-@click.group()
+
+@click.group(cls=Group)
 def cache() -> None:
     """Look at this machine's cache, and clean it."""
 
@@ -41,6 +47,7 @@ def how_much(as_json: bool) -> None:
 
 
 @cache.command("ls")
+@iso_option
 @json_option
 def listed(as_json: bool) -> None:
     """List what is kept, least recently used first."""
@@ -49,7 +56,7 @@ def listed(as_json: bool) -> None:
         {
             "digest": each.digest,
             "bytes": each.size,
-            "used": datetime.fromtimestamp(each.used).astimezone().isoformat(timespec="seconds"),
+            "used": _used(each).isoformat(timespec="seconds"),
             "pinned": each.pinned,
         }
         for each in entries
@@ -57,18 +64,15 @@ def listed(as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        cells = [
-            (
-                short(str(row["digest"])),
-                size(entry.size),
-                row["used"],
-                "yes" if entry.pinned else "",
-            )
-            for row, entry in zip(rows, entries, strict=True)
-        ]
-        show_table(["digest", "size", "last use", "pinned"], cells)
+        size_column, pinned = Column("size", whole=True), Column("pinned", drop=1)
+        cells = [(e.digest, size(e.size), _used(e), e.pinned or None) for e in entries]
+        show_table(["digest", size_column, "last use", pinned], cells)
     else:
         note("the cache is empty")
+
+
+def _used(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.used).astimezone()
 
 
 @cache.command()
@@ -82,7 +86,7 @@ def verify(as_json: bool) -> None:
     elif not damaged:
         click.echo("the cache is whole")
     if damaged:
-        raise IntegrityError(f"{len(damaged)} damaged files were removed", where=damaged[0])
+        raise IntegrityError(f"removed {plural(len(damaged), 'damaged file')}", where=damaged[0])
 
 
 @cache.command()
@@ -109,4 +113,4 @@ def _freed(count: int, freed: int, *, as_json: bool) -> None:
     if as_json:
         show_json({"removed": count, "freed_bytes": freed})
     else:
-        click.echo(f"removed {count} files, {size(freed)}")
+        click.echo(f"removed {plural(count, 'file')}, {size(freed)}")

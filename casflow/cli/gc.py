@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from casflow import cache, config
 from casflow.cli import images
-from casflow.cli.output import json_option, note, open_console, show_json, show_table, size
+from casflow.cli.output import json_option, note, open_console, show_json, size
 from casflow.cli.stores import known
+from casflow.cli.table import Column, iso_option, plural, show_table
 from casflow.gc import Collector, Limits, Policy, history, parse_duration
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Say of each version why it goes, and who used it.")
 @click.option("--history", "show_history", is_flag=True, help="Show the last runs instead.")
 @click.option("--cache", "local_cache", is_flag=True, help="Prune this machine's cache instead.")
+@iso_option
 @json_option
 def gc(
     stores: tuple[str, ...],
@@ -198,13 +201,15 @@ def _prune(*, yes: bool, ask: bool, as_json: bool) -> None:
 def _show(report: Report) -> None:
     would = "would be " if report.dry_run else ""
     click.echo(
-        f"{report.store}: {report.references} references, "
-        f"{report.stored.blobs} blobs ({size(report.stored.bytes)})"
+        f"{report.store}: {plural(report.references, 'reference')}, "
+        f"{plural(report.stored.blobs, 'blob')} ({size(report.stored.bytes)})"
     )
     if report.expired:
         rows = [(flow, len(keys), report.kept[flow]) for flow, keys in report.expired.items()]
         show_table(["flow", f"{would}moved to the trash", "kept"], rows)
-    _line(f"{would}purged from the trash", len(report.purged), "references, their time is over")
+    if report.purged:
+        purged = plural(len(report.purged), "reference")
+        click.echo(f"  {would}purged from the trash: {purged}, the time is over")
     _blobs(f"{would}condemned", report.condemned, "nothing names them")
     _blobs(f"{would}deleted", report.deleted, "condemned a grace ago and still not named")
     waiting = f"the first may go after {report.until}"
@@ -219,12 +224,18 @@ def _show(report: Report) -> None:
 def _explain(report: Report) -> None:
     """Say of each version that goes which rules did not keep it, and who used it last."""
     rows = [
-        (each["flow"], each["project"], key, each["last_used"] or "unknown")
+        (each["flow"], each["project"], key, _moment(each["last_used"]) or "unknown")
         for key, each in report.explain().items()
     ]
     if rows:
         click.echo(f"  not kept by: {report.policy}")
-        show_table(["flow", "project", "key", "last used"], rows)
+        columns = [
+            Column("flow", drop=1),
+            Column("project", drop=3),
+            Column("key", whole=True),
+            Column("last used", drop=2),
+        ]
+        show_table(columns, rows)
 
 
 def _warn(report: Report) -> None:
@@ -232,24 +243,21 @@ def _warn(report: Report) -> None:
     hint = f"casflow verify --repair {report.store}"
     if report.missing:
         key, flow, _ = report.missing[0]
-        note(f"{len(report.missing)} blobs are missing, the first of flow {flow!r}: {key}; {hint}")
+        lost = plural(len(report.missing), "missing blob")
+        note(f"{lost}, the first of flow {flow!r}: {key}; {hint}")
     if report.unreadable:
         first = min(report.unreadable)
-        note(f"{len(report.unreadable)} references cannot be read, the first: {first}; {hint}")
+        damaged = plural(len(report.unreadable), "reference")
+        note(f"{damaged} of no readable form, the first: {first}; {hint}")
     if report.unknown:
         note("no blob is condemned or deleted before it is known what they name")
     if report.foreign:
-        note(f"{report.foreign} objects of other programs were left alone")
-
-
-def _line(what: str, count: int, why: str) -> None:
-    if count:
-        click.echo(f"  {what}: {count} {why}")
+        note(f"left alone: {plural(report.foreign, 'object')} of other programs")
 
 
 def _blobs(what: str, amount: Amount, why: str) -> None:
     if amount.blobs:
-        click.echo(f"  {what}: {amount.blobs} blobs, {size(amount.bytes)}; {why}")
+        click.echo(f"  {what}: {plural(amount.blobs, 'blob')}, {size(amount.bytes)}; {why}")
 
 
 def _show_history(stores: list[BlobStore], *, as_json: bool) -> None:
@@ -257,10 +265,25 @@ def _show_history(stores: list[BlobStore], *, as_json: bool) -> None:
     if as_json:
         show_json(runs)
         return
-    columns = ("started", "references", "expired", "condemned", "deleted", "bytes freed")
+    columns = [
+        Column("started", whole=True),
+        Column("references", drop=2),
+        Column("expired", drop=1),
+        Column("condemned"),
+        Column("deleted"),
+        Column("bytes freed", whole=True),
+    ]
     for url, reports in runs.items():
         click.echo(url)
         show_table(columns, [_row(each) for each in reports])
+
+
+def _moment(text: object) -> object:
+    """Return the moment that a report names, or what it says if that is none."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
 
 
 def _row(report: dict[str, Any]) -> tuple[object, ...]:
@@ -269,6 +292,6 @@ def _row(report: dict[str, Any]) -> tuple[object, ...]:
         expired = sum(map(len, report["expired"].values()))
         deleted = report["deleted"]
         counts = (report["references"], expired, report["condemned"]["blobs"], deleted["blobs"])
-        return (report["started"], *counts, size(deleted["bytes"]))
+        return (_moment(report["started"]), *counts, size(deleted["bytes"]))
     except (KeyError, TypeError, AttributeError):
         return (report.get("run", "damaged"), *["?"] * 5)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from casflow.cli.table import plural
 from casflow.gc.images import ImageVersion, collect_images
 from casflow.storage import load
 from casflow.storage.docker.names import ImageName, split_url
@@ -76,7 +77,7 @@ def _image_version(version: Version, *, kept: bool) -> ImageVersion:
 def show(report: ImageReport) -> None:
     """Print what was done to a repository, or would be."""
     would = "would be " if report.dry_run else ""
-    click.echo(f"{report.repository}: {report.images} images")
+    click.echo(f"{report.repository}: {plural(report.images, 'image')}")
     _line(f"{would}condemned", report.condemned, "retention keeps none of their versions")
     _line("then waiting" if report.dry_run else "waiting", report.waiting, "for a later run")
     why = "their layers go when the registry's own collector runs"
@@ -85,4 +86,4 @@ def show(report: ImageReport) -> None:
 
 def _line(what: str, images: list[str], why: str) -> None:
     if images:
-        click.echo(f"  {what}: {len(images)} images; {why}")
+        click.echo(f"  {what}: {plural(len(images), 'image')}; {why}")

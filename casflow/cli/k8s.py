@@ -6,12 +6,13 @@ import click
 
 from casflow import config
 from casflow.cli.agent import pairs
+from casflow.cli.groups import Group
 from casflow.cli.output import show_json
 from casflow.cli.parameters import NUMBER, parameter_option, parse_parameters
 from casflow.registry import Registry
 
 
-@click.group()
+@click.group(cls=Group)
 def k8s() -> None:
     """Print manifests for Kubernetes."""
 

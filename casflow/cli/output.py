@@ -1,8 +1,8 @@
 """What the command line shows.
 
-Owns the two forms of every report, JSON for programs and text for people, and the progress that
-is shown on a terminal only. Invariant: with `--json` standard output holds one JSON document; what
-rich draws is made of texts that went through `safe`, and never read as markup.
+Owns JSON for programs, notes for people, and the progress that is shown on a terminal only; tables
+and fields are `casflow.cli.table`'s. Invariant: with `--json` standard output holds one JSON
+document; what rich draws is made of texts that went through `safe`, and never read as markup.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import click
 from casflow.streams import raw_stream, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from rich.console import Console
@@ -29,27 +29,11 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _KILO = 1000
-_WIDEST = 2000  # characters; nobody reads it, so nothing is cut
 
 
 def show_json(value: Any) -> None:
     """Print a JSON document."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
-
-
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under their columns, as wide as they are when nobody reads them on a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else safe(cell)) for cell in row))
-    console = open_console()
-    if not console.is_terminal:
-        console = open_console(width=_WIDEST)
-    console.print(table)
 
 
 def open_console(*, stderr: bool = False, **options: Any) -> Console:
@@ -61,13 +45,6 @@ def open_console(*, stderr: bool = False, **options: Any) -> Console:
 
     stream = raw_stream(sys.stderr if stderr else sys.stdout)
     return Console(file=stream, markup=False, highlight=False, **options)
-
-
-def show_fields(fields: dict[str, Any]) -> None:
-    """Print names and values, one a line."""
-    width = max((len(name) for name in fields), default=0)
-    for name, value in fields.items():
-        click.echo(f"{name:<{width}}  {'' if value is None else value}")
 
 
 def note(line: str) -> None:
@@ -82,11 +59,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= _KILO
     return f"{count:.1f} TB"
-
-
-def short(digest: str) -> str:
-    """Return the first digits of a digest, enough for a person to tell it from others."""
-    return digest[: len("blake3:") + 12]
 
 
 @contextmanager

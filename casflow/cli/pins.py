@@ -8,8 +8,9 @@ import click
 
 from casflow.blobs import layout
 from casflow.blobs.content import ContentStore
-from casflow.cli.output import json_option, note, short, show_json, show_table
+from casflow.cli.output import json_option, note, show_json
 from casflow.cli.stores import known, record_renewed
+from casflow.cli.table import Column, short, show_table
 from casflow.errors import NotFoundError
 from casflow.gc import pin as pin_reference
 from casflow.gc import pins, trashed
@@ -119,7 +120,12 @@ def _list(
     if as_json:
         show_json([{"store": at, "name": name, **each.to_dict()} for at, name, each in rows])
     elif rows:
-        cells = [(at, name, each.flow, short(each.digest)) for at, name, each in rows]
-        show_table(["store", "name", "flow", "digest"], cells)
+        columns = [
+            Column("name", whole=True),
+            Column("flow", drop=2),
+            Column("digest", drop=1),
+            Column("store", drop=3),
+        ]
+        show_table(columns, [(name, each.flow, each.digest, at) for at, name, each in rows])
     else:
         note("there is nothing")

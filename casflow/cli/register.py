@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from casflow.cli.flows import Source, choose, find_sources, importing
-from casflow.cli.output import json_option, note, short, show_json, size, working
+from casflow.cli.output import json_option, note, show_json, size, working
+from casflow.cli.table import short
 from casflow.errors import CasflowError, ConfigError, DuplicateFlowError, FlowNotFoundError
 from casflow.registration import Registration, Request, assign_storage, register_all
 from casflow.registry import Registry

@@ -7,12 +7,14 @@ from dataclasses import asdict
 import click
 
 from casflow import config
-from casflow.cli.output import json_option, note, show_json, show_table
+from casflow.cli.groups import Group
+from casflow.cli.output import json_option, note, show_json
+from casflow.cli.table import Column, plural, show_table
 from casflow.errors import IntegrityError
 from casflow.registry import Registry
 
 
-@click.group()
+@click.group(cls=Group)
 def registry() -> None:
     """Look after the registry."""
 
@@ -33,9 +35,9 @@ def check(quarantine: bool, as_json: bool) -> int:
         show_json([asdict(each) for each in found])
     elif found:
         rows = [(each.kind, each.id, each.reason, each.location) for each in found]
-        show_table(["record", "row", "what is wrong", "location"], rows)
+        show_table(["record", "row", "what is wrong", Column("location", drop=1)], rows)
     else:
         note("every record can be read")
     if quarantine and found:
-        note(f"{len(found)} records were set aside")
+        note(f"set aside: {plural(len(found), 'record')}")
     return IntegrityError.exit_code if found and not quarantine else 0

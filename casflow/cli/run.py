@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow.agents.execute import execute, failure
-from casflow.cli.output import json_option, note, show_fields, show_json, size
+from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
+from casflow.cli.table import show_fields
 from casflow.cli.versions import get_version
 from casflow.errors import bounded
 from casflow.streams import raw_stream

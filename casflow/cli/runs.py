@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import config
-from casflow.cli.output import json_option, note, show_fields, show_json, show_table
+from casflow.cli.groups import Group
+from casflow.cli.output import json_option, note, show_json
 from casflow.cli.parameters import NUMBER, parse_parameters, version_options
+from casflow.cli.table import Column, iso_option, show_fields, show_table
 from casflow.cli.versions import get_version
 from casflow.registry import Registry, RunState
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _LONGEST = 200  # characters of a message in a table
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Ask for runs and look at them."""
 
@@ -55,6 +57,7 @@ def create(
 @click.option("--flow", help="Only runs of this flow.")
 @click.option("--project", help="Only runs of this project.")
 @click.option("--limit", type=NUMBER, default=100, show_default=True, help="At most so many.")
+@iso_option
 @json_option
 def listed(
     state: str | None, flow: str | None, project: str | None, limit: int, as_json: bool
@@ -66,20 +69,16 @@ def listed(
     if as_json:
         show_json([_form(each) for each in found])
     elif found:
-        show_table(
-            ["run", "flow", "version", "state", "created", "message"],
-            [
-                (
-                    each.id,
-                    each.flow,
-                    each.version,
-                    each.state,
-                    each.created.isoformat(timespec="seconds"),
-                    _cut(each.message),
-                )
-                for each in found
-            ],
-        )
+        columns = [
+            Column("run"),
+            Column("flow"),
+            Column("version", drop=2),
+            Column("state", whole=True),
+            Column("created", drop=1),
+            Column("message", drop=3),
+        ]
+        rows = [(r.id, r.flow, r.version, r.state, r.created, _cut(r.message)) for r in found]
+        show_table(columns, rows)
     else:
         note("no runs")
 

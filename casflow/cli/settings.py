@@ -7,10 +7,12 @@ from dataclasses import fields
 import click
 
 from casflow import config as settings
-from casflow.cli.output import json_option, show_json, show_table
+from casflow.cli.groups import Group
+from casflow.cli.output import json_option, show_json
+from casflow.cli.table import Column, show_table
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Look at the settings."""
 
@@ -26,7 +28,7 @@ def show(as_json: bool) -> None:
     if as_json:
         show_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
     else:
-        show_table(["setting", "value", "from"], rows)
+        show_table([Column("setting", whole=True), "value", Column("from", drop=1)], rows)
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import config
-from casflow.cli.output import json_option, note, short, show_fields, show_json, show_table
+from casflow.cli.output import json_option, note, show_json
+from casflow.cli.table import Column, iso_option, plural, show_fields, show_table
 from casflow.registry import Registry
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--project", help="Only flows of this project.")
+@iso_option
 @json_option
 def ls(project: str | None, as_json: bool) -> None:
     """List the latest version of every flow."""
@@ -33,6 +35,7 @@ def ls(project: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--project", help="Project of the flow.  [default: default]")
 @click.option("--environment", is_flag=True, help="Show what the latest version was built with.")
+@iso_option
 @json_option
 def show(name: str, project: str | None, environment: bool, as_json: bool) -> None:
     """Show a flow and its versions, newest first."""
@@ -53,7 +56,9 @@ def show(name: str, project: str | None, environment: bool, as_json: bool) -> No
                 "digest": latest.digest,
             }
         )
-        _table(versions)
+        click.echo()
+        columns = [Column("version"), Column("digest"), Column("created"), Column("labels", drop=1)]
+        show_table(columns, [(v.number, v.digest, v.created, v.labels) for v in versions])
 
 
 def _show_environment(version: Version, *, as_json: bool) -> None:
@@ -64,27 +69,23 @@ def _show_environment(version: Version, *, as_json: bool) -> None:
         return
     for name, value in environment.items():
         if isinstance(value, dict):
-            show_fields({name: f"{len(value)} entries"})
+            show_fields({name: plural(len(value), "entry", "entries")})
             show_fields({f"  {key}": each for key, each in value.items()})
         else:
             show_fields({name: value})
 
 
 def _table(versions: list[Version]) -> None:
-    show_table(
-        ["project", "flow", "version", "digest", "created", "labels"],
-        [
-            (
-                each.project,
-                each.flow,
-                each.number,
-                short(each.digest),
-                each.created.isoformat(timespec="seconds"),
-                ", ".join(each.labels),
-            )
-            for each in versions
-        ],
-    )
+    columns = [
+        Column("project", drop=1),
+        Column("flow"),
+        Column("version"),
+        Column("digest"),
+        Column("created", drop=2),
+        Column("labels", drop=3),
+    ]
+    rows = [(v.project, v.flow, v.number, v.digest, v.created, v.labels) for v in versions]
+    show_table(columns, rows)
 
 
 def _form(version: Version) -> dict[str, Any]:

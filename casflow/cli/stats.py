@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from casflow import cache, config
-from casflow.cli.output import json_option, show_fields, show_json, size, working
+from casflow.cli.output import json_option, show_json, size, working
 from casflow.cli.stores import known
+from casflow.cli.table import plural, show_fields
 from casflow.gc import stats as stats_of
 from casflow.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from casflow.gc import Stats
+    from casflow.gc import Amount, Stats
     from casflow.registry.overview import Overview
 
 _WIDTH = 40  # characters of the longest bar
@@ -52,8 +53,8 @@ def stats(stores: tuple[str, ...], as_json: bool) -> None:
 def _hit_rate(runs: Overview) -> str:
     if runs.hit_rate is None:
         return "no run of an agent has asked it yet"
-    share, total = f"{runs.hit_rate:.0%}", runs.hits + runs.misses
-    return f"{share} of the latest {total} runs hit, {size(runs.saved)} not downloaded"
+    share, total = f"{runs.hit_rate:.0%}", plural(runs.hits + runs.misses, "run")
+    return f"{share} of the latest {total} hit, {size(runs.saved)} not downloaded"
 
 
 def _show(counted: Stats) -> None:
@@ -69,13 +70,17 @@ def _show(counted: Stats) -> None:
             "  objects of others": counted.foreign,
             "  unreadable": counted.unreadable,
             "  logical": size(counted.logical),
-            "  stored": f"{size(counted.stored.bytes)} in {counted.stored.blobs} blobs",
+            "  stored": _amount(counted.stored),
             "  dedup factor": f"{counted.dedup:.1f}",
-            "  garbage": f"{size(counted.garbage.bytes)} in {counted.garbage.blobs} blobs",
+            "  garbage": _amount(counted.garbage),
             "  condemned": counted.condemned,
         }
     )
     _plot(counted.growth)
+
+
+def _amount(amount: Amount) -> str:
+    return f"{size(amount.bytes)} in {plural(amount.blobs, 'blob')}"
 
 
 def _plot(growth: Mapping[str, int]) -> None:

@@ -8,39 +8,53 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import config
-from casflow.cli.output import open_console, size
+from casflow.cli.output import json_option, open_console, show_json, size
+from casflow.cli.table import Column, plural, render
 from casflow.registry import MAX_SKEW, Registry
 from casflow.streams import safe
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from casflow.registry import Overview
 
-_COLUMNS = ("agent", "name", "host", "pid", "labels", "runs", "silent for", "clock")
+_COLUMNS = (
+    Column("agent"),
+    Column("name", whole=True),
+    Column("host", drop=2),
+    Column("pid", drop=4),
+    Column("labels", drop=3),
+    Column("runs"),
+    Column("silent for", whole=True),
+    Column("clock", drop=1),
+)
 
 
 @click.command()
 @click.option(
     "--interval", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Seconds."
 )
-def top(interval: float) -> None:
+@json_option
+def top(interval: float, as_json: bool) -> None:
     """Watch agents, runs and hits as they change, until interrupted; once without a terminal."""
     from rich.live import Live
 
     console = open_console()
     with Registry(config.load().registry) as registry:
+        if as_json:
+            show_json(form(registry.overview()))
+            return
         if not console.is_terminal:
             page(registry.overview())
             return
         with (
             suppress(KeyboardInterrupt),
             registry.watch() as watch,
-            Live(_render(registry.overview()), console=console, screen=True) as live,
+            Live(_render(registry.overview(), console), console=console, screen=True) as live,
         ):
             while True:
                 watch.wait(interval)
-                live.update(_render(registry.overview()), refresh=True)
+                live.update(_render(registry.overview(), console), refresh=True)
 
 
 def form(overview: Overview) -> dict[str, Any]:
@@ -75,22 +89,21 @@ def form(overview: Overview) -> dict[str, Any]:
 
 def page(overview: Overview) -> None:
     """Print an overview for people."""
-    open_console().print(_render(overview))
+    console = open_console()
+    console.print(_render(overview, console), soft_wrap=True)
 
 
-def _render(overview: Overview) -> RenderableType:
-    from rich.box import SIMPLE_HEAD
+def _render(overview: Overview, console: Console) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(*_COLUMNS, box=SIMPLE_HEAD, pad_edge=False)
+    rows = []
     for each in form(overview)["agents"]:
-        labels, silent = ", ".join(each["labels"]), f"{each['silent_seconds']:.0f} s"
-        cells = {**each, "labels": labels, "silent for": silent, "clock": _clock(each)}
-        table.add_row(*(Text(safe(cells[column])) for column in _COLUMNS))
+        cells = {**each, "silent for": f"{each['silent_seconds']:.0f} s", "clock": _clock(each)}
+        rows.append([cells[column.name] for column in _COLUMNS])
     lines = [Text(safe(line)) for line in _lines(overview)]
-    return Group(*lines, table if overview.agents else "no agent is working")
+    table = render(_COLUMNS, rows, console) if rows else Text("no agent is working")
+    return Group(*lines, Text(), table)
 
 
 def _clock(agent: dict[str, Any]) -> str:
@@ -108,7 +121,6 @@ def _lines(overview: Overview) -> list[str]:
         limits = [f"{label} {runs}" for label, runs in sorted(overview.limits.items())]
         lines.append(f"limits    {', '.join(limits)}")
     for labels, count in overview.unserved.items():
-        lines.append(
-            f"unserved  {count} runs wait for an agent with {', '.join(labels) or 'any labels'}"
-        )
+        wanted = ", ".join(labels) or "any labels"
+        lines.append(f"unserved  {plural(count, 'run')} waiting for an agent with {wanted}")
     return lines

@@ -16,7 +16,8 @@ import click
 
 from casflow import cache
 from casflow.cache.folders import Folders
-from casflow.cli.output import json_option, short, show_json, show_table, size
+from casflow.cli.output import json_option, show_json, size
+from casflow.cli.table import Column, iso_option, short, show_table
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.refs import parse_ref, parse_ref_and_path
 from casflow.store import Store, finish_leases, origin_of
@@ -161,8 +162,8 @@ def tag(ref: str, tag: str | None, store: str | None, as_json: bool) -> None:
         if as_json:
             show_json({name: _form(each) for name, each in found.items()})
         else:
-            rows = [(name, each.version, short(each.digest)) for name, each in found.items()]
-            show_table(["tag", "version", "digest"], rows)
+            columns = [Column("tag", whole=True), Column("version"), Column("digest")]
+            show_table(columns, [(name, each.version, each.digest) for name, each in found.items()])
         return
     move = opened.tag(ref, tag)
     if as_json:
@@ -189,6 +190,7 @@ def cat(ref_and_path: str, store: str | None) -> None:
 @click.command()
 @click.argument("ref", shell_complete=_complete)
 @store_option
+@iso_option
 @json_option
 def log(ref: str, store: str | None, as_json: bool) -> None:
     """List the versions of a name, newest first; for NAME@TAG, where the tag has been."""
@@ -198,8 +200,14 @@ def log(ref: str, store: str | None, as_json: bool) -> None:
         if as_json:
             show_json([move.to_dict() for move in moves])
             return
-        cells = [(m.counter, m.version, short(m.after), m.by, f"{m.at:%F %T}") for m in moves]
-        show_table(["move", "version", "digest", "by", "at"], cells)
+        columns: list[Column | str] = [
+            "move",
+            "version",
+            "digest",
+            Column("at", drop=1),
+            Column("by", drop=2),
+        ]
+        show_table(columns, [(m.counter, m.version, m.after, m.at, m.by) for m in moves])
         return
     versions = opened.versions(parsed.name or opened.resolve(parsed).name)
     if not versions:
@@ -207,11 +215,8 @@ def log(ref: str, store: str | None, as_json: bool) -> None:
     if as_json:
         show_json([_form(each) for each in versions])
         return
-    rows = [
-        (each.version, short(each.digest), f"{each.created:%F %T}", ", ".join(each.tags))
-        for each in versions
-    ]
-    show_table(["version", "digest", "created", "tags"], rows)
+    rows = [(each.version, each.digest, each.created, each.tags) for each in versions]
+    show_table(["version", "digest", Column("created", drop=2), Column("tags", drop=1)], rows)
 
 
 @click.command()

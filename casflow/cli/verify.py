@@ -10,6 +10,7 @@ from casflow import cache
 from casflow.blobs.local import LocalBlobStore
 from casflow.cli.output import json_option, note, show_json, size, working
 from casflow.cli.stores import known, record_renewed
+from casflow.cli.table import plural
 from casflow.errors import ConfigError, IntegrityError
 from casflow.gc import Verification
 from casflow.gc import verify as verify_store
@@ -81,14 +82,15 @@ def _show(done: Verification) -> None:
     for finding in done.findings:
         click.echo(str(finding))
     if done.foreign:
-        note(f"{done.store}: {done.foreign} objects of other programs were left alone")
+        note(f"{done.store}: left alone {plural(done.foreign, 'object')} of other programs")
     if done.retired:
-        click.echo(f"{done.store}: retention took {done.retired} versions that the registry lists")
+        retired = plural(done.retired, "version")
+        click.echo(f"{done.store}: retention took {retired} that the registry lists")
     state = "whole" if done.clean else "not whole"
     click.echo(
-        f"{done.store}: {state}; {done.references} references, "
-        f"{done.blobs.blobs} blobs ({size(done.blobs.bytes)}), {done.read.blobs} read back, "
-        f"{done.orphaned.blobs} waiting for gc"
+        f"{done.store}: {state}; {plural(done.references, 'reference')}, "
+        f"{plural(done.blobs.blobs, 'blob')} ({size(done.blobs.bytes)}), "
+        f"{done.read.blobs} read back, {done.orphaned.blobs} waiting for gc"
     )
 
 

@@ -70,7 +70,7 @@ def test_runs_that_nobody_can_take_are_named(home, registry):
     assert "no working agent carries gpu; start one with --label" in err
     unserved = home.json("agent", "status")["unserved"]
     assert {"labels": ["gpu", "linux"], "runs": 1} in unserved
-    assert "1 runs wait for an agent with gpu" in home.casflow("agent", "status")[0]
+    assert "1 run waiting for an agent with gpu" in home.casflow("agent", "status")[0]
 
 
 def test_a_name_is_never_markup_nor_a_control_sequence(home, registry):

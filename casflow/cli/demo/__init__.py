@@ -18,7 +18,8 @@ from typing import Any
 
 import click
 
-from casflow.cli.output import show_fields, size
+from casflow.cli.output import size
+from casflow.cli.table import show_fields
 from casflow.errors import CasflowError
 
 SCRIPT = Path(__file__).with_name("orders.py")
