@@ -35,23 +35,32 @@ def run(names: list[str], *, quick: bool) -> int:
 
 
 def write_page() -> None:
-    """Write the tables that are kept to the page, as JSON, and as charts."""
+    """Write the tables that are kept to the page, as JSON, and as charts.
+
+    A table that was not measured here stays as it is on the page.
+    """
     from tests.benchmarks.plots import draw
 
     CHARTS.mkdir(exist_ok=True)
+    kept = CHARTS / "tables.json"
+    forms = {each["name"]: each for each in json.loads(kept.read_text(encoding="utf-8"))}
+    for path in RESULTS.glob("*.json"):
+        forms[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     before, heading, _ = PAGE.read_text(encoding="utf-8").partition(HEADING)
-    parts, forms = [before + heading], []
-    for path in sorted(RESULTS.glob("*.json")):
-        table, about = Table.read(path)
-        forms.append(json.loads(path.read_text(encoding="utf-8")))
+    parts = [before + heading]
+    for _, form in sorted(forms.items()):
+        table, about = Table.of(form)
         parts.append(table.to_markdown())
         if table.chart is not None:
-            draw(table, CHARTS / f"{table.name}.png")
-            parts.append(f"![{table.title}](benchmarks/{table.name}.png)")
+            light, dark = draw(table, CHARTS)
+            parts.append(
+                f"![{table.title}](benchmarks/{light}#only-light)\n"
+                f"![{table.title}](benchmarks/{dark}#only-dark)"
+            )
         parts.append(f"Measured on {about['date']}: {about['machine']}, load {about['load']}.")
     PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
-    text = json.dumps(forms, indent=1, ensure_ascii=False)
-    (CHARTS / "tables.json").write_text(f"{text}\n", encoding="utf-8")
+    text = json.dumps([form for _, form in sorted(forms.items())], indent=1, ensure_ascii=False)
+    kept.write_text(f"{text}\n", encoding="utf-8")
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """From `runs create` to a task's first line, and runs per second through one agent.
 
-The floor is a bare `os.fork` and `pickle.loads` of the same blob; beside it an agent that forks, an
-agent that starts an interpreter for each run, `casflow run` as a process, and a process of Prefect
-1.4.1 that imports, reads and runs the same flow. Run it as
+The measure is a bare `os.fork` and `pickle.loads` of the same blob; beside it an agent that forks,
+an agent that starts an interpreter for each run, `casflow run` as a process, and a process of
+Prefect 1.4.1 that imports, reads and runs the same flow. Run it as
 `uv run python -m tests.benchmarks.bench_agents`.
 """
 
@@ -49,8 +49,8 @@ label, *options = sys.argv[1:]
 with Registry(config.load().registry) as registry:
     LocalAgent(registry, [label], limit=2, fork="no fork" not in options).start()
 """
-COLUMNS = ("way", "median", "p99", "times the floor", "part of Prefect's way")
-FLOOR, PREFECT = "fork and `pickle.loads`", "Prefect 1.4.1: process, import, `get_flow`, run"
+COLUMNS = ("way", "median", "p99", "times a bare fork", "part of Prefect's way")
+BARE, PREFECT = "fork and `pickle.loads`", "Prefect 1.4.1: process, import, `get_flow`, run"
 NOTE = """\
 Each from the question to the first line of the flow's only task. The agents are processes of their
 own, and idle when they are asked; their part is claim, fork or start, read through the cache,
@@ -111,7 +111,7 @@ def agent(label: str, *options: str) -> Iterator[None]:
         worker.wait()
 
 
-def floor(data: bytes, path: str) -> Callable[[], object]:
+def bare_fork(data: bytes, path: str) -> Callable[[], object]:
     """Fork, unpickle and run."""
     child = os.fork()
     if child == 0:
@@ -149,7 +149,7 @@ def starts(registry: Registry, version: Version, folder: Path, rounds: int) -> T
     command = Path(sys.executable).with_name("casflow")
     table = Table("agents_start", "From the question to a task's first line", COLUMNS, [NOTE])
     ways = {
-        FLOOR: lambda path: floor(data, path),
+        BARE: lambda path: bare_fork(data, path),
         "agent, forks": begins(registry, version, "forks"),
         "agent, starts an interpreter": begins(registry, version, "starts"),
         "`casflow run`": runs(command, "run", version.flow, "-P", "path="),
@@ -164,7 +164,7 @@ def starts(registry: Registry, version: Version, folder: Path, rounds: int) -> T
     took = medians(taken)
     for name, seconds in taken.items():
         worst = sorted(seconds)[int(len(seconds) * 0.99)]
-        parts = ratio(took[name], took[FLOOR]), ratio(took[name], took.get(PREFECT))
+        parts = ratio(took[name], took[BARE]), ratio(took[name], took.get(PREFECT))
         table.add(name, milliseconds(took[name]), milliseconds(worst), *parts)
     return table
 

@@ -19,7 +19,7 @@ import fsspec
 
 from casflow.storage import Local, load
 from tests.benchmarks import peers
-from tests.benchmarks.bench_warm import SIZES, floor, payload_flow, stored
+from tests.benchmarks.bench_warm import SIZES, by_hand, payload_flow, stored
 from tests.benchmarks.measure import (
     Chart,
     Table,
@@ -37,15 +37,16 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
 NOTE = """\
-Warm reads, to a loaded object: casflow, the floor and the bare read load one flow, Prefect its own,
-the others a pickle of as many bytes. casflow's storage is made of its JSON form for every read, as
-an agent does. Store: 1 MB that was never seen before; casflow serializes the flow and writes blob,
-source map and reference. The floor: open, read, BLAKE3, `pickle.loads`. DVC trusts files that are
-read-only, as it makes all of them. huggingface_hub stores what it downloads, which needs a hub."""
+Warm reads, to a loaded object: casflow, what is done by hand and the bare read load one flow,
+Prefect its own, the others a pickle of as many bytes. casflow's storage is made of its JSON form
+for every read, as an agent does. Store: 1 MB that was never seen before; casflow serializes the
+flow and writes blob, source map and reference. By hand: open, read, BLAKE3, `pickle.loads`. DVC
+trusts files that are read-only, as it makes all of them. huggingface_hub stores what it downloads,
+which needs a hub."""
 
 
 FACTS = {  # whether who reads verifies; whether who stores syncs, and writes a reference
-    "floor": ("yes", "-", "-"),
+    "by hand": ("yes", "-", "-"),
     "casflow": ("yes", "yes", "yes"),
     "Prefect 1.4.1": ("no", "no", "no"),
     "Metaflow's store": ("no", "no", "no"),
@@ -102,7 +103,7 @@ def ours(size: int, folder: Path) -> list[Subject]:
         return pickle.loads(path.read_bytes())
 
     read = {
-        "floor": lambda: floor(path, f"blake3:{digest}"),
+        "by hand": lambda: by_hand(path, f"blake3:{digest}"),
         "casflow": lambda: load(form).get_flow(flow.name),
         "fsspec simplecache": simplecache,
         "bare read": bare,
@@ -173,7 +174,7 @@ def subjects(stack: ExitStack, size: int, folder: Path, table: Table) -> list[Su
 
 def measure(sizes: dict[str, int], rounds: int, home: Path) -> Table:
     """Measure everybody with flows of these sizes."""
-    columns = ("who", *(f"get {name}" for name in sizes), *(f"{name} / floor" for name in sizes))
+    columns = ("who", *(f"get {name}" for name in sizes), *(f"{name} / by hand" for name in sizes))
     table = Table(
         "peers",
         "A flow kept and read again",
@@ -195,7 +196,9 @@ def measure(sizes: dict[str, int], rounds: int, home: Path) -> Table:
             reads[name] = medians(interleaved(reading, rounds=count))
     for who, flags in FACTS.items():
         took = [reads[name].get(who) for name in sizes]
-        times = [ratio(each, reads[name]["floor"]) for each, name in zip(took, sizes, strict=True)]
+        times = [
+            ratio(each, reads[name]["by hand"]) for each, name in zip(took, sizes, strict=True)
+        ]
         table.add(who, *map(milliseconds, took), *times, milliseconds(stores.get(who)), *flags)
     table.chart = chart(reads)
     return table

@@ -32,8 +32,8 @@ FILES, SIZE, LATENCY = 1000, 20_000, 0.025
 COLUMNS = ("what", "milliseconds", "requests", "bytes sent")
 NOTE = """\
 A project of 1,000 files of 20 kB of random bytes; each request to the bucket waits 25 ms. One tar
-and the bare copy are floors: they verify nothing and know no versions. The clone is from a bare
-repository on the same disk, without a network, so it is the clone's own floor, too."""
+and the bare copy do less: they verify nothing and know no versions. The clone is from a bare
+repository on the same disk, without a network, so the clone is at its best, too."""
 
 
 class Bench:
@@ -82,10 +82,10 @@ class Bench:
         there.checkout(ref)
         self.row("casflow: warm checkout", lambda: there.checkout(ref))
         self.row("casflow: private copy", lambda: there.checkout(ref, self.folder / "copy"))
-        self._floors()
+        self._bare_copies()
         self._clones()
 
-    def _floors(self) -> None:
+    def _bare_copies(self) -> None:
         tar = subprocess.run(
             ["tar", "cf", "-", "-C", str(self.project), "."], check=True, capture_output=True
         ).stdout

@@ -1,6 +1,6 @@
-"""A warm `get_flow` against its own floor and against Prefect 1.4.1, and what starting up costs.
+"""A warm `get_flow` against the same by hand and against Prefect 1.4.1, and what starting up costs.
 
-The floor is what nobody can do without: open, read, hash and unpickle the same blob in the same
+By hand is what nobody can do without: open, read, hash and unpickle the same blob in the same
 process. Run it as `uv run python -m tests.benchmarks.bench_warm`.
 """
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 SIZES = {"10 kB": 10_000, "1 MB": 1_000_000, "100 MB": 100_000_000}
 COLUMNS = (
     "flow",
-    "floor",
+    "by hand",
     "reused storage",
     "fresh storage",
     "Prefect 1.4.1",
-    "reused / floor",
-    "fresh / floor",
+    "reused / by hand",
+    "fresh / by hand",
     "Prefect / fresh",
 )
 NOTE = """\
-Floor: open, read, BLAKE3 and `pickle.loads` of the same file in the same process. Fresh: the
+By hand: open, read, BLAKE3 and `pickle.loads` of the same file in the same process. Fresh: the
 storage is made of its JSON form for every call, as an agent does. casflow verifies the digest at
 every read; Prefect 1.4.1 verifies nothing."""
 THEIRS = "Prefect 1.4.1: import, `get_flow`, run"
@@ -66,7 +66,7 @@ def payload_flow(size: int) -> Flow:
     return flow
 
 
-def floor(path: Path, digest: str) -> object:
+def by_hand(path: Path, digest: str) -> object:
     """Open, read, hash and unpickle a blob."""
     with path.open("rb") as file:
         data = file.read()
@@ -90,7 +90,7 @@ def contestants(size: int, peer: peers.Peer | None, folder: str) -> dict[str, Ca
     digest = storage.reference(flow.name).digest
     times = max(1, min(100, 10_000_000 // size))
     subjects = {
-        "floor": timed(lambda: floor(path, digest), times=times),
+        "by hand": timed(lambda: by_hand(path, digest), times=times),
         "reused": timed(lambda: storage.get_flow(flow.name), times=times),
         "fresh": timed(lambda: load(form).get_flow(flow.name), times=times),
     }
@@ -110,9 +110,9 @@ def warm(rounds: int, home: Path) -> Table:
             took = medians(interleaved(subjects, rounds=max(5, rounds // (1 + size // 10**7))))
             table.add(
                 name,
-                *(milliseconds(took.get(key)) for key in ("floor", "reused", "fresh", "prefect")),
-                ratio(took["reused"], took["floor"]),
-                ratio(took["fresh"], took["floor"]),
+                *(milliseconds(took.get(key)) for key in ("by hand", "reused", "fresh", "prefect")),
+                ratio(took["reused"], took["by hand"]),
+                ratio(took["fresh"], took["by hand"]),
                 ratio(took.get("prefect"), took["fresh"]),
             )
     return table

@@ -138,9 +138,9 @@ class Table:
         print(self.to_markdown(), flush=True)
 
     @classmethod
-    def read(cls, path: Path) -> tuple[Table, dict[str, str]]:
-        """Return a table that was kept, and the machine, date and load that it is true of."""
-        form = json.loads(path.read_text(encoding="utf-8"))
+    def of(cls, form: Mapping[str, Any]) -> tuple[Table, dict[str, str]]:
+        """Return a table of its JSON form, and the machine, date and load that it is true of."""
+        form = dict(form)
         about = {key: form.pop(key) for key in ("machine", "date", "load")}
         form["columns"] = tuple(form["columns"])
         form["chart"] = None if form["chart"] is None else Chart(**form["chart"])
