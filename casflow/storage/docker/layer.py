@@ -33,7 +33,8 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _FILE = (b"0", stat.S_IFREG | 0o644)
 _LINK = (b"2", stat.S_IFLNK | 0o777)
 _FOLDER = (b"5", stat.S_IFDIR | 0o755)
-_BROKEN = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
+# AttributeError: `tarfile` before 3.11.4 raises it for a compressed stream whose header ends early.
+_BROKEN = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, AttributeError)
 
 
 def path_of(directory: str, digest: str) -> str:
