@@ -1,4 +1,4 @@
-"""This machine's cache: blobs by digest in plain files, and an index beside them."""
+"""This machine's cache: blobs by digest in plain files, an index beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from casflow import config
-from casflow.cache.files import Cache, Entry, Fetched
+from casflow.cache.cache import Cache, Entry, Fetched
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,9 +1,10 @@
-"""The cache's index: sizes, pins and aliases, in diskcache.
+"""The cache's index: pins and aliases, in diskcache.
 
-Owns `<cache>/index/`. Invariant: nothing in it is ever needed to read a blob, so it is opened only
-when something is written, asked or evicted; it can neither pickle nor unpickle nor name a file;
-where it is damaged it is made anew with the aliases and pins that can still be read; and where it
-cannot be used (full, read-only, locked) nothing of it is thrown away and callers go on without.
+Owns `<cache>/index/`. Invariant: nothing in it is ever needed to read or to write a blob, so it is
+opened only when an alias is asked for or set, or something is evicted; it can neither pickle nor
+unpickle nor name a file; where it is damaged it is made anew with the aliases and pins that can
+still be read; and where it cannot be used (full, read-only, locked) nothing of it is thrown away
+and callers go on without.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,15 +26,13 @@ from casflow.config import make_folder
 from casflow.digests import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_RESERVATION_MAX_AGE = 3600.0  # seconds after which a reservation without a file is forgotten
-_TOTAL = "total"
 _CHECK = 16  # hexadecimal digits before the value of an alias, by which a damaged one is known
 _SETTINGS = {
     "eviction_policy": "none",
@@ -155,69 +153,6 @@ class Index:
         if rows is not None:
             with suppress(sqlite3.Error):
                 rows.close()
-
-    # ---- sizes -----------------------------------------------------------------------------
-
-    def reserve(self, name: str, size: int) -> int | None:
-        """Count a file that is about to be written; return the bytes that are counted now.
-
-        Returns:
-            None when the index cannot be used, and nothing was counted.
-        """
-
-        def act(rows: Any) -> int:
-            with rows.transact():
-                if f"blob/{name}" in rows:
-                    return int(rows.get(_TOTAL, 0))
-                rows[f"blob/{name}"] = size
-                rows[f"since/{name}"] = int(time.time())
-                return int(rows.incr(_TOTAL, size, default=0))
-
-        return self._call(act, None)
-
-    def forget(self, name: str) -> None:
-        """Stop counting a file."""
-
-        def act(rows: Any) -> None:
-            with rows.transact():
-                size = rows.pop(f"blob/{name}")
-                rows.pop(f"since/{name}")
-                if size is not None:
-                    rows.decr(_TOTAL, size, default=0)
-
-        self._call(act, None)
-
-    def total(self) -> int:
-        """Return the bytes that are counted."""
-        return self._call(lambda rows: int(rows.get(_TOTAL, 0)), 0)
-
-    def is_known(self) -> bool:
-        """Tell whether the index has ever been held against the files."""
-        return self._call(lambda rows: _TOTAL in rows, default=True)
-
-    def rebuild(self, files: Mapping[str, int]) -> int:
-        """Hold the index against the files that are there; return the bytes that are counted.
-
-        A reservation without a file stays counted for an hour: its writer may be on its way.
-        """
-
-        def act(rows: Any) -> int:
-            with rows.transact():
-                oldest = int(time.time() - _RESERVATION_MAX_AGE)
-                counted = dict(files)
-                for name in _names(rows, "blob/"):
-                    since = rows.get(f"since/{name}", 0)
-                    if name not in files and since > oldest:
-                        counted[name] = int(rows[f"blob/{name}"])
-                    elif name not in files:
-                        del rows[f"blob/{name}"]
-                        rows.pop(f"since/{name}")
-                for name, size in files.items():
-                    rows[f"blob/{name}"] = size
-                rows[_TOTAL] = total = sum(counted.values())
-            return total
-
-        return self._call(act, sum(files.values()))
 
     # ---- pins and aliases ------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from casflow.config import parse_size
 from casflow.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from casflow.cache.files import Entry
+    from casflow.cache import Entry
 
 
 @click.group(cls=Group)

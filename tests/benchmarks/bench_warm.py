@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from casflow import Flow, task
+from casflow.cache import Cache
+from casflow.digests import digest_of
 from casflow.storage import Local, load
 from tests.benchmarks import peers
 from tests.benchmarks.measure import (
@@ -128,6 +130,33 @@ def _peer(stack: ExitStack, home: Path, table: Table) -> peers.Peer | None:
         return None
 
 
+def fills(rounds: int, home: Path) -> Table:
+    """Measure putting 20 kB into the cache against what nobody can do without."""
+    cache = Cache(home / "fills", 10**10)
+    (home / "bare").mkdir()
+    fresh = iter(range(10**9))
+
+    def fill() -> None:
+        data = next(fresh).to_bytes(8, "big") * 2500
+        cache.fetch(digest_of(data), len(data), lambda target: target.write(data))
+
+    def bare() -> None:
+        number = next(fresh)
+        path = home / "bare" / f"{number}.part"
+        path.write_bytes(number.to_bytes(8, "big") * 2500)
+        path.rename(path.with_suffix(""))
+
+    took = medians(
+        interleaved({"ours": timed(fill), "bare": timed(bare)}, rounds=20 * rounds, warm_up=300)
+    )
+    table = Table(
+        "cache_fill", "A fill of the cache, 20 kB", ("contestant", "median", "times bare")
+    )
+    table.add("write and rename", milliseconds(took["bare"]), ratio(took["bare"], took["bare"]))
+    table.add("`Cache.fetch`, cold", milliseconds(took["ours"]), ratio(took["ours"], took["bare"]))
+    return table
+
+
 def process(*command: str | Path) -> Callable[[], float]:
     """Return a contestant that runs a process to its end."""
     words = [str(word) for word in command]
@@ -168,6 +197,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="casflow-benchmark-") as home:
         os.environ["CASFLOW_HOME"] = home
         warm(5 if quick else 60, Path(home)).report()
+        fills(1 if quick else 20, Path(home)).report()
         start(3 if quick else 25, Path(home)).report()
 
 

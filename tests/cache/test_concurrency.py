@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 from casflow.cache import Cache
 from casflow.digests import digest_of
@@ -13,7 +14,14 @@ import sys, time
 from pathlib import Path
 from casflow.cache import Cache
 
-root, digest, log = sys.argv[1:]
+root, digest, log, locks = sys.argv[1:]
+if locks == "no":
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(37, "no locks available")
+
+    fcntl.flock = refuse
 data = b"x" * 100_000
 
 def download(target):
@@ -27,9 +35,10 @@ print(bytes(got.data) == data, got.downloaded)
 """
 
 
-def ask(tmp_path, count):
+def ask(tmp_path, count, locks="yes"):
     digest = digest_of(b"x" * 100_000)
-    command = [sys.executable, "-c", ASKING, str(tmp_path / "cache"), digest, str(tmp_path / "log")]
+    paths = [tmp_path / "cache", digest, tmp_path / "log", locks]
+    command = [sys.executable, "-c", ASKING, *map(str, paths)]
     started = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(count)
@@ -45,9 +54,21 @@ def test_thirty_two_processes_ask_for_one_cold_digest(tmp_path):
 
 
 def test_without_working_locks_all_answers_are_right(tmp_path):
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "locks").write_bytes(b"")  # no folder: no lock can be taken
-    answers = ask(tmp_path, 4)
+    answers = ask(tmp_path, 4, "no")
     assert [code for _, _, code in answers] == [0] * 4, answers
     assert all(out.startswith("True") for out, _, _ in answers)
     assert Cache(tmp_path / "cache", 10**9).verify() == []
+
+
+def test_a_writer_that_is_killed_makes_nobody_wait(tmp_path):
+    slow, digest = ASKING.replace("0.3", "60"), digest_of(b"x" * 100_000)
+    paths = [str(tmp_path / "cache"), digest, str(tmp_path / "first")]
+    held = subprocess.Popen([sys.executable, "-c", slow, *paths, "yes"])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "first").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    held.kill()
+    held.wait()
+    ((out, _, code),) = ask(tmp_path, 1)
+    assert (out, code) == ("True 100000\n", 0)
