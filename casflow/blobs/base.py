@@ -85,6 +85,14 @@ class BlobStore(ABC):
             NotFoundError: There is no such object; nothing was written.
         """
 
+    def get_range(self, key: str, start: int, size: int) -> bytes:
+        """Return some bytes of an object, fewer where it ends before; most backends read no more.
+
+        Raises:
+            NotFoundError: There is no such object.
+        """
+        return self.get(key)[start : start + size]
+
     @abstractmethod
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""

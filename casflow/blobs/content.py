@@ -408,14 +408,15 @@ class ContentStore:
         infos = self.store.list(layout.blob_prefix(blob.digest))
         return any(info.size == blob.size for info in infos)
 
-    def find_blob(self, digest: str) -> ObjectInfo:
-        """Return what is known of an incarnation of a blob.
+    def find_blob(self, digest: str) -> BlobName:
+        """Return the name of an incarnation of a blob.
 
         Raises:
             NotFoundError: There is none.
         """
         for info in self.store.list(layout.blob_prefix(digest)):
-            return info
+            if (named := layout.parse_blob(info.key)) is not None:
+                return BlobName(*named, info.size)
         raise NotFoundError("no such blob", where=f"{digest} in {self.store.url}")
 
     def is_whole(self, reference: Reference) -> bool:
@@ -442,13 +443,28 @@ class ContentStore:
         try:
             self.store.copy_to(key, target, blob.size)
         except NotFoundError:  # before the first byte, by the store's contract
-            return self._copy_other(blob, target)
+            key = self._other(blob)
+            self.store.copy_to(key, target)
         return self.store.location(key)
 
-    def _copy_other(self, blob: BlobName, target: BinaryIO) -> str:
+    def get_range(self, blob: BlobName, start: int, size: int) -> tuple[bytes, str]:
+        """Return some of a blob's bytes, not verified, and where they came from.
+
+        Raises:
+            IntegrityError: No incarnation of the blob is left.
+        """
+        key = layout.blob(blob.digest, blob.incarnation)
+        try:
+            data = self.store.get_range(key, start, size)
+        except NotFoundError:
+            key = self._other(blob)
+            data = self.store.get_range(key, start, size)
+        return data, self.store.location(key)
+
+    def _other(self, blob: BlobName) -> str:
+        """Return the key of another incarnation of a blob."""
         for key in self.other_incarnations(blob):
-            self.store.copy_to(key, target)
-            return self.store.location(key)
+            return key
         where = self.store.location(layout.blob(blob.digest, blob.incarnation))
         hint = "run `casflow verify` on the store"
         raise IntegrityError(

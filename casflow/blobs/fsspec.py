@@ -94,6 +94,17 @@ class FsspecBlobStore(BlobStore):
         if start < size:
             self._copy_parts(key, target, start, size)
 
+    def get_range(self, key: str, start: int, size: int) -> bytes:
+        """Return some bytes of an object, in one request."""
+        if not size:
+            return b""
+        try:
+            with self._border(self.location(key)):
+                data: bytes = self.fs.cat_file(self._path(key), start=start, end=start + size)
+        except RangeError:  # it ends before
+            return b""
+        return data
+
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""
         try:
@@ -202,8 +213,7 @@ class FsspecBlobStore(BlobStore):
 
     def _download_start(self, key: str, target: BinaryIO) -> tuple[int, int]:
         """Write an object's first piece; return its bytes, and those of the whole object."""
-        with self._border(self.location(key)):
-            first = self._first_piece(self._path(key))
+        first = self.get_range(key, 0, PIECE)
         size = len(first)
         if size == PIECE:
             if (info := self.find(key)) is None:
@@ -224,14 +234,6 @@ class FsspecBlobStore(BlobStore):
                 raise
             what = "the object went away while it was read"
             raise UnavailableError(what, where=self.location(key)) from error
-
-    def _first_piece(self, path: str) -> bytes:
-        try:
-            with self._border(path):
-                data: bytes = self.fs.cat_file(path, start=0, end=PIECE)
-        except RangeError:
-            return b""
-        return data
 
     def _copy_part(self, key: str, start: int, end: int, file: SharedFile) -> None:
         """Write a part to its place; when the answer breaks off, ask for the rest of it."""

@@ -61,6 +61,12 @@ class LocalBlobStore(BlobStore):
         with os_errors(self._path(key)), self._opened(key) as file:
             shutil.copyfileobj(file, target, 1 << 20)
 
+    def get_range(self, key: str, start: int, size: int) -> bytes:
+        """Return some bytes of an object."""
+        with os_errors(self._path(key)), self._opened(key) as file:
+            file.seek(start)
+            return file.read(size)
+
     def find(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None when there is none."""
         with os_errors(self._path(key)):

@@ -1,41 +1,21 @@
-"""Bounded concurrent mapping over a stream of items.
+"""Streams of items in lists; and, from `casflow.blobs.concurrent`, mapped by several threads.
 
-Owns the threads of the collector. Invariant: results come in the order of their questions, an
-error comes where its result would have, and no more than a few questions are ever under way.
+Invariant: no list is longer than was asked for, and every item is in one.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from casflow.blobs.concurrent import ordered_map
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["chunked", "ordered_map"]
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-
-
-def ordered_map(
-    function: Callable[[Item], Answer], items: Iterable[Item], threads: int
-) -> Iterator[Answer]:
-    """Yield the answers to all items, `threads` of them being worked on at once."""
-    if threads <= 1:
-        yield from map(function, items)
-        return
-    pool = ThreadPoolExecutor(threads)
-    waiting: deque[Future[Answer]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

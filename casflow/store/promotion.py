@@ -7,19 +7,24 @@ is missing there, and what is read is verified before it is sent; the number is 
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from casflow.blobs import layout
 from casflow.store.records import Version, version_of
+from casflow.trees.contents import BIG, Contents
 from casflow.trees.versions import MOVE_KEYS, VERSION, Selected, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from casflow.blobs.content import ContentStore
+    from casflow.blobs.draft import Source
     from casflow.cache import Cache
     from casflow.reference import BlobName, Reference
 
@@ -46,21 +51,28 @@ def promote(
     )
     sent: list[int] = []
     key = layout.reference(reference.flow, now)
-    made = target.copy(copied, key, supply=partial(_supply, source, cache, sent.append))
+    with ExitStack() as stack:
+        supply = partial(_supply, Contents(source, cache), cache, stack, sent.append)
+        made = target.copy(copied, key, supply=supply)
     return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
 
 
 def _supply(
-    source: ContentStore, cache: Cache, count: Callable[[int], None], blob: BlobName
-) -> bytes:
-    """Return the verified bytes of a blob, from the cache or the store."""
-
-    def download(target: BinaryIO) -> str:
-        return source.copy_to(blob, target)
-
-    data = cache.fetch(blob.digest, blob.size, download).data
-    count(len(data))
-    return bytes(data)
+    contents: Contents,
+    cache: Cache,
+    stack: ExitStack,
+    count: Callable[[int], None],
+    blob: BlobName,
+) -> Source:
+    """Return the verified bytes of a blob, or a file of them that stays until the stack ends."""
+    count(blob.size)
+    if blob.size < BIG:
+        return bytes(contents.get(blob))
+    folder = tempfile.TemporaryDirectory(dir=cache.work_folder("tmp"), ignore_cleanup_errors=True)
+    path = Path(stack.enter_context(folder), "blob")
+    with path.open("x+b") as file:
+        contents.save(blob, file)
+    return path
 
 
 def _untagged(reference: Reference) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Owns the public surface, against which every integration is written. Invariant: a name becomes a
 digest in one place (`casflow.trees.versions.Versions.select`), bytes come through the cache, and
-errors are casflow's; the store holds no state of its own but its connection and the cache, so it
-can be pickled, used from several threads, and made anew at any time.
+errors are casflow's; the store holds no state but its connection, the cache, and what can be read
+again, so it can be pickled, used from several threads, and made anew at any time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from casflow.store.origins import remember_origin
 from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
 from casflow.trees.checkout import Checkouts, appearing, copy_tree
+from casflow.trees.contents import BIG, Contents
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
@@ -45,11 +46,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from casflow.cache import Cache
-    from casflow.digests import Buffer
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
 
     AnyRef = str | Ref | Version
+
+_KEPT_READERS = 4  # each holds a listing
 
 
 class Store:
@@ -82,6 +84,10 @@ class Store:
         self._cache = cache
         self._content = ContentStore(open_url(self._given, **options))
         self._versions = Versions(self._content)
+        self._readers: dict[tuple[str | None, str | None], TreeReader] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}}
 
     @property
     def url(self) -> str:
@@ -174,7 +180,7 @@ class Store:
                 self._leases.renew(digest, lambda: self._select(ref))
                 return standing if to is None else self._copied(standing, digest, Path(to), ref)
         selected = self._select(ref)
-        reader = self._reader(selected)
+        reader = TreeReader(self._content, self.cache, selected.reference)
         if to is None:
             path = reader.checkout(full=full, progress=progress)
         else:
@@ -211,24 +217,38 @@ class Store:
             known = Checkouts(self.cache).listing(digest)
             if known is not None:
                 return known
-        return self._reader(self._select(ref)).index.listing
+        return self._reader(ref).index.listing
 
     def read_file(self, ref: AnyRef, path: str) -> bytes:
-        """Return the content of one file of a tree, verified.
+        """Return the content of one file of a tree, verified; no more of the tree is downloaded.
 
         Raises:
             NotFoundError: There is no such version or file.
             ConfigError: It is no tree, or a link.
             IntegrityError: It is damaged.
         """
-        return self._reader(self._select(ref)).read(path)
+        return self._reader(ref).read(path)
 
     def open_file(self, ref: AnyRef, path: str) -> BinaryIO:
-        """Return one file of a tree, open for reading; see `read_file`."""
-        return BytesIO(self.read_file(ref, path))
+        """Return one file of a tree, open for reading; a big one does not stand in memory.
 
-    def _reader(self, selected: Selected) -> TreeReader:
-        return TreeReader(self._content, self.cache, selected.reference)
+        Raises:
+            CasflowError: As `read_file` does.
+        """
+        return self._reader(ref).open(path)
+
+    def _reader(self, ref: AnyRef) -> TreeReader:
+        """Return what reads a tree; that of a whole digest is kept for the next question."""
+        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
+        asked = name, _digest_in(ref)
+        reader = self._readers.get(asked)
+        if reader is None:
+            reader = TreeReader(self._content, self.cache, self._select(ref).reference)
+            if asked[1] is not None:
+                if len(self._readers) >= _KEPT_READERS:
+                    self._readers.clear()
+                self._readers[asked] = reader
+        return reader
 
     # ---- names -----------------------------------------------------------------------------
 
@@ -346,29 +366,20 @@ class Store:
             NotFoundError: They are in neither.
             IntegrityError: They are damaged.
         """
-        return bytes(self._get(digest))
+        with self.open(digest) as file:
+            return file.read()
 
     def open(self, digest: str) -> BinaryIO:
-        """Return the bytes of a digest as a file, verified; see `get`."""
-        data = self._get(digest)
-        path = self.cache.path(digest)
-        if path.exists():
-            with os_errors(path):
-                return path.open("rb")
-        return BytesIO(data)
+        """Return the bytes of a digest as a file, verified; a big one does not stand in memory.
 
-    def _get(self, digest: str) -> Buffer:
+        Raises:
+            CasflowError: As `get` does.
+        """
         digest = parse(digest.replace("-", ":", 1))
-        found = self.cache.find(digest)
+        found = self.cache.find(digest, BIG)
         if found is not None:
-            return found
-        info = self._content.find_blob(digest)
-
-        def download(target: BinaryIO) -> str:
-            self._content.store.copy_to(info.key, target, info.size)
-            return self._content.store.location(info.key)
-
-        return self.cache.fetch(digest, info.size, download).data
+            return BytesIO(found)
+        return Contents(self._content, self.cache).open(self._content.find_blob(digest))
 
     # ---- what stays ------------------------------------------------------------------------
 

@@ -73,6 +73,17 @@ class BlobStoreTests:
         assert copied(store, "folder/name") == data
         assert raw.read("folder/name") == data
 
+    @pytest.mark.parametrize(
+        ("start", "size"),
+        [(0, 3), (2, 4), (5, 5), (8, 9), (0, 10), (0, 99), (10, 1), (30, 2), (4, 0)],
+    )
+    def test_a_range_is_read(self, store: BlobStore, start: int, size: int) -> None:
+        """A range has the bytes that are in it, and ends where the object does."""
+        store.create("folder/name", b"0123456789")
+        assert store.get_range("folder/name", start, size) == b"0123456789"[start : start + size]
+        with pytest.raises(NotFoundError):
+            store.get_range("folder/other", start, size or 1)
+
     @pytest.mark.parametrize("size", [None, 5, BIG])
     def test_what_is_absent_is_not_found(self, store: BlobStore, size: int | None) -> None:
         """An absent object is an error to read, and None to look for."""

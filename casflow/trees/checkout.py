@@ -14,7 +14,7 @@ import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
@@ -39,7 +39,7 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from casflow.cache import Cache
     from casflow.digests import Buffer
@@ -47,13 +47,22 @@ if TYPE_CHECKING:
     from casflow.trees.listing import Entry, Listing
     from casflow.trees.scan import Progress
 
-    ReadPack = Callable[[str], Buffer]
 
 logger = logging.getLogger(__name__)
 
 _FICLONE = 0x40049409  # ioctl: let a file share the extents of another
 _SHARED_MODES = {False: 0o444, True: 0o555}
-_PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
+PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
+
+
+class Packs(Protocol):
+    """Where the contents of a tree come from."""
+
+    def read(self, digests: Iterable[str]) -> Iterator[Buffer | None]:
+        """Yield the verified bytes of packs in order; None for one content that is to be saved."""
+
+    def save(self, digest: str, target: BinaryIO) -> None:
+        """Write the verified bytes of such a content to an empty file that can be read, too."""
 
 
 class Checkouts:
@@ -126,13 +135,13 @@ class Checkouts:
         with lock(self._cache.root / "locks", f"tree-{hex_of(digest)}"):
             yield
 
-    def make(self, digest: str, index: Index, read: ReadPack, progress: Progress = silent) -> Path:
+    def make(self, digest: str, index: Index, packs: Packs, progress: Progress = silent) -> Path:
         """Write a tree into the cache, and hold it.
 
         Args:
             digest: Digest of the tree.
             index: Its listing and packs.
-            read: Returns the verified bytes of a pack.
+            packs: Gives the bytes of packs.
             progress: Is told `write`, the bytes written so far, and how many there are.
 
         Raises:
@@ -141,13 +150,17 @@ class Checkouts:
         name = hex_of(digest)
         self._cache.reserve_folder(digest, index.listing.size)
         with self.folders.temporary() as temporary:
-            write_tree(index, read, temporary, _SHARED_MODES, progress)
+            write_tree(index, packs, temporary, _SHARED_MODES, progress)
             seal(temporary, index.listing)
             self.folders.publish(temporary, name)
         if not self.folders.hold(name):
             raise IntegrityError("a checked-out tree went away", where=self.folders.path(name))
         write_record(self.folders, name, index.listing)
         return self.folders.path(name)
+
+    def path_of(self, digest: str, entry: Entry) -> Path:
+        """Return where a file of a tree is if the tree stands; whoever reads it verifies it."""
+        return self.folders.path(hex_of(digest)) / entry.path
 
 
 def _listing_of(record: Record, name: str) -> Listing | None:
@@ -166,7 +179,7 @@ def seal(folder: Path, listing: Listing) -> None:
 
 def write_tree(
     index: Index,
-    read: ReadPack,
+    packs: Packs,
     target: Path,
     modes: dict[bool, int],
     progress: Progress = silent,
@@ -175,7 +188,7 @@ def write_tree(
 
     Args:
         index: The listing and where contents lie.
-        read: Returns the verified bytes of a pack.
+        packs: Gives the bytes of packs.
         target: The folder.
         modes: The mode of files that are not executable, and of those that are.
         progress: Is told `write`, the bytes written so far, and how many there are.
@@ -189,36 +202,52 @@ def write_tree(
             os.mkdir(f"{target}/{path}")  # noqa: PTH102
         by_pack: dict[str, list[Entry]] = {}
         for entry in listing:
-            if entry.kind == FILE:
-                place = index.places.get(entry.digest) if entry.size else None
-                by_pack.setdefault(place.pack if place else "", []).append(entry)
+            if not entry.size and entry.kind == FILE:
+                _write(f"{target}/{entry.path}", memoryview(b""), modes[entry.executable])
+            elif entry.kind == FILE:
+                by_pack.setdefault(index.places[entry.digest].pack, []).append(entry)
         done = 0
-        for pack, entries in by_pack.items():
-            data = memoryview(read(pack) if pack else b"")
-            checked: set[str] = set()
-            for entry in entries:
-                content = _content(index, entry, data, checked)
-                _write(f"{target}/{entry.path}", content, modes[entry.executable])
-                done += entry.size
+        for (pack, entries), data in zip(by_pack.items(), packs.read(by_pack), strict=True):
+            if data is None:
+                _write_big(packs, pack, entries, target, modes)
+            else:
+                _write_all(index, entries, memoryview(data), target, modes)
+            done += sum(entry.size for entry in entries)
             progress("write", done, listing.size)
         for entry in listing:
             if entry.kind != FILE:
                 os.symlink(entry.target, f"{target}/{entry.path}")  # noqa: PTH211
 
 
-def _content(index: Index, entry: Entry, data: memoryview, checked: set[str]) -> memoryview:
-    if not entry.size:
-        return data[:0]
-    _, offset, length = index.places[entry.digest]
-    content = data[offset : offset + length]
-    if entry.digest not in checked:
-        verify(content, entry.digest, where=entry.path)
-        checked.add(entry.digest)
-    return content
+def _write_all(
+    index: Index, entries: list[Entry], data: memoryview, target: Path, modes: dict[bool, int]
+) -> None:
+    """Write the files whose contents lie in one pack."""
+    checked: set[str] = set()
+    for entry in entries:
+        _, offset, length = index.places[entry.digest]
+        content = data[offset : offset + length]
+        if entry.digest not in checked:
+            verify(content, entry.digest, where=entry.path)
+            checked.add(entry.digest)
+        _write(f"{target}/{entry.path}", content, modes[entry.executable])
 
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-_NEW |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+def _write_big(
+    packs: Packs, digest: str, entries: list[Entry], target: Path, modes: dict[bool, int]
+) -> None:
+    """Write a content that does not go through memory, and copies of it where it is used again."""
+    first, *others = entries
+    path = f"{target}/{first.path}"
+    with os.fdopen(os.open(path, _NEW_READABLE, modes[first.executable]), "w+b") as file:
+        packs.save(digest, file)
+    for entry in others:
+        _copy_file(path, f"{target}/{entry.path}", entry.size, modes[entry.executable])
+
+
+_NEW_READABLE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_NEW_READABLE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEW = (_NEW_READABLE & ~os.O_RDWR) | os.O_WRONLY
 
 
 def _write(path: str, content: memoryview, mode: int) -> None:
@@ -268,7 +297,7 @@ def _refuse_occupied(target: Path) -> None:
 
 def copy_tree(source: Path, listing: Listing, target: Path) -> None:
     """Copy a checked-out tree into an empty folder, writable; extents are shared where they can."""
-    cloning = fcntl is not None
+    cloning = True
     with os_errors(target):
         for path in folders_of(listing)[1:] if len(listing) else []:
             os.mkdir(f"{target}/{path}")  # noqa: PTH102
@@ -277,18 +306,29 @@ def copy_tree(source: Path, listing: Listing, target: Path) -> None:
             if entry.kind != FILE:
                 os.symlink(entry.target, path)  # noqa: PTH211
                 continue
-            original = os.open(f"{source}/{entry.path}", os.O_RDONLY | os.O_CLOEXEC)
-            copy = os.open(path, _NEW, _PRIVATE_MODES[entry.executable])
-            try:
-                cloning = cloning and (not entry.size or _clone(original, copy))
-                if not cloning and entry.size:
-                    _copy(original, copy, entry.size)
-            finally:
-                os.close(original)
-                os.close(copy)
+            mode = PRIVATE_MODES[entry.executable]
+            cloning = _copy_file(f"{source}/{entry.path}", path, entry.size, mode, cloning=cloning)
+
+
+def _copy_file(source: str, target: str, size: int, mode: int, *, cloning: bool = True) -> bool:
+    """Copy a file to a new one; return whether extents can be shared here."""
+    original = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        copy = os.open(target, _NEW, mode)
+        try:
+            cloning = cloning and (not size or _clone(original, copy))
+            if not cloning and size:
+                _copy(original, copy, size)
+        finally:
+            os.close(copy)
+    finally:
+        os.close(original)
+    return cloning
 
 
 def _clone(original: int, copy: int) -> bool:
+    if fcntl is None:
+        return False
     try:
         fcntl.ioctl(copy, _FICLONE, original)
     except OSError:  # another file system, or one that cannot
@@ -309,6 +349,3 @@ def _copy(original: int, copy: int, size: int) -> None:
         with os.fdopen(os.dup(original), "rb") as source, os.fdopen(os.dup(copy), "wb") as target:
             source.seek(os.lseek(original, 0, os.SEEK_CUR))
             shutil.copyfileobj(source, target, 1 << 20)
-
-
-PRIVATE_MODES = _PRIVATE_MODES

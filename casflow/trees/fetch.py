@@ -1,25 +1,29 @@
 """Fetching: a tree's listing and contents out of a store, by way of the cache.
 
-Owns the road back. Invariant: the cache is asked by digest before the store; what is downloaded is
-verified before it is read; requests that need not wait for one another do not.
+Owns the road back. Invariant: what a tree's reference does not name is not read; requests that need
+not wait for one another do not, and a bounded number of packs is in memory at a time.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs.concurrent import run_concurrently
-from casflow.digests import verify
-from casflow.errors import ConfigError, IntegrityError
+from casflow.digests import digest_of
+from casflow.errors import CasflowError, ConfigError, IntegrityError
 from casflow.reference import TREE
 from casflow.trees.checkout import PRIVATE_MODES, Checkouts, appearing, copy_tree, write_tree
+from casflow.trees.contents import BIG, Contents, read_part
 from casflow.trees.index import Index
 from casflow.trees.listing import Root
 from casflow.trees.scan import silent
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
@@ -51,12 +55,16 @@ class TreeReader:
         if reference.media_type != TREE:
             what = f"not a tree but {reference.media_type}"
             raise ConfigError(what, where=reference.flow, hint="read it with Store.get")
-        self._content = content
+        self._where = content.store.url
+        self._contents = Contents(content, cache)
         self._cache = cache
         self._checkouts = Checkouts(cache)
         self._reference = reference
-        self._downloaded: dict[str, Buffer] = {}
-        self.downloaded = 0  # bytes that this process downloaded
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes that this process downloaded for the tree."""
+        return self._contents.downloaded
 
     @cached_property
     def index(self) -> Index:
@@ -65,11 +73,12 @@ class TreeReader:
         Raises:
             IntegrityError: It is not that of the tree, or names a pack that the reference does not.
         """
-        reference, where = self._reference, self._content.store.url
+        reference, where = self._reference, self._where
         if INDEX not in reference.attachments:
             raise IntegrityError("a tree without an index", where=where)
         root, data = run_concurrently(
-            partial(self._fetch, reference.blob), partial(self._fetch, reference.attachments[INDEX])
+            partial(self._contents.get, reference.blob),
+            partial(self._contents.get, reference.attachments[INDEX]),
         )
         index = Index.from_bytes(
             bytes(data), Root.from_bytes(bytes(root), where=where), where=where
@@ -85,21 +94,18 @@ class TreeReader:
         attached = self._reference.attachments.items()
         return {blob.digest: blob for role, blob in attached if role != INDEX}
 
-    def _fetch(self, blob: BlobName) -> Buffer:
-        def download(target: BinaryIO) -> str:
-            return self._content.copy_to(blob, target)
-
-        fetched = self._cache.fetch(blob.digest, blob.size, download)
-        self.downloaded += fetched.downloaded
-        return fetched.data
-
-    def read_pack(self, digest: str) -> Buffer:
-        """Return the verified bytes of a pack."""
-        data = self._downloaded.pop(digest, None)
-        return self._fetch(self._packs[digest]) if data is None else data
-
     def read(self, path: str) -> bytes:
         """Return the content of one file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            ConfigError: It is a link.
+        """
+        with self.open(path) as file:
+            return file.read()
+
+    def open(self, path: str) -> BinaryIO:
+        """Return one file, open for reading; a big one does not stand in memory.
 
         Raises:
             NotFoundError: There is no such file.
@@ -109,12 +115,15 @@ class TreeReader:
         if entry.target:
             raise ConfigError(f"a link to {entry.target}", where=path)
         if not entry.size:
-            return b""
+            return BytesIO()
         place = self.index.places[entry.digest]
-        data = memoryview(self.read_pack(place.pack))
-        content = data[place.offset : place.offset + place.length]
-        verify(content, entry.digest, where=path)
-        return bytes(content)
+        pack = self._packs[place.pack]
+        if place.pack == entry.digest:
+            return self._contents.open(pack)
+        standing = read_part(self._checkouts.path_of(self._reference.digest, entry), 0, entry.size)
+        if standing is not None and digest_of(standing) == entry.digest:
+            return BytesIO(standing)
+        return BytesIO(self._contents.get_part(pack, place, entry.digest))
 
     def checkout(self, *, full: bool = False, progress: Progress = silent) -> Path:
         """Return the shared folder of the tree, made when it does not stand.
@@ -134,8 +143,9 @@ class TreeReader:
             found = self._checkouts.find(digest, full=full)
             if found is not None:
                 return found
-            self._download(index, progress)
-            return self._checkouts.make(digest, index, self.read_pack, progress)
+            path = self._checkouts.make(digest, index, self._source(progress), progress)
+        self._remember_big(index)
+        return path
 
     def copy_to(self, target: Path, *, full: bool = False, progress: Progress = silent) -> None:
         """Make a private, writable copy of the tree.
@@ -145,20 +155,57 @@ class TreeReader:
         """
         with appearing(target) as temporary:
             if self._cache.has_room(self.index.listing.size):
-                source = self.checkout(full=full, progress=progress)
-                copy_tree(source, self.index.listing, temporary)
+                shared = self.checkout(full=full, progress=progress)
+                copy_tree(shared, self.index.listing, temporary)
             else:
-                write_tree(self.index, self.read_pack, temporary, PRIVATE_MODES, progress)
+                source = self._source(progress)
+                write_tree(self.index, source, temporary, PRIVATE_MODES, progress)
 
-    def _download(self, index: Index, progress: Progress) -> None:
-        """Bring the packs into the cache, several at a time."""
-        digests = list(index.packs)
-        total, done = sum(index.packs.values()), 0
-        at_once = max(self._content.store.parallel, 1)
-        for start in range(0, len(digests), at_once):
-            some = digests[start : start + at_once]
-            calls = [partial(self._fetch, self._packs[digest]) for digest in some]
-            if calls:
-                self._downloaded |= dict(zip(some, run_concurrently(*calls), strict=True))
-            done += sum(index.packs[digest] for digest in some)
-            progress("download", done, total)
+    def _source(self, progress: Progress) -> _StoredPacks:
+        return _StoredPacks(self._contents, self._cache, self._packs, progress)
+
+    def _remember_big(self, index: Index) -> None:
+        """Let other trees find the contents that the cache keeps only as files of this one."""
+        for entry in index.listing:
+            if entry.size >= BIG:
+                path = self._checkouts.path_of(self._reference.digest, entry)
+                try:
+                    self._cache.set_alias(_big(entry.digest), json.dumps(str(path)))
+                except CasflowError:  # it is downloaded again
+                    return
+
+
+class _StoredPacks:
+    """The packs of a tree in a store, several of which come down at a time."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        cache: Cache,
+        blobs: dict[str, BlobName],
+        progress: Progress,
+    ) -> None:
+        self._contents = contents
+        self._cache = cache
+        self._blobs = blobs
+        self._progress = progress
+
+    def read(self, digests: Iterable[str]) -> Iterator[Buffer | None]:
+        """Yield the bytes of packs; None for a big one."""
+        wanted = [self._blobs[digest] for digest in digests]
+        total, done = sum(blob.size for blob in wanted), 0
+        small = self._contents.get_each(blob for blob in wanted if blob.size < BIG)
+        for blob in wanted:
+            yield None if blob.size >= BIG else next(small)
+            done += blob.size
+            self._progress("download", done, total)
+
+    def save(self, digest: str, target: BinaryIO) -> None:
+        """Write a big one to a file."""
+        known = self._cache.find_alias(_big(digest))
+        path = None if known is None else Path(json.loads(known))
+        self._contents.save(self._blobs[digest], target, known=path)
+
+
+def _big(digest: str) -> str:
+    return f"content {digest}"

@@ -8,14 +8,12 @@ them or an earlier one; what an earlier one wrote and the store has lost is writ
 from __future__ import annotations
 
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Draft, Source
 from casflow.errors import CasflowError, IntegrityError
 from casflow.reference import TREE, BlobName, Reference, check_name
@@ -26,7 +24,7 @@ from casflow.trees.scan import scan, silent
 from casflow.trees.versions import VERSION, Selected, Versions, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RECHECK_INTERVAL = 3600.0  # seconds after which "unchanged" is said only after another look
 _THREADS = 2  # packs that are made at once
 
 
@@ -131,18 +128,7 @@ class Pusher:
             drafted.labels,
             drafted.media_type,
         ) and there.environment.get("script") == drafted.environment.get("script")
-        return same and self._is_whole(newest)
-
-    def _is_whole(self, newest: Selected) -> bool:
-        alias = f"whole {self._content.store.url} {newest.key}"
-        seen = self._cache.find_alias(alias)
-        if seen is not None and 0 <= time.time() - float(seen) < _RECHECK_INTERVAL:
-            return True
-        looks = [_check_readable(self._content, blob) for blob in newest.reference.blobs()]
-        whole = all(run_concurrently(*looks))
-        if whole:
-            self._cache.set_alias(alias, repr(time.time()))
-        return whole
+        return same and self._content.is_whole(newest.reference)
 
     def _index_of(self, newest: Selected | None) -> Index | None:
         if newest is None or newest.reference.media_type != TREE:
@@ -202,17 +188,11 @@ class Pusher:
     def _remember(self, selected: Selected, listing: Listing, index: bytes) -> None:
         """Keep what the next push and checkout on this machine would have to ask for."""
         reference = selected.reference
-        alias = f"whole {self._content.store.url} {selected.key}"
         try:
             self._cache.put(reference.digest, listing.root)
             self._cache.put(reference.attachments[INDEX].digest, index)
-            self._cache.set_alias(alias, repr(time.time()))
         except CasflowError as error:
             logger.debug("the cache does not keep what was pushed: %s", error)
-
-
-def _check_readable(content: ContentStore, blob: BlobName) -> Callable[[], bool]:
-    return lambda: content.has(blob)
 
 
 def _blobs_by_digest(reference: Reference) -> dict[str, BlobName]:

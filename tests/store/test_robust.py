@@ -18,13 +18,17 @@ import pytest
 import casflow
 from casflow.blobs.content import ContentStore
 from casflow.blobs.draft import Draft
+from casflow.blobs.local import LocalBlobStore
 from casflow.cache import Cache
 from casflow.cache.folders import Folders
 from casflow.digests import digest_of, hex_of
 from casflow.errors import CasflowError, ConfigError, IntegrityError, UnavailableError
 from casflow.storage.urls import open_url
-from casflow.store import origin_of
+from casflow.store import finish_leases, origin_of
+from casflow.store import promotion as promotion_module
 from casflow.trees import checkout as writing
+from casflow.trees import contents as contents_module
+from casflow.trees import fetch as fetch_module
 from casflow.trees.index import EMPTY
 from casflow.trees.listing import SYMLINK, Entry
 from tests.killing import Countdown, arm
@@ -165,6 +169,19 @@ def test_a_lost_pack_is_written_anew_by_the_next_push(local, project, tmp_path):
     write(project, {"more": "x"})
     local.push(project, "p")
     assert contents(reopened(local, tmp_path, "there").checkout("p")) == contents(project)
+
+
+def test_unchanged_is_only_said_of_what_can_be_read_back(local, project, tmp_path):
+    local.push(project, "p")
+    assert not local.push(project, "p").is_new
+    for lost in (b"122three", None):
+        blobs = sorted(Path(local.url).glob(".casflow/blobs/??/*"))
+        for path in blobs:
+            if lost is None or path.read_bytes() == lost:
+                path.unlink()
+        assert local.push(project, "p").is_new
+        there = reopened(local, tmp_path, f"there {lost!r}")
+        assert contents(there.checkout("p")) == contents(project)
 
 
 # ---- folders that were changed ---------------------------------------------------------------
@@ -392,6 +409,108 @@ def test_a_full_disk_leaves_nothing(local, project, tmp_path, monkeypatch):
             there.checkout("p", tmp_path / "to")
     assert not (tmp_path / "to").exists()
     assert contents(there.checkout("p", tmp_path / "to")) == contents(project)
+
+
+# ---- contents that do not go through memory ----------------------------------------------------
+
+
+@pytest.fixture
+def big(monkeypatch, local, tmp_path):
+    """A project with a file that counts as big, there twice; and the bytes downloaded so far."""
+    for module in (contents_module, fetch_module, promotion_module):
+        monkeypatch.setattr(module, "BIG", 5 << 20)
+    data = random.Random(1).randbytes(6 << 20)
+    project = write(tmp_path / "big", {"a/model": data, "b/model": data, "main.py": "1"})
+    (project / "b/model").chmod(0o755)
+    local.push(project, "p")
+    moved = []
+    copy_to = LocalBlobStore.copy_to
+
+    def counted(self, key, target, size=None):
+        copy_to(self, key, target, size)
+        moved.append(target.seek(0, 1) if hasattr(target, "getvalue") else size or 0)
+
+    monkeypatch.setattr(LocalBlobStore, "copy_to", counted)
+    return project, moved
+
+
+def test_a_big_content_comes_once_for_all_versions(local, big, tmp_path):
+    project, moved = big
+    there = reopened(local, tmp_path, "there")
+    assert contents(there.checkout("p")) == contents(project)
+    assert sum(moved) > 6 << 20
+    assert sum(path.stat().st_size for path in (tmp_path / "there/blobs").rglob("*")) < 1 << 20
+    write(project, {"main.py": "2"})
+    local.push(project, "p")
+    moved.clear()
+    assert contents(there.checkout("p")) == contents(project)
+    assert sum(moved) < 1 << 20
+    assert (there.checkout("p") / "b/model").stat().st_mode & 0o777 == 0o555
+
+
+def test_a_big_content_that_was_changed_on_this_machine_is_downloaded_again(local, big, tmp_path):
+    project, _ = big
+    there = reopened(local, tmp_path, "there")
+    first = there.checkout("p")
+    for name in ("a/model", "b/model"):
+        (first / name).chmod(0o644)
+        (first / name).write_bytes(b"x" * (6 << 20))
+    write(project, {"main.py": "2"})
+    local.push(project, "p")
+    assert contents(there.checkout("p", tmp_path / "to")) == contents(project)
+
+
+def test_a_big_content_is_read_copied_and_refused_when_damaged(local, big, tmp_path):
+    project, _ = big
+    there = reopened(local, tmp_path, "there")
+    data = (project / "a/model").read_bytes()
+    with there.open_file("p", "a/model") as file:
+        assert file.seek(100) == 100
+        assert file.read() == data[100:]
+    assert there.get(digest_of(data)) == data
+    other = casflow.Store(tmp_path / "other", cache=there.cache)
+    there.copy("p", other)
+    assert contents(other.checkout("p")) == contents(project)
+    assert list((tmp_path / "there/tmp").glob("*")) == []
+    for store in (local, other):
+        for path in Path(store.url).glob(".casflow/blobs/??/*"):
+            if path.stat().st_size == 6 << 20:
+                path.write_bytes(data[::-1])
+    last = reopened(local, tmp_path, "last")
+    for action in (
+        partial(last.read_file, "p", "a/model"),
+        partial(last.checkout, "p"),
+        partial(last.checkout, "p", tmp_path / "to"),
+        partial(last.copy, "p", str(tmp_path / "third")),
+    ):
+        with pytest.raises(IntegrityError):
+            action()
+    assert not (tmp_path / "to").exists()
+    assert list((tmp_path / "last/tmp").glob("*")) == []
+
+
+@pytest.mark.service
+def test_one_file_is_read_without_its_pack(s3_server, proxy_to, tmp_path, monkeypatch):
+    proxy = proxy_to(s3_server.url)
+    for name, value in s3_server.environ.items():
+        monkeypatch.setenv(name, value.replace(s3_server.url, proxy.url))
+    url, chance = f"s3://{s3_server.bucket()}/x", random.Random(1)
+    project = write(tmp_path / "p", {f"f{n}": chance.randbytes(30_000) for n in range(100)})
+    version = casflow.Store(url, cache=Cache(tmp_path / "cache", 10**9)).push(project, "p")
+    store = casflow.Store(url, cache=Cache(tmp_path / "there", 10**9))
+    proxy.requests.clear()
+    ref = f"p@{version.digest}"
+    assert store.read_file(ref, "f7") == (project / "f7").read_bytes()
+    assert sum(each.down for each in proxy.requests) < 50_000
+    proxy.requests.clear()
+    assert store.read_file(ref, "f8") == (project / "f8").read_bytes()
+    assert [each.down for each in proxy.requests] == [30_000]
+    assert store.read_file(ref, "f7") == (project / "f7").read_bytes()
+    store.checkout(ref)
+    finish_leases()
+    proxy.requests.clear()
+    assert store.read_file(ref, "f9") == (project / "f9").read_bytes()
+    assert proxy.requests == []
 
 
 # ---- shapes ----------------------------------------------------------------------------------
