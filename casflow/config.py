@@ -27,7 +27,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-_VARIABLES = (
+VARIABLES = (
     "HOME",
     "CASFLOW_HOME",
     "CASFLOW_CACHE_DIR",
@@ -95,7 +95,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         ConfigError: A value or the file cannot be understood.
     """
     environ = os.environ if environ is None else environ
-    asked = (_current_folder(), *map(environ.get, _VARIABLES))
+    asked = (_current_folder(), *map(environ.get, VARIABLES))
     last = _read_last.get(asked)
     if last is not None and last[0] == _state_of(last[1]):
         return last[2]

@@ -66,6 +66,7 @@ COMMANDS = {
         "undelete": Entry("pins:undelete", "Bring a version back from the trash.", usual=True),
     },
     "Machine": {
+        "doctor": Entry("doctor:doctor", "Find what is wrong with this set-up.", usual=True),
         "cache": Entry("cache:cache", "Look at this machine's cache, and clean it.", usual=True),
         "config": Entry("settings:config", "Look at the settings.", usual=True),
         "registry": Entry("registry:registry", "Look after the registry."),
