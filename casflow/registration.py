@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from casflow import config
 from casflow.errors import CasflowError, ConfigError, ConflictError
 from casflow.flow import Flow
+from casflow.flow.checkpoint import check_locations
 from casflow.reference import PICKLE, Reference
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.serialize import explain
@@ -179,6 +180,9 @@ def register_all(
         CasflowError: They could not be stored or recorded.
     """
     named = {name_of(flow): flow for flow in flows}
+    for each in flows:
+        if isinstance(each, Flow):
+            check_locations(each, storage)
     with ExitStack() as locks:
         for name in sorted(named):  # one order for all, so that no two wait for each other
             locks.enter_context(registry.lock(request.project, name))

@@ -11,12 +11,14 @@ import logging
 import os
 import sys
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from casflow import secrets
 from casflow.agents import lifetime
 from casflow.agents.report import Report
 from casflow.errors import CasflowError, ConflictError, UnavailableError
+from casflow.flow import Flow
 from casflow.redaction import redact_value
 from casflow.registry import RunAttempt, RunState, message_line
 from casflow.storage.plugins import load
@@ -32,6 +34,7 @@ log = logging.getLogger("casflow.agents")
 
 _TIMEOUT = 120.0  # seconds that the end of a run waits for a registry that is away
 _RETRY_INTERVAL = 0.5  # seconds
+_MOST_RESULTS = 10_000  # in one record
 
 
 def main() -> int:
@@ -120,6 +123,7 @@ def execute(
         started = time.perf_counter()
         state = opened.flow.run(parameters=parameters)
         outcome["run_seconds"] = time.perf_counter() - started
+        outcome |= _written(opened.flow, state)
     return state
 
 
@@ -133,6 +137,23 @@ def _measured(opened: LoadedFlow) -> dict[str, Any]:
         "downloaded_bytes": opened.downloaded,
         "load_seconds": opened.seconds,
     }
+
+
+def _written(flow: Flow, state: State | None) -> dict[str, Any]:
+    """Return where the values of tasks were written, with the digests to read them by."""
+    states = state.result if state is not None else None
+    if not isinstance(flow, Flow) or not isinstance(states, dict):
+        return {}
+    ended = ((call.slug, states.get(call.task)) for call in flow.calls)
+    kept = {
+        slug: {"location": each.location, "digest": each.digest}
+        for slug, each in ended
+        if each is not None and each.location is not None
+    }
+    if len(kept) > _MOST_RESULTS:
+        log.warning("of %d results the first %d are recorded", len(kept), _MOST_RESULTS)
+        kept = dict(islice(kept.items(), _MOST_RESULTS))
+    return {"results": kept} if kept else {}
 
 
 def failure(state: State | None) -> str:

@@ -54,6 +54,7 @@ COMMANDS = {
     "Runs": {
         "runs": Entry("runs:runs", "Ask for runs and look at them.", usual=True),
         "agent": Entry("agent:agent", "Start agents and look at them.", usual=True),
+        "results": Entry("results:results", "List, read and remove written values of tasks."),
         "top": Entry("top:top", "Watch agents, runs and hits as they change."),
         "k8s": Entry("k8s:k8s", "Print manifests for Kubernetes."),
     },

@@ -67,6 +67,7 @@ def _show(counted: Stats) -> None:
             "  in the trash": counted.trashed,
             "  leases": counted.leases,
             "  tags": counted.tags,
+            "  results": f"{plural(counted.results.blobs, 'value')}, {size(counted.results.bytes)}",
             "  objects of others": counted.foreign,
             "  unreadable": counted.unreadable,
             "  logical": size(counted.logical),

@@ -7,13 +7,15 @@ what the user does to them afterwards changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casflow.errors import ConfigError
 from casflow.flow.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from casflow.flow.tasks import Parameter, Writer
 
 
 class Call:
@@ -53,6 +55,21 @@ class Call:
     def arguments(self, value_of: Callable[[Task], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with values in the place of tasks."""
         return _substitute(self.args, value_of), _substitute(self.kwargs, value_of)
+
+
+class RunnableFlow(Protocol):
+    """What a run needs to know of a flow."""
+
+    name: str
+    storage: Any
+    result: Writer | None
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls, each after those that it needs."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return the parameters."""
 
 
 def check_signature(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

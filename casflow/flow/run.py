@@ -7,36 +7,24 @@ Invariant: an exception of a task never leaves the run; it is the task's state.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from casflow.errors import ConfigError
+from casflow.errors import CasflowError, ConfigError
+from casflow.flow.checkpoint import inputs_of, writer_of
 from casflow.flow.states import Failed, State, Success, TriggerFailed
 from casflow.flow.tasks import Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from casflow.flow.calls import Call
+    from casflow.flow.calls import Call, RunnableFlow
     from casflow.flow.tasks import Task, Writer
 
     Sleep = Callable[[float], None]
 
 log = logging.getLogger("casflow.flow")
-
-
-class RunnableFlow(Protocol):
-    """What a run needs to know of a flow."""
-
-    name: str
-    storage: Any
-    result: Writer | None
-
-    @property
-    def calls(self) -> tuple[Call, ...]:
-        """The calls, each after those that it needs."""
-
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Return the parameters."""
 
 
 class Job:
@@ -75,6 +63,12 @@ class Run:
         self.values = _check_parameters(flow, parameters)
         self.states: dict[Task, State] = {}
         self.sleep = sleep
+        self.facts: dict[str, Any] = {
+            "flow_name": flow.name,
+            "flow_run_id": str(uuid4()),
+            "scheduled_start_time": datetime.now(UTC),
+            "parameters": self.values,
+        }
 
     def begin(self, task: Task) -> State | Job:
         """Return what there is to do for a task, or its state if there is nothing."""
@@ -88,15 +82,11 @@ class Run:
         return Job(call, arguments, *self._result_of(call), self.sleep)
 
     def _result_of(self, call: Call) -> tuple[Writer | None, dict[str, Any]]:
-        named = call.task.result or self.flow.result
-        wanted = call.task.checkpoint
-        if wanted is None:
-            wanted = named is not None or _checkpointing()
-        result = (named or _default_result(self.flow.storage)) if wanted else None
+        result = writer_of(self.flow, call.task)
         if result is None:  # then jobs need not carry the parameters
             return None, {}
         names = {"task_name": call.task.name, "task_slug": call.slug}
-        return result, {"flow_name": self.flow.name, "parameters": self.values, **names}
+        return result, {**self.facts, **names, "task_full_name": call.task.name}
 
     def end(self, task: Task, state: State) -> None:
         """Keep the state of a task."""
@@ -104,7 +94,9 @@ class Run:
         if not isinstance(task, Parameter):
             level = logging.ERROR if state.is_failed() else logging.INFO
             slug = self.calls[task].slug
-            log.log(level, "Task %r: %r", slug, state, exc_info=state.exception)
+            # An error of casflow says all there is to say in its line.
+            shown = None if isinstance(state.exception, CasflowError) else state.exception
+            log.log(level, "Task %r: %r", slug, state, exc_info=shown)
 
     def outcome(self) -> State:
         """Return the state of the flow."""
@@ -118,41 +110,30 @@ class Run:
 
 def attempt(job: Job) -> State:
     """Run a task, and again after a failure as often as it allows."""
-    state = _attempt_once(job)
+    state = _attempt_once(job, 1)
     for left in reversed(range(job.task.max_retries)):
         if state.is_successful() or isinstance(state.exception, ConfigError):
             break
         delay = job.task.retry_delay
         log.warning("Task %r: %r, again in %g s, then %d left", job.slug, state, delay, left)
         job.sleep(delay)
-        state = _attempt_once(job)
+        state = _attempt_once(job, job.task.max_retries - left + 1)
     return state
 
 
-def _attempt_once(job: Job) -> State:
+def _attempt_once(job: Job, number: int) -> State:
     # A task that calls sys.exit fails; it does not end the process that runs the flow.
     try:
         value = job.task.run(*job.args, **job.kwargs)
         if job.result is None:
             return Success("Ran", result=value)
-        written = job.result.write(value, **job.context)
+        inputs = inputs_of(job.task, job.args, job.kwargs)
+        facts = {**job.context, "task_run_count": number, "inputs": inputs}
+        written = job.result.write(value, **facts)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - kept in the state
         return Failed.from_exception(error)
-    return Success("Ran", result=value, location=written.location)
-
-
-def _checkpointing() -> bool:
-    from casflow import config
-
-    return config.load().checkpointing
-
-
-def _default_result(storage: Any) -> Writer:
-    """Return the result of a flow's storage; for a flow without one, a folder of the home."""
-    from casflow.results.local import LocalResult
-
-    result: Writer | None = getattr(storage, "result", None)
-    return result or LocalResult()
+    digest = getattr(written, "digest", None)
+    return Success("Ran", result=value, location=written.location, digest=digest)
 
 
 def _check_parameters(flow: RunnableFlow, given: Mapping[str, Any]) -> dict[str, Any]:

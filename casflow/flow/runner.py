@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
 
-    from casflow.flow.run import RunnableFlow, Sleep
+    from casflow.flow.calls import RunnableFlow
+    from casflow.flow.run import Sleep
 
 log = logging.getLogger("casflow.flow")
 

@@ -17,6 +17,7 @@ class State:
         result: A task's value or exception; for a flow the states of its tasks, by task.
         exception: The exception that ended it; for a flow that of the first task that failed.
         location: Where the value was written, if it was.
+        digest: Digest of the bytes that were written, if the result tells it.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class State:
         result: Any = None,
         exception: BaseException | None = None,
         location: str | None = None,
+        digest: str | None = None,
     ) -> None:
         self.message = message
         self.result = result
         self.exception = exception
         self.location = location
+        self.digest = digest
 
     def is_successful(self) -> bool:
         """Tell whether it ended well."""

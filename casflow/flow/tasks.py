@@ -25,7 +25,7 @@ _ABSENT: Any = object()
 class Writer(Protocol):
     """Where a task's value is kept: a result of `casflow.results`, or anything like one."""
 
-    def write(self, value: Any, **context: Any) -> Any:
+    def write(self, value: Any, /, **context: Any) -> Any:
         """Keep a value; what is returned tells the `location`."""
 
 

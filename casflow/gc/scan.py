@@ -22,6 +22,7 @@ from casflow.gc.foreign import is_foreign
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.reference_cache import ReferenceCache, Root
 from casflow.reference import Reference
+from casflow.results.stored import is_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -81,6 +82,7 @@ class Scan:
         unreadable: Why references cannot be read, by their keys.
         unknown: Those of them of which no copy says what they name.
         foreign: Keys of other programs' objects that look like keys of references.
+        results: Values of tasks that were met among the live references, and their bytes.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Scan:
         self.unreadable: dict[str, str] = {}
         self.unknown: set[str] = set()
         self.foreign: set[str] = set()
+        self.results = (0, 0)
         self._cache = cache
         self._copies = copies or {}
         self.threads = store.parallel if threads is None else threads
@@ -152,8 +155,13 @@ class Scan:
         return self._read(self._live())
 
     def _live(self) -> Iterator[ObjectInfo]:
-        infos = (info for first in _FIRST_CHARACTERS for info in self.store.list(first))
-        return (info for info in infos if layout.is_reference(info.key))
+        self.results = (0, 0)
+        for first in _FIRST_CHARACTERS:
+            for info in self.store.list(first):
+                if layout.is_reference(info.key):
+                    yield info
+                elif is_result(info.key):
+                    self.results = (self.results[0] + 1, self.results[1] + info.size)
 
     def live_roots(self) -> Iterator[Root]:
         """Yield the same as `live`, as far as they are roots."""

@@ -38,6 +38,7 @@ class Stats:
         leases: Leases.
         tags: Tags.
         foreign: Objects of other programs under keys of references.
+        results: Values of tasks, and their bytes.
         unreadable: References that cannot be read.
         logical: Bytes of all blobs that references name, each reference counted.
         stored: Blobs, and their bytes.
@@ -55,6 +56,7 @@ class Stats:
     leases: int = 0
     tags: int = 0
     foreign: int = 0
+    results: Amount = field(default_factory=Amount)
     unreadable: int = 0
     logical: int = 0
     stored: Amount = field(default_factory=Amount)
@@ -80,6 +82,7 @@ class Stats:
             "leases": self.leases,
             "tags": self.tags,
             "foreign": self.foreign,
+            "results": {"count": self.results.blobs, "bytes": self.results.bytes},
             "unreadable": self.unreadable,
             "logical_bytes": self.logical,
             "stored": self.stored.to_dict(),
@@ -120,6 +123,7 @@ def stats(store: BlobStore, *, threads: int | None = None) -> Stats:
         leases=leases,
         tags=tags,
         foreign=len(scan.foreign),
+        results=Amount(*scan.results),
         unreadable=len(scan.unreadable),
         logical=live + mutable + old,
         stored=Amount.of(blobs),

@@ -1,7 +1,8 @@
 """Serializers: values to bytes and back.
 
-Owns the two forms that results are kept in. Invariant: a pickle is preceded by its digest, and
-nothing is unpickled before that was verified.
+Owns the two forms that results are kept in. Invariant: a pickle is preceded by its digest, which
+tells damage from a value; whether its bytes may be unpickled at all, the digest in the record of
+the run says, which `Result.read` asks for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from casflow.errors import ConfigError, IntegrityError, LoadError
 
 
 class Serializer(Protocol):
-    """Turns values into bytes and back."""
+    """Turns values into bytes and back.
+
+    One whose bytes cannot run code says so with `needs_digest = False`; the results of any other
+    are read only with their digest.
+    """
 
     def serialize(self, value: Any) -> bytes:
         """Return the bytes of a value."""
@@ -26,6 +31,8 @@ class Serializer(Protocol):
 
 class PickleSerializer:
     """Any value that cloudpickle takes: a line with the digest, then the pickle."""
+
+    needs_digest = True
 
     def serialize(self, value: Any) -> bytes:
         """Return the bytes of a value.
@@ -62,6 +69,8 @@ class PickleSerializer:
 
 class JSONSerializer:
     """Numbers, text, lists and dictionaries, as JSON that other programs can read."""
+
+    needs_digest = False
 
     def serialize(self, value: Any) -> bytes:
         """Return the bytes of a value.

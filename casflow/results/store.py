@@ -9,10 +9,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-from casflow.results.base import Location, Result, render
+from casflow.digests import digest_of, verify
+from casflow.errors import ConfigError
+from casflow.results.base import Result
+from casflow.results.location import render
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
+    from casflow.results.location import Location
     from casflow.results.serializers import Serializer
 
 
@@ -52,23 +56,39 @@ class StoreResult(Result):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
 
-    def _at(self, location: str, value: Any = None) -> Self:
-        other = super()._at(location, value)
+    def _at(self, location: str, value: Any = None, digest: str | None = None) -> Self:
+        other = super()._at(location, value, digest)
         other._store = self._store  # noqa: SLF001 - a copy in this process
         return other
 
-    def read(self, location: str) -> Self:
+    def read(self, location: str, *, digest: str | None = None) -> Self:
         """Return a result with the value that is kept at a location."""
         key = self._key(location)
+        where = self.store.location(key)
         data = self.store.get(key)
-        value = self.serializer.deserialize(data, where=self.store.location(key))
-        return self._at(self._location(key), value)
+        if digest is None and key == self._key_of_own():
+            digest = self.digest
+        if digest is None and getattr(self.serializer, "needs_digest", True):
+            what = "a pickled result is read only with its digest"
+            hint = "give read(location, digest=...) that of the run's record, or use JSONSerializer"
+            raise ConfigError(what, where=where, hint=hint)
+        if digest is not None:
+            verify(data, digest, where=where)
+        value = self.serializer.deserialize(data, where=where)
+        return self._at(self._location(key), value, digest or digest_of(data))
 
-    def write(self, value: Any, **context: Any) -> Self:
-        """Keep a value, and return a result with it and with its location."""
+    def _key_of_own(self) -> str | None:
+        """Return the key that this result was written to; None when it was not."""
+        if self.digest is None or not isinstance(self.location, str):
+            return None
+        return self._key(self.location)
+
+    def write(self, value: Any, /, **context: Any) -> Self:
+        """Keep a value, and return a result with it, its location and its digest."""
         key = self._key(render(self.location, context))
-        self.store.put(key, self.serializer.serialize(value))
-        return self._at(self._location(key), value)
+        data = self.serializer.serialize(value)
+        self.store.put(key, data)
+        return self._at(self._location(key), value, digest_of(data))
 
     def exists(self, location: str, **context: Any) -> bool:
         """Tell whether a value is kept at a location, or at the one made of a context."""

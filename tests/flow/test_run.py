@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -166,8 +167,19 @@ def test_values_are_written_through_the_result():
         one = add(n, 1)
         two = task(result=own)(lambda x: x * 10)(one)
     state = flow.run()
-    facts = {"flow_name": "x", "parameters": {"n": 1}, "task_name": "add", "task_slug": "add-1"}
-    assert common.written == [(2, facts)]
+    ((value, facts),) = common.written
+    assert value == 2
+    assert isinstance(facts.pop("scheduled_start_time"), datetime)
+    assert len(facts.pop("flow_run_id")) == 36
+    assert facts == {
+        "flow_name": "x",
+        "parameters": {"n": 1},
+        "task_name": "add",
+        "task_full_name": "add",
+        "task_slug": "add-1",
+        "task_run_count": 1,
+        "inputs": {"x": 1, "y": 1},
+    }
     assert [value for value, _ in own.written] == [20]
     assert state.result[one].location == "at add-1"
     assert state.result[two].location == "at <lambda>-1"

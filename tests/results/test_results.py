@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from casflow.blobs.local import LocalBlobStore
+from casflow.digests import digest_of
 from casflow.errors import (
     CasflowError,
     ConfigError,
@@ -17,8 +18,9 @@ from casflow.errors import (
     LoadError,
     NotFoundError,
 )
-from casflow.flow import Flow, task
+from casflow.flow import Flow, Parameter, task
 from casflow.results import JSONSerializer, LocalResult, PickleSerializer, Result, StoreResult
+from casflow.results.location import NAMES
 from casflow.storage import Local, load
 
 MOMENT = datetime(2026, 11, 22, 23, 38, 15, tzinfo=UTC)
@@ -38,7 +40,8 @@ def home(tmp_path, monkeypatch):
 def test_what_was_written_is_read(result):
     written = result.write({"a": [1, 2]})
     assert written.value == {"a": [1, 2]}
-    assert result.read(written.location).value == {"a": [1, 2]}
+    assert written.read(written.location).value == {"a": [1, 2]}
+    assert result.read(written.location, digest=written.digest).value == {"a": [1, 2]}
     assert Path(written.location).is_file()
 
 
@@ -69,9 +72,9 @@ def test_a_location_is_a_template_or_a_function(tmp_path):
 
 def test_a_location_is_read_as_key_and_as_path(tmp_path):
     result = LocalResult(tmp_path, location="a/b")
-    result.write(5)
-    assert result.read("a/b").value == 5
-    assert result.read(str(tmp_path / "a/b")).location == str(tmp_path / "a/b")
+    digest = result.write(5).digest
+    assert result.read("a/b", digest=digest).value == 5
+    assert result.read(str(tmp_path / "a/b"), digest=digest).location == str(tmp_path / "a/b")
 
 
 def test_exists_takes_a_location_or_a_template(tmp_path):
@@ -125,10 +128,44 @@ def test_an_absent_value_is_not_found(result):
     ],
 )
 def test_a_damaged_pickle_is_never_loaded(result, damage):
-    written = Path(result.write("value").location)
+    made = result.write("value")
+    written = Path(made.location)
     written.write_bytes(damage(written.read_bytes()))
-    with pytest.raises(IntegrityError, match=re.escape(str(written))):
-        result.read(str(written))
+    for digest in (made.digest, digest_of(written.read_bytes())):
+        with pytest.raises(IntegrityError, match=re.escape(str(written))):
+            result.read(str(written), digest=digest)
+
+
+def test_a_pickle_that_others_put_in_its_place_is_never_loaded(result, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "exploded").mkdir, ()
+
+    made = result.write("value")
+    forged = PickleSerializer().serialize(Bomb())  # whole, with the right digest at its head
+    Path(made.location).write_bytes(forged)
+    with pytest.raises(IntegrityError):
+        result.read(made.location, digest=made.digest)
+    with pytest.raises(IntegrityError):
+        made.read(made.location)
+    with pytest.raises(ConfigError, match="only with its digest"):
+        result.read(made.location)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_serializer_that_says_nothing_of_its_bytes_needs_a_digest(tmp_path):
+    class Other:
+        def serialize(self, value):
+            return pickle.dumps(value)
+
+        def deserialize(self, data, *, where):
+            return pickle.loads(data)
+
+    result = LocalResult(tmp_path, serializer=Other(), location="x")
+    digest = result.write(1).digest
+    with pytest.raises(ConfigError, match="only with its digest"):
+        result.read("x")
+    assert result.read("x", digest=digest).value == 1
 
 
 def explode():
@@ -143,7 +180,7 @@ class Explosive:
 def test_a_pickle_that_cannot_be_loaded_says_so(result):
     written = result.write(Explosive())
     with pytest.raises(LoadError, match="cannot be made again"):
-        result.read(written.location)
+        written.read(written.location)
 
 
 @pytest.mark.parametrize("serializer", [PickleSerializer(), JSONSerializer()])
@@ -167,8 +204,8 @@ def test_json_is_json(tmp_path):
 def test_a_value_replaces_the_one_before_whole(tmp_path):
     result = LocalResult(tmp_path, location="x")
     result.write("a" * 1000)
-    result.write("b")
-    assert result.read("x").value == "b"
+    digest = result.write("b").digest
+    assert result.read("x", digest=digest).value == "b"
     assert [info.key for info in LocalBlobStore(tmp_path).list()] == ["x"]
 
 
@@ -220,8 +257,9 @@ def test_a_flow_writes_what_its_tasks_return(tmp_path):
     with Flow("etl", result=result) as flow:
         seven = task(lambda: 7, name="seven")()
     state = flow.run()
-    assert state.result[seven].location == str(tmp_path / "etl/seven-1.bin")
-    assert result.read("etl/seven-1.bin").value == 7
+    ended = state.result[seven]
+    assert ended.location == str(tmp_path / "etl/seven-1.bin")
+    assert result.read(ended.location, digest=ended.digest).value == 7
 
 
 @task
@@ -282,3 +320,59 @@ def test_a_result_that_cannot_be_located_is_not_tried_again(tmp_path):
     assert state.is_failed()
     assert len(runs) == 1
     assert "it may use" in str(state.exception)
+
+
+PREFECT = {  # what a template could name in Prefect 1.4.1, besides parameters and inputs
+    *("date", "today", "today_nodash", "yesterday", "yesterday_nodash", "tomorrow"),
+    *("tomorrow_nodash", "logger", "config", "map_index", "map_states", "flow_name"),
+    *("flow_run_id", "flow_run_name", "flow_run_version", "flow_id", "parameters", "task_name"),
+    *("task_slug", "task_full_name", "task_tags", "task_run_id", "task_run_name", "resume"),
+    *("task_run_count", "task_run_version", "task_loop_count", "task_loop_result", "project_name"),
+    *("scheduled_start_time", "checkpointing", "backend", "caches", "image", "project_id"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PREFECT | {"uuid", "n", "x"}))
+def test_every_name_of_prefect_works_or_is_refused_at_registration(home, tmp_path, name):
+    result = LocalResult(tmp_path / "kept", location=f"{{{name}}}/x")
+    with Flow("Named", storage=Local(tmp_path / "flows"), result=result) as flow:
+        task(name="double")(lambda x: x * 2)(Parameter("n", default=3))
+    if name in {*NAMES, "n", "x"}:
+        flow.register()
+        assert flow.run().is_successful()
+        assert len([each for each in (tmp_path / "kept").rglob("*") if each.is_file()]) == 1
+    else:
+        with pytest.raises(ConfigError, match="double-1") as caught:
+            flow.register()
+        assert all(each in str(caught.value) for each in (*NAMES, "n", "x"))
+        assert not list((tmp_path / "flows").iterdir())
+
+
+@pytest.mark.parametrize("template", ["{parameters[m]}", "{date.nothing}", "{0}", "{", "{date:%Q"])
+@pytest.mark.parametrize("place", ["task", "flow", "storage"])
+def test_a_wrong_template_is_refused_wherever_it_stands(home, tmp_path, template, place):
+    wrong = LocalResult(tmp_path / "kept", location=template)
+    at = {place: wrong}
+    with Flow("W", Local(tmp_path / "flows", result=at.get("storage")), at.get("flow")) as flow:
+        task(result=at.get("task"))(give.run)()
+    with pytest.raises(ConfigError, match="cannot make a result's location"):
+        flow.register()
+
+
+def test_a_template_may_go_into_what_is_not_known_yet(home, tmp_path):
+    result = LocalResult(tmp_path / "kept", location="{parameters[n][a]}-{x[b].real:04d}")
+    with Flow("Deep", storage=Local(tmp_path / "flows"), result=result) as flow:
+        task(name="take")(lambda x: 1)(Parameter("n", default={"a": "k", "b": 7}))
+    flow.register()
+    flow.run()
+    assert (tmp_path / "kept" / "k-0007").is_file()
+
+
+def test_a_value_that_cannot_be_kept_fails_its_task_with_one_line(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    with Flow("Full", result=LocalResult(tmp_path / "file")) as flow:
+        one = task(give.run)()
+    state = flow.run()
+    assert state.result[one].is_failed()
+    assert "Traceback" not in caplog.text
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1

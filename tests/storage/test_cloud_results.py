@@ -8,7 +8,7 @@ import pytest
 
 from casflow import Flow, task
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
-from casflow.results import JSONSerializer
+from casflow.results import JSONSerializer, PickleSerializer
 
 pytestmark = pytest.mark.service
 
@@ -20,7 +20,9 @@ def test_a_value_is_written_and_read(cloud):
     written = result.write({"a": [1, 2]}, **facts)
     assert written.location == "flow/task.value"
     assert result.exists("flow/task.value")
-    assert cloud.result().read("flow/task.value").value == {"a": [1, 2]}
+    assert cloud.result().read("flow/task.value", digest=written.digest).value == {"a": [1, 2]}
+    with pytest.raises(ConfigError, match="only with its digest"):
+        cloud.result().read("flow/task.value")
 
 
 def test_a_location_may_be_a_function(cloud):
@@ -40,10 +42,12 @@ def test_what_is_absent_is_not_found(cloud):
 
 
 def test_bytes_that_were_tampered_with_are_not_unpickled(cloud):
-    location = cloud.result("name").write("value").location
-    cloud.write(location, cloud.read(location)[:-1] + b"!")
-    with pytest.raises(IntegrityError):
-        cloud.result().read(location)
+    written = cloud.result("name").write("value")
+    forged = PickleSerializer().serialize("what another wrote, whole and with a digest of its own")
+    for data in (cloud.read(written.location)[:-1] + b"!", forged):
+        cloud.write(written.location, data)
+        with pytest.raises(IntegrityError):
+            cloud.result().read(written.location, digest=written.digest)
 
 
 def test_other_serializers_are_used(cloud):
@@ -53,7 +57,8 @@ def test_other_serializers_are_used(cloud):
 
 def test_a_pickled_result_reads_the_same_place(cloud):
     result = cloud.result("name").write("value")
-    assert pickle.loads(pickle.dumps(result)).read("name").value == "value"
+    again = pickle.loads(pickle.dumps(result))
+    assert again.read("name").value == "value"  # a result that was written knows its digest
 
 
 def test_a_bucket_that_is_not_there_is_not_an_absent_result(cloud):
@@ -71,5 +76,5 @@ def test_results_of_a_storage_are_kept_in_its_bucket(cloud):
         give()
     flow.register()
     assert type(flow.storage.result) is type(cloud.result())
-    place = flow.storage.result.write("kept").location
-    assert cloud.result().read(place).value == "kept"
+    kept = flow.storage.result.write("kept")
+    assert cloud.result().read(kept.location, digest=kept.digest).value == "kept"
