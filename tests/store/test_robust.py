@@ -359,6 +359,26 @@ def test_a_checkout_that_is_killed_anywhere_leaves_no_half_folder(local, project
         assert list((machine / "tmp").glob("*")) == []
 
 
+def test_a_copy_that_is_killed_anywhere_leaves_a_clean_store(local, project, tmp_path):
+    chance = random.Random(3)
+    for round_ in range(KILLS):
+        if round_ % 10 == 0:  # a new store, so that each step of a first copy is met
+            other = casflow.Store(tmp_path / f"other{round_}", cache=Cache(tmp_path / "o", 10**9))
+        write(project, {"a/one.py": f"{round_}"})
+        local.push(project, "p")
+        killed_at(
+            chance.randint(1, 45),
+            chance.choice(["before", "after"]),
+            lambda: local.copy("p", other),  # noqa: B023 - called at once
+        )
+        assert other.verify(1.0).clean
+        local.copy("p", other)
+        there = reopened(other, tmp_path, f"there{round_}")
+        assert contents(there.checkout("p")) == contents(project)
+        numbers = [version.version for version in other.versions("p")]
+        assert len(set(numbers)) == len(numbers)
+
+
 def test_pushes_of_one_name_at_once_get_numbers_of_their_own(local, tmp_path):
     def push(number):
         folder = write(tmp_path / f"p{number}", {"f": str(number)})
