@@ -14,7 +14,7 @@ from casflow.cli.output import json_option, show_json
 from casflow.cli.versions import get_version
 from casflow.digests import digest_of
 from casflow.errors import ConfigError
-from casflow.reference import PICKLE
+from casflow.reference import PICKLE, TREE
 from casflow.serialize import explain, serialize
 from casflow.storage import load
 from casflow.store import Store
@@ -34,6 +34,7 @@ class Side:
     data: bytes
     media_type: str
     source_map: bytes | None = None
+    listing: Listing | None = None
 
 
 @click.command()
@@ -55,6 +56,9 @@ def diff(
         _diff_trees(a, b, Store(store), as_json=as_json)
         return
     first, second = (_side(each, name, project) for each in (a, b))
+    if first.listing is not None and second.listing is not None:
+        _show_changes((a, first.listing), (b, second.listing), as_json=as_json)
+        return
     differences = _differences(first, second)
     if as_json:
         show_json(
@@ -74,12 +78,16 @@ def diff(
 
 def _diff_trees(a: str, b: str, store: Store, *, as_json: bool) -> None:
     first, second = (_listing(each, store) for each in (a, b))
-    found = changes(first, second)
+    _show_changes((a, first), (b, second), as_json=as_json)
+
+
+def _show_changes(a: tuple[str, Listing], b: tuple[str, Listing], *, as_json: bool) -> None:
+    found = changes(a[1], b[1])
     if as_json:
         show_json(
             {
-                "a": {"name": a, "digest": first.digest},
-                "b": {"name": b, "digest": second.digest},
+                "a": {"name": a[0], "digest": a[1].digest},
+                "b": {"name": b[0], "digest": b[1].digest},
                 "equal": not found,
                 "changes": [each.to_dict() for each in found],
             }
@@ -113,8 +121,11 @@ def _side(text: str, name: str | None, project: str | None) -> Side:
 
 def _stored(text: str, version: Version) -> Side:
     storage = load(version.storage)
-    data = storage.get_bytes(version.flow)
     media_type = storage.reference(version.flow).media_type
+    if media_type == TREE:
+        listing = storage.get_listing(version.flow)
+        return Side(text, listing.root, media_type, listing=listing)
+    data = storage.get_bytes(version.flow)
     source_map = storage.get_attachments(version.flow).get("source_map")
     return Side(text, data, media_type, source_map if media_type == PICKLE else None)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
     from casflow.reference import BlobName
     from casflow.results import Result
+    from casflow.trees.listing import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ class Storage(ABC):
         started = time.perf_counter()
         reference = self._find_reference(name) if digest is None else self._bound(name, digest)
         if reference.media_type == TREE:
-            return self._load_project(reference, started)
+            return self._load_project(name, reference, started)
         fetched = self._fetch_all(name, reference)
         parts = zip(reference.attachments, fetched[1:], strict=True)
         attachments = {role: bytes(part.data) for role, part in parts}
@@ -270,11 +271,11 @@ class Storage(ABC):
             seconds=time.perf_counter() - started,
         )
 
-    def _load_project(self, reference: Reference, started: float) -> LoadedFlow:
+    def _load_project(self, name: str, reference: Reference, started: float) -> LoadedFlow:
         from casflow.flow.project import flow_from_project
         from casflow.trees.listing import check_path
 
-        folder, downloaded = self._checkout(reference)
+        folder, downloaded = self._checkout(name, reference)
         script = str(reference.environment.get("script", ""))
         check_path(script)
         flow = flow_from_project(folder, script, reference.flow)
@@ -284,16 +285,40 @@ class Storage(ABC):
             flow, reference, hit=not downloaded, downloaded=downloaded, seconds=seconds
         )
 
-    def _checkout(self, reference: Reference) -> tuple[Path, int]:
-        """Return the shared folder of a project, and the bytes that were downloaded for it."""
+    def _checkout(self, name: str, reference: Reference) -> tuple[Path, int]:
+        """Return the folder of a project, and the bytes that were downloaded for it."""
         from casflow.trees.checkout import Checkouts
-        from casflow.trees.fetch import TreeReader
 
         standing = Checkouts(self.cache).find(reference.digest, full=True)
-        if standing is not None:
-            return standing, 0
+        return (standing, 0) if standing is not None else self.check_out(name, reference)
+
+    def check_out(self, name: str, reference: Reference) -> tuple[Path, int]:  # noqa: ARG002
+        """Make the folder of a project that is not here; return it, and the bytes downloaded."""
+        from casflow.trees.fetch import TreeReader
+
         reader = TreeReader(self.tree_source(), self.cache, reference)
-        return reader.checkout(full=True), reader.downloaded
+        return reader.folder_for_process(), reader.downloaded
+
+    def get_listing(self, name: str) -> Listing:
+        """Return the files of a flow that is stored as a project.
+
+        Raises:
+            ConfigError: It is not.
+            FlowNotInStorageError: No flow of that name is here.
+        """
+        from casflow.trees.checkout import Checkouts
+
+        reference = self._find_reference(name)
+        if reference.media_type != TREE:
+            raise ConfigError(f"not a tree but {reference.media_type}", where=name)
+        known = Checkouts(self.cache).listing(reference.digest)
+        return known if known is not None else self.read_listing(name, reference)
+
+    def read_listing(self, name: str, reference: Reference) -> Listing:  # noqa: ARG002
+        """Return the files of a project that this machine has not."""
+        from casflow.trees.fetch import TreeReader
+
+        return TreeReader(self.tree_source(), self.cache, reference).index.listing
 
     def get_bytes(self, name: str) -> bytes:
         """Return the verified bytes of a flow, without making a flow of them.
@@ -326,7 +351,7 @@ class Storage(ABC):
         """
         reference = self._find_reference(name)
         if reference.media_type == TREE:
-            self._checkout(reference)
+            self._checkout(name, reference)
             return self.get_bytes(name)
         return bytes(self._fetch_all(name, reference)[0].data)
 

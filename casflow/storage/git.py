@@ -1,7 +1,8 @@
 """Scripts in any git repository, over https, ssh or a path of this machine.
 
-What is hashed and run is the script with the files in and below its folder, so that it can import
-and read what stands beside it; a script that is alone there has the same digest as in any storage.
+What is hashed and run is the script with the files in and below its folder, as a tree, so that it
+can import and read what stands beside it; a script that is alone there has the same digest as in
+any storage.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from casflow.errors import ConfigError, NotFoundError
-from casflow.flow.bundle import pack
-from casflow.reference import BUNDLE
+from casflow.reference import TREE
 from casflow.secrets import Secret, find
 from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote
 from casflow.storage.source import Content, Head, SourceStorage
 from casflow.storage.validation import check_commit, check_script, is_commit, not_a_file
+from casflow.trees.listing import check_path
+from casflow.trees.memory import File, MemoryTree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LARGE = 2000  # entries of a tree; the small files of more are not fetched for those of one folder
+
+_EXECUTABLE = "100755"  # mode of such a file in git's trees
 
 
 class Git(SourceStorage):
@@ -151,13 +155,13 @@ class Git(SourceStorage):
         """Fetch the script and the files in and below its folder."""
         workplace, narrow = self.cache.work_folder("git"), self._filter()
         with self.remote().checked_out(commit, workplace, self.clone_depth, narrow) as snapshot:
-            return self._bundle(snapshot)
+            return self._content(snapshot)
 
     def _filter(self) -> str:
         """Small files come with the commit, in one fetch, unless there are known to be many."""
         return SMALL_FILES if self.cache.find_alias(self._alias("many files")) is None else NO_FILES
 
-    def _bundle(self, snapshot: Snapshot) -> Content:
+    def _content(self, snapshot: Snapshot) -> Content:
         tree = snapshot.tree()
         if len(tree) > _LARGE:
             self.cache.set_alias(self._alias("many files"), str(len(tree)))
@@ -165,10 +169,11 @@ class Git(SourceStorage):
         _check_file(tree, str(self.path), where)
         folder, script = posixpath.split(str(self.path))
         files = _files_below(snapshot, tree, f"{folder}/" if folder else "")
-        check_script(files[script], where=where)
+        check_script(files[script].data, where=where)
         if len(files) == 1:
-            return Content(files[script])
-        return Content(pack(script, files), BUNDLE)
+            return Content(files[script].data)
+        made = MemoryTree(files)
+        return Content(made.index.listing.root, TREE, made)
 
 
 def _text(name: str) -> str:
@@ -196,9 +201,7 @@ def _check_file(tree: Mapping[str, TreeEntry], path: str, where: str) -> None:
         raise not_a_file("symbolic link" if tree[path].is_link else "directory", where)
 
 
-def _files_below(
-    snapshot: Snapshot, tree: Mapping[str, TreeEntry], prefix: str
-) -> dict[str, bytes]:
+def _files_below(snapshot: Snapshot, tree: Mapping[str, TreeEntry], prefix: str) -> dict[str, File]:
     """Return the files of a folder by relative path; a link counts as the file that it names."""
     inside = {path: entry for path, entry in tree.items() if path.startswith(prefix)}
     data = snapshot.read(
@@ -215,7 +218,21 @@ def _files_below(
     more = snapshot.read(entry.identity for entry in targets.values()) if targets else {}
     plain = {path: data[entry.identity] for path, entry in inside.items() if entry.is_file}
     plain |= {path: more[entry.identity] for path, entry in targets.items()}
-    return {path.removeprefix(prefix): content for path, content in plain.items()}
+    modes = {path: targets.get(path, inside[path]).mode for path in plain}
+    return {
+        path.removeprefix(prefix): File(content, modes[path] == _EXECUTABLE)
+        for path, content in plain.items()
+        if _can_be_held(path)
+    }
+
+
+def _can_be_held(path: str) -> bool:
+    try:
+        check_path(path)
+    except ConfigError as error:
+        logger.warning("%s is left out: %s", ascii(path), error.what)
+        return False
+    return True
 
 
 def _target(data: bytes) -> str:

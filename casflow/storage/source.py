@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from casflow.cache.locks import lock
-from casflow.digests import digest_of, hex_of
+from casflow.digests import digest_of, hex_of, verify
 from casflow.errors import ConfigError, IntegrityError, UnavailableError
 from casflow.reference import SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, find
@@ -26,8 +26,12 @@ from casflow.storage.base import Storage
 from casflow.storage.validation import check_script, is_commit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from casflow.cache import Fetched
     from casflow.flow import Flow
+    from casflow.trees.listing import Listing
+    from casflow.trees.memory import MemoryTree
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +63,11 @@ class Head:
 
 
 class Content(NamedTuple):
-    """What a commit holds for a flow: a script, or a bundle of it and the files beside it."""
+    """What a commit holds for a flow: a script, or the root document of a tree, and the tree."""
 
     data: bytes
     media_type: str = SCRIPT
+    tree: MemoryTree | None = None
 
 
 class KnownContent(NamedTuple):
@@ -111,6 +116,7 @@ class SourceStorage(Storage):
         self.on_unreachable = on_unreachable
         self.resolved: dict[str, str] = {}
         self._fetched: dict[str, Fetched] = {}
+        self._made_folders: dict[str, tuple[Path, int]] = {}
         self._stored: dict[str, Reference] = {}
 
     # ---- what a subclass says --------------------------------------------------------------
@@ -242,6 +248,8 @@ class SourceStorage(Storage):
             known.digest, known.size, lambda target: target.write(content.data)
         )
         self._fetched[known.digest] = replace(fetched, hit=False, downloaded=known.size)
+        if content.tree is not None:
+            self._made_folders[known.digest] = self._make_folder(known.digest, content.tree)
         self.cache.set_alias(alias, json.dumps(known))
         return known
 
@@ -254,6 +262,33 @@ class SourceStorage(Storage):
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         # What this process has just downloaded to learn its digest is not a hit.
         return self._fetched.pop(blob.digest, None) or super()._fetch(name, blob)
+
+    def _make_folder(self, digest: str, tree: MemoryTree) -> tuple[Path, int]:
+        from casflow.trees.checkout import folder_for_process
+
+        folder = folder_for_process(self.cache, digest, tree.index, tree)
+        return folder, tree.index.listing.size
+
+    def _checkout(self, name: str, reference: Reference) -> tuple[Path, int]:
+        made = self._made_folders.pop(reference.digest, None)
+        return made or super()._checkout(name, reference)
+
+    def check_out(self, name: str, reference: Reference) -> tuple[Path, int]:
+        """Read the commit again, when the cache no longer has its files."""
+        return self._make_folder(reference.digest, self._read_tree(name, reference))
+
+    def read_listing(self, name: str, reference: Reference) -> Listing:
+        """Read the commit again, when the cache no longer has its files."""
+        return self._read_tree(name, reference).index.listing
+
+    def _read_tree(self, name: str, reference: Reference) -> MemoryTree:
+        commit = self.resolved[name]
+        content = self._checked(commit)
+        where = f"{self.address}:{self.path} at commit {commit}"
+        verify(content.data, reference.digest, where=where)
+        if content.tree is None:
+            raise IntegrityError("not a tree", where=where)
+        return content.tree
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:  # noqa: ARG002
         """Read the commit again, when the cache no longer has it."""

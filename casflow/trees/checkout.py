@@ -8,10 +8,12 @@ lives; a private copy appears whole, by one rename, or not at all.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
 from casflow.digests import hex_of, verify
-from casflow.errors import ConflictError, IntegrityError, os_errors
+from casflow.errors import ConfigError, ConflictError, IntegrityError, os_errors
 from casflow.trees.listing import FILE
 from casflow.trees.record import (
     Record,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FICLONE = 0x40049409  # ioctl: let a file share the extents of another
-_SHARED_MODES = {False: 0o444, True: 0o555}
+SHARED_MODES = {False: 0o444, True: 0o555}
 PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
 
 
@@ -129,28 +131,43 @@ class Checkouts:
         except OSError:  # a read-only cache still serves
             logger.debug("cannot record a use of the cache")
 
-    @contextmanager
-    def lock(self, digest: str) -> Iterator[None]:
-        """Let one process make a tree while the others wait for it."""
-        with lock(self._cache.root / "locks", f"tree-{hex_of(digest)}"):
-            yield
+    def obtain(
+        self,
+        digest: str,
+        index: Index,
+        packs: Packs,
+        *,
+        full: bool = False,
+        progress: Progress = silent,
+    ) -> Path:
+        """Return the folder of a tree, made when it does not stand, and hold it.
 
-    def make(self, digest: str, index: Index, packs: Packs, progress: Progress = silent) -> Path:
-        """Write a tree into the cache, and hold it.
+        Of many processes that ask for one tree at once, one makes it and the others wait.
 
         Args:
             digest: Digest of the tree.
             index: Its listing and packs.
             packs: Gives the bytes of packs.
+            full: As of `find`.
             progress: Is told `write`, the bytes written so far, and how many there are.
 
         Raises:
+            ConfigError: It is too big for the cache.
             IntegrityError: A content is not in its place.
         """
+        if not self._cache.has_room(index.listing.size):
+            what = f"a tree of {index.listing.size} bytes is too big for the cache"
+            hint = "raise cache_limit to over twice as much, or name a folder to check it out to"
+            raise ConfigError(what, where=self._cache.root, hint=hint)
+        with lock(self._cache.root / "locks", f"tree-{hex_of(digest)}"):
+            found = self.find(digest, full=full)
+            return found or self._make(digest, index, packs, progress)
+
+    def _make(self, digest: str, index: Index, packs: Packs, progress: Progress) -> Path:
         name = hex_of(digest)
         self._cache.reserve_folder(digest, index.listing.size)
         with self.folders.temporary() as temporary:
-            write_tree(index, packs, temporary, _SHARED_MODES, progress)
+            write_tree(index, packs, temporary, SHARED_MODES, progress)
             seal(temporary, index.listing)
             self.folders.publish(temporary, name)
         if not self.folders.hold(name):
@@ -161,6 +178,28 @@ class Checkouts:
     def path_of(self, digest: str, entry: Entry) -> Path:
         """Return where a file of a tree is if the tree stands; whoever reads it verifies it."""
         return self.folders.path(hex_of(digest)) / entry.path
+
+
+def folder_for_process(cache: Cache, digest: str, index: Index, packs: Packs) -> Path:
+    """Return a folder that holds a tree as long as this process lives.
+
+    It is the shared one, all of whose files were hashed since the machine's boot; where the cache
+    has no room for it, one that goes away with this process.
+
+    Raises:
+        IntegrityError: A content is not in its place.
+    """
+    if cache.has_room(index.listing.size):
+        return Checkouts(cache).obtain(digest, index, packs, full=True)
+    folder = Path(tempfile.mkdtemp(prefix="casflow-tree-")).resolve()
+    atexit.register(_remove_own, folder, os.getpid())
+    write_tree(index, packs, folder, SHARED_MODES)
+    return folder
+
+
+def _remove_own(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves it to its parent
+        remove_tree(folder)
 
 
 def _listing_of(record: Record, name: str) -> Listing | None:

@@ -16,7 +16,14 @@ from casflow.blobs.concurrent import run_concurrently
 from casflow.digests import digest_of
 from casflow.errors import CasflowError, ConfigError, IntegrityError
 from casflow.reference import TREE
-from casflow.trees.checkout import PRIVATE_MODES, Checkouts, appearing, copy_tree, write_tree
+from casflow.trees.checkout import (
+    PRIVATE_MODES,
+    Checkouts,
+    appearing,
+    copy_tree,
+    folder_for_process,
+    write_tree,
+)
 from casflow.trees.contents import BIG, Contents, read_part
 from casflow.trees.index import Index
 from casflow.trees.listing import Root
@@ -128,22 +135,22 @@ class TreeReader:
     def checkout(self, *, full: bool = False, progress: Progress = silent) -> Path:
         """Return the shared folder of the tree, made when it does not stand.
 
-        Of many processes that ask for one tree at once, one makes it and the others wait.
+        Raises:
+            ConfigError: It is too big for the cache.
         """
         digest = self._reference.digest
         found = self._checkouts.find(digest, full=full)
         if found is not None:
             return found
-        index = self.index
-        if not self._cache.has_room(index.listing.size):
-            what = f"a tree of {index.listing.size} bytes is too big for the cache"
-            hint = "raise cache_limit to over twice as much, or name a folder to check it out to"
-            raise ConfigError(what, where=self._cache.root, hint=hint)
-        with self._checkouts.lock(digest):
-            found = self._checkouts.find(digest, full=full)
-            if found is not None:
-                return found
-            path = self._checkouts.make(digest, index, self._source(progress), progress)
+        index, packs = self.index, self._source(progress)
+        path = self._checkouts.obtain(digest, index, packs, full=full, progress=progress)
+        self._remember_big(index)
+        return path
+
+    def folder_for_process(self) -> Path:
+        """Return a folder that holds the tree as long as this process lives."""
+        digest, index = self._reference.digest, self.index
+        path = folder_for_process(self._cache, digest, index, self._source(silent))
         self._remember_big(index)
         return path
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from casflow.digests import digest_of
+from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, IntegrityError, LoadError, NotFoundError
 from casflow.flow import Flow
+from casflow.reference import TREE
 from casflow.storage import Git
+from casflow.trees.scan import scan
 from tests.hosts.repository import Link, Submodule
 from tests.sources.conftest import PATH, restored, script
 
@@ -65,7 +67,11 @@ def test_neighbours_are_imported_and_read(repository, at_home):
     opened = open_flow(at_home())
     assert opened.flow.mark == ["helper 1", "inner 1", "data 1"]
     assert opened.flow.late() == "late 1"
-    assert opened.reference.media_type.endswith("bundle")
+    assert opened.reference.media_type == TREE
+    assert not opened.hit
+    again = open_flow(at_home())
+    assert again.hit
+    assert again.flow.late() == "late 1"
 
 
 @pytest.mark.parametrize("folder", ["file/cache", "file"])
@@ -88,7 +94,7 @@ def test_neighbours_are_part_of_what_is_hashed(repository, at_home):
     assert open_flow(at_home()).reference.digest == second.reference.digest
 
 
-def test_two_bundles_in_one_process_do_not_mix(repository, at_home):
+def test_two_trees_in_one_process_do_not_mix(repository, at_home):
     repository.commit(neighbours(1))
     open_flow(at_home())
     repository.commit(neighbours(2))
@@ -97,7 +103,7 @@ def test_two_bundles_in_one_process_do_not_mix(repository, at_home):
     assert opened.flow.late() == "late 2"
 
 
-def test_a_bundle_has_one_digest_in_every_process(repository, at_home, tmp_path):
+def test_a_tree_has_one_digest_in_every_process(repository, at_home, tmp_path):
     repository.commit(neighbours(1))
     program = """
         import os, sys
@@ -113,6 +119,40 @@ def test_a_bundle_has_one_digest_in_every_process(repository, at_home, tmp_path)
         for n in range(3)
     }
     assert found == {f"{open_flow(at_home()).reference.digest}\n".encode()}
+
+
+def test_a_tree_of_git_is_the_tree_of_the_same_folder(repository, at_home, tmp_path):
+    repository.commit(neighbours(1))
+    storage = at_home()
+    digest = open_flow(storage).reference.digest
+    for name, text in neighbours(1).items():
+        path = tmp_path / "checked out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    assert scan(tmp_path / "checked out/flows").digest == digest
+    assert storage.get_listing("my-flow").digest == digest
+
+
+def test_names_that_no_tree_can_hold_are_left_out_and_said(repository, at_home, caplog):
+    repository.commit(neighbours(1) | {"flows/aux.txt": "x", "flows/what?": "y"})
+    storage = at_home()
+    with caplog.at_level(logging.WARNING, "casflow"):
+        assert open_flow(storage).flow.late() == "late 1"
+    assert "flows/aux.txt" in caplog.text
+    assert "flows/what?" in caplog.text
+    assert "what?" not in storage.get_listing("my-flow").by_path
+
+
+def test_a_tree_that_was_evicted_is_read_again(repository, at_home):
+    commit = repository.commit(neighbours(1))
+    storage = at_home(commit=commit)
+    open_flow(storage)
+    digest = storage.reference("my-flow").digest
+    storage.cache.folders.release(hex_of(digest))
+    storage.cache.prune(0)
+    again = at_home(commit=commit)
+    assert not open_flow(again).hit
+    assert again.get_listing("my-flow").digest == digest
 
 
 def test_a_script_alone_in_its_folder_has_the_digest_of_its_bytes(repository, at_home):
@@ -162,7 +202,7 @@ def test_only_what_is_needed_is_fetched(repository, serve):
 
 
 def test_of_many_files_only_those_beside_the_script_are_fetched(repository, serve, monkeypatch):
-    monkeypatch.setattr("casflow.storage.git._MANY", 10)
+    monkeypatch.setattr("casflow.storage.git._LARGE", 10)
     host = serve("git")
 
     def fetches(**files):
@@ -181,8 +221,9 @@ def test_a_large_file_beside_the_script_is_fetched_too(repository, serve):
     large = "x = 1\n" * 20_000
     repository.commit({PATH: script("one"), "flows/large.py": large})
     host = serve("git")
-    opened = open_flow(Git(PATH, repo=f"{host.url}/org/repo.git"))
-    assert opened.reference.blob.size > len(large)
+    storage = Git(PATH, repo=f"{host.url}/org/repo.git")
+    open_flow(storage)
+    assert storage.get_listing("my-flow").size > len(large)
     assert host.asked.count("fetch") == 2
 
 
@@ -227,13 +268,24 @@ def test_nothing_is_left_of_a_fetch(repository, at_home):
     assert list((storage.cache.root / "git").iterdir()) == []
 
 
-def test_a_bundle_that_was_changed_on_disk_is_not_run(repository, at_home):
+def test_a_tree_that_was_changed_on_disk_is_not_run(repository, at_home):
     commit = repository.commit(neighbours(1))
     storage = at_home(commit=commit)
     reference = open_flow(storage).reference
-    path = storage.cache.path(reference.digest)
+    path = storage.cache.folders.path(hex_of(reference.digest)) / "helper_mod.py"
+    path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"helper 1", b"hacked 1"))
     assert open_flow(at_home(commit=commit)).flow.mark[0] == "helper 1"
+
+
+def test_a_bundle_that_was_registered_earlier_is_still_read(tmp_path):
+    from casflow.flow.bundle import flow_from_bundle, pack
+
+    text = (
+        "import beside\nfrom casflow.flow import Flow\nflow = Flow('old')\nflow.mark = beside.VALUE"
+    )
+    data = pack("flow.py", {"flow.py": text.encode(), "beside.py": b"VALUE = 7"})
+    assert flow_from_bundle(data, "old", where="here").mark == 7
 
 
 @pytest.mark.parametrize("name", ["../up.py", "/abs.py", "a/../../up.py", ""])
