@@ -165,6 +165,10 @@ class NotOfferedError(ConfigError, ImportError, TypeError):
     """A word of another library, which casflow does not have."""
 
 
+class NotOfferedAttributeError(ConfigError, AttributeError):
+    """An attribute of another library's objects, which those of casflow do not have."""
+
+
 class NotAFlowError(ConfigError, TypeError):
     """What was named as a flow is something else."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,7 @@ def register(
     labels: Iterable[str] | None = None,
     idempotency_key: str | None = None,
     force: bool = False,
-    storage: Storage | None = None,
+    storage: Storage | str | None = None,
     **storage_options: Any,
 ) -> Registration:
     """Store a flow and record its version in the registry of the settings.
@@ -110,7 +110,8 @@ def register(
         labels: Labels besides those of the storage.
         idempotency_key: When the latest version has the same key, nothing is done.
         force: Make a new version even of an unchanged flow.
-        storage: Where to store an object that cannot be told its storage, such as a function.
+        storage: Where to store it, in place of its own storage; of an object that cannot be told
+            its storage, such as a function.
         storage_options: Parameters of the default storage, for a flow without one.
 
     Raises:
@@ -119,21 +120,30 @@ def register(
     request = Request.checked(
         project, labels, idempotency_key=idempotency_key, build=build, force=force
     )
-    storage = storage or assign_storage(flow, storage_options)
+    if isinstance(storage, str):
+        storage = storage_at(storage)
+    storage = assign_storage(flow, storage_options, storage=storage)
     with Registry(config.load().registry) as registry:
         return register_all(storage, [flow], request, registry)[0]
 
 
-def assign_storage(flow: Flow, options: Mapping[str, Any] | None = None) -> Storage:
+def assign_storage(
+    flow: Flow, options: Mapping[str, Any] | None = None, *, storage: Storage | None = None
+) -> Storage:
     """Return the storage of a flow; a flow without one gets the default storage.
 
     Objects of others (a function, another library's flow) are not told: it would change them.
+
+    Args:
+        flow: The flow.
+        options: Parameters of the default storage.
+        storage: Another one, in place of the flow's own.
 
     Raises:
         ConfigError: It has no name, or options are given for a storage that it has already.
     """
     name_of(flow)
-    storage = getattr(flow, "storage", None)
+    storage = storage or getattr(flow, "storage", None)
     if storage is None:
         storage = _default_storage(options or {})
     elif not isinstance(storage, Storage):
@@ -179,10 +189,27 @@ def register_all(
     Raises:
         CasflowError: They could not be stored or recorded.
     """
-    named = {name_of(flow): flow for flow in flows}
     for each in flows:
         if isinstance(each, Flow):
             check_locations(each, storage)
+    return _register_named(storage, {name_of(each): each for each in flows}, request, registry)
+
+
+def register_stored(
+    storage: Storage, names: Iterable[str], request: Request, registry: Registry
+) -> list[Registration]:
+    """Register flows that a storage holds already; none of them is loaded.
+
+    Raises:
+        CasflowError: They could not be recorded.
+    """
+    named = dict.fromkeys(names)
+    return _register_named(storage, named, replace(request, build=False), registry)
+
+
+def _register_named(
+    storage: Storage, named: Mapping[str, Flow | None], request: Request, registry: Registry
+) -> list[Registration]:
     with ExitStack() as locks:
         for name in sorted(named):  # one order for all, so that no two wait for each other
             locks.enter_context(registry.lock(request.project, name))
@@ -195,7 +222,8 @@ def register_all(
             if key is not None and len(repeated) == len(named):
                 return [_registration(each, is_new=False) for each in repeated]
             for name, flow in named.items():
-                storage.add_or_replace(name, flow)
+                if flow is not None:
+                    storage.add_or_replace(name, flow)
             if request.build:
                 # What the latest versions refer to need not be searched for in the store.
                 known = {

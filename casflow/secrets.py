@@ -54,7 +54,7 @@ class Secret:
             value = _from_keyring(self.name)
         if value is None:
             hint = f"set the environment variable {self.name} or write it to {_file()}"
-            raise MissingSecretError("a secret is missing", where=self.name, hint=hint)
+            raise MissingSecretError(f'Local Secret "{self.name}" was not found', hint=hint)
         return decoded(value)
 
     def __repr__(self) -> str:

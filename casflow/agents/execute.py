@@ -121,10 +121,21 @@ def execute(
         opened = place.load_flow(flow, digest=digest)
         outcome |= _measured(opened)
         started = time.perf_counter()
-        state = opened.flow.run(parameters=parameters)
+        state = run_flow(opened.flow, parameters)
         outcome["run_seconds"] = time.perf_counter() - started
         outcome |= _written(opened.flow, state)
     return state
+
+
+def run_flow(flow: Any, parameters: Mapping[str, Any]) -> State | None:
+    """Run a flow of casflow, or any object that was stored as one."""
+    from casflow.flow import Flow
+
+    if isinstance(flow, Flow):
+        return flow.run(parameters=parameters)
+    from casflow.flow import foreign
+
+    return foreign.run(flow, parameters)
 
 
 def _measured(opened: LoadedFlow) -> dict[str, Any]:

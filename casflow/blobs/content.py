@@ -95,13 +95,22 @@ class ContentStore:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def commit(self, draft: Draft, *, name: str | None = None, rewrite: bool = False) -> Commit:
+    def commit(
+        self,
+        draft: Draft,
+        *,
+        name: str | None = None,
+        rewrite: bool = False,
+        moment: datetime | None = None,
+    ) -> Commit:
         """Store a draft's blobs and create a reference to them.
 
         Args:
             draft: What to store.
             name: A mutable key that shall hold the reference as well.
             rewrite: Write each blob again, also over one that seems to be there.
+            moment: The moment that the first attempt's key shall say, of which no other key was
+                made; the present one when left out.
 
         Raises:
             ConfigError: This machine's clock is off the store's.
@@ -117,7 +126,8 @@ class ContentStore:
             if self._late(started):
                 continue
             blobs = {role: blob for role, (blob, _) in stored.items()}
-            reference = draft.reference(self._now(), blobs)
+            reference = draft.reference(moment or self._now(), blobs)
+            moment = None
             key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
             sent = self._create(key, reference)
             if sent is None or not self._safe(started, sent, key, reference):

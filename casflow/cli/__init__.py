@@ -36,6 +36,7 @@ COMMANDS = {
     "Flows": {
         "register": Entry("register:register", "Record versions of flows.", usual=True),
         "run": Entry("run:run", "Run a version of a flow in this process.", usual=True),
+        "build": Entry("build:build", "Store flows now, to be registered later."),
         "ls": Entry("show:ls", "List the latest version of every flow.", usual=True),
         "show": Entry("show:show", "Show a flow and its versions, newest first.", usual=True),
         "diff": Entry("diff:diff", "Show where two versions of a flow differ.", usual=True),

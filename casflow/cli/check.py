@@ -18,6 +18,7 @@ from casflow.cli.flows import read_flows
 from casflow.cli.output import note
 from casflow.errors import ConfigError, LoadError
 from casflow.serialize import explain, serialize
+from casflow.storage.content import name_of
 
 if TYPE_CHECKING:
     from casflow.flow import Flow
@@ -39,7 +40,7 @@ def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
         for folder, seed in zip(folders, SEEDS, strict=True):
             _make(folder, seed, path, module)
         for flow in flows:
-            _complain(flow.name, _differences(flow.name, folders))
+            _complain(name_of(flow), _differences(name_of(flow), folders))
 
 
 def _make(folder: Path, seed: str, path: Path | None, module: str | None) -> None:

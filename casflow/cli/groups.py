@@ -1,6 +1,6 @@
 """Groups of commands.
 
-Owns what a misspelt command is told, in whatever group it stands.
+Owns what a misspelt command and a repeated option are told, in whatever group they stand.
 """
 
 from __future__ import annotations
@@ -22,4 +22,28 @@ class Group(click.Group):
             near = get_close_matches(args[0], names, 1)
             if near:
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, click.Group):
+            _refuse_repeats(command, rest, ctx)
+        return name, command, rest
+
+
+def _refuse_repeats(command: click.Command, arguments: list[str], parent: click.Context) -> None:
+    """Refuse an option of which only one value can count, when it is given twice.
+
+    Raises:
+        click.UsageError: There is one: the other value would be dropped without a word.
+    """
+    context = click.Context(command, parent=parent, **command.context_settings)
+    try:
+        _, _, order = command.make_parser(context).parse_args(list(arguments))
+    except click.UsageError:  # it is said when the command itself reads them
+        return
+    single = [each for each in order if isinstance(each, click.Option) and _has_one_value(each)]
+    for option in single:
+        if single.count(option) > 1:
+            parent.fail(f"Option {' / '.join(option.opts)} is given {single.count(option)} times.")
+
+
+def _has_one_value(option: click.Option) -> bool:
+    return not (option.multiple or option.count or option.is_flag)

@@ -4,64 +4,99 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from casflow.agents.execute import execute, failure
+from casflow.agents.execute import execute, failure, run_flow
 from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
 from casflow.cli.table import show_fields
 from casflow.cli.versions import get_version
-from casflow.errors import bounded
+from casflow.errors import ConfigError, bounded
 from casflow.streams import raw_stream
 
 if TYPE_CHECKING:
-    from casflow.flow import State
-    from casflow.registry import Version
+    from collections.abc import Callable
+
+    from casflow.flow import Flow, State
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("-p", "--path", help="A script whose flow is run as it is there, unregistered.")
+@click.option("-m", "--module", help="A module, or `module:attribute`, in place of a script.")
 @version_options
 @json_option
 def run(
-    name: str,
+    name: str | None,
+    path: str | None,
+    module: str | None,
     project: str | None,
     number: int | None,
     digest: str | None,
     parameters: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Run a version of a flow in this process, whatever labels it has."""
+    """Run a version of a flow in this process, whatever labels it has.
+
+    NAME is the flow, or a ref such as `etl@3`. With --path or --module it only chooses among the
+    flows that stand there; nothing is stored then.
+    """
     values = parse_parameters(parameters)
-    version = get_version(project, name, number, digest)
     outcome: dict[str, Any] = {}
-    # What a flow prints is its own: it may draw on the terminal.
-    out, err = raw_stream(sys.stdout), raw_stream(sys.stderr)
-    with redirect_stdout(err if as_json else out), redirect_stderr(err):
+    # As for `register`, flows may import what lies here; it takes the place of nothing else.
+    sys.path.append(str(Path.cwd()))
+    if path is not None or module is not None:
+        if project or number or digest:
+            raise ConfigError("a flow that is not registered has no versions", where=path or module)
+        from casflow.flow.foreign import flow_name
+
+        flow = _flow_of(path, module, name)
+        form: dict[str, Any] = {"flow": flow_name(flow)}
+        state = _run(lambda: run_flow(flow, values), as_json=as_json)
+    elif name is None:
+        raise ConfigError("name a flow, or a script with --path")
+    else:
+        version = get_version(project, name, number, digest)
+        form = {"flow": version.flow, "version": version.number, "digest": version.digest}
         bound = None if digest is None else version.digest
-        state = execute(version.flow, version.storage, values, outcome, digest=bound)
-    _show(_form(version, state, outcome), as_json=as_json)
-    if state is None or not state.is_successful():
+        state = _run(
+            lambda: execute(version.flow, version.storage, values, outcome, digest=bound),
+            as_json=as_json,
+        )
+    succeeded = state is not None and state.is_successful()
+    _show({**form, "state": "Success" if succeeded else "Failed", **outcome}, as_json=as_json)
+    if not succeeded:
         note(f"error: {bounded(failure(state))}")
         return 1
     return 0
 
 
-def _form(version: Version, state: State | None, outcome: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "flow": version.flow,
-        "version": version.number,
-        "digest": version.digest,
-        "state": "Success" if state is not None and state.is_successful() else "Failed",
-        **outcome,
-    }
+def _flow_of(path: str | None, module: str | None, name: str | None) -> Flow:
+    from casflow.cli.flows import find_sources
+    from casflow.flow.script import pick
+
+    (source,) = find_sources([] if path is None else [path], [] if module is None else [module])
+    flows = source.flows()
+    what = "module" if path is None else "file"
+    return pick(flows, name, what=what, where=str(source))
+
+
+def _run(act: Callable[[], State | None], *, as_json: bool) -> State | None:
+    # What a flow prints is its own: it may draw on the terminal.
+    out, err = raw_stream(sys.stdout), raw_stream(sys.stderr)
+    with redirect_stdout(err if as_json else out), redirect_stderr(err):
+        return act()
 
 
 def _show(form: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(form)
         return
-    seconds = {key: f"{form[key] * 1000:.1f} ms" for key in ("load_seconds", "run_seconds")}
-    show_fields({**form, "downloaded_bytes": size(form["downloaded_bytes"]), **seconds})
+    times = (key for key in ("load_seconds", "run_seconds") if key in form)
+    seconds: dict[str, Any] = {key: f"{form[key] * 1000:.1f} ms" for key in times}
+    if "downloaded_bytes" in form:
+        form = {**form, "downloaded_bytes": size(form["downloaded_bytes"])}
+    show_fields({**form, **seconds})

@@ -7,15 +7,16 @@ state of a flow is the same in every process that builds it.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from casflow.errors import ConfigError
+from casflow.errors import CasflowError, ConfigError
 from casflow.flow import context
 from casflow.flow.calls import Call, check_signature
-from casflow.flow.prefect import OF_FLOWS, refuse
+from casflow.flow.prefect import METHODS_OF_FLOWS, OF_FLOWS, absent, refuse, refuse_unknown
 from casflow.flow.tasks import Parameter, Task
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from casflow.flow.states import State
     from casflow.flow.tasks import Writer
     from casflow.registration import Registration
+
+log = logging.getLogger("casflow.flow")
 
 
 class Flow:
@@ -58,8 +61,7 @@ class Flow:
     ) -> None:
         from casflow.reference import check_name
 
-        for each in unknown:
-            self._refuse(each)
+        refuse_unknown(unknown, "Flow", OF_FLOWS)
         self.name = check_name(name)
         self.storage = storage
         self.result = result
@@ -71,14 +73,28 @@ class Flow:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in OF_FLOWS and not hasattr(type(self), name):
-            self._refuse(name)
+            raise refuse(name, "Flow", OF_FLOWS[name])
         super().__setattr__(name, value)
 
-    @staticmethod
-    def _refuse(name: str) -> None:
-        if name in OF_FLOWS:
-            raise refuse(name, "Flow", OF_FLOWS[name])
-        raise TypeError(f"Flow() got an unexpected keyword argument {name!r}")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Answer for the attributes of a flow of Prefect 1."""
+            raise absent(name, "Flow", {**OF_FLOWS, **METHODS_OF_FLOWS})
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether another flow has the same content: the same digest."""
+        if not isinstance(other, Flow):
+            return NotImplemented
+        if self is other or self.name != other.name:
+            return self is other
+        try:
+            return self.serialized_hash() == other.serialized_hash()
+        except CasflowError:  # what cannot be stored is the same as itself only
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -191,11 +207,22 @@ class Flow:
         self._named[task.name] = ordinal
         self._calls[task] = call
 
+    def serialized_hash(self, build: bool = False) -> str:  # noqa: ARG002, FBT001, FBT002 - the original's signature
+        """Return the digest of the flow as it is now: the same in every process, and once built.
+
+        Raises:
+            ConfigError: It cannot be stored.
+        """
+        from casflow.serialize import digest
+
+        return digest(self)
+
     def run(
         self,
         parameters: Mapping[str, Any] | None = None,
         executor: Executor | None = None,
         *,
+        run_on_schedule: bool | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> State | None:
         """Run every task whose upstream tasks succeeded.
@@ -203,6 +230,7 @@ class Flow:
         Args:
             parameters: Values by name of parameter.
             executor: Where tasks run, those that can at once; in this thread when left out.
+            run_on_schedule: Only False can be: a flow has no schedule.
             sleep: How to wait before a retry, given seconds.
 
         Returns:
@@ -214,6 +242,9 @@ class Flow:
         """
         from casflow.flow.runner import run
 
+        if run_on_schedule:
+            raise refuse("run_on_schedule", "Flow.run", OF_FLOWS["schedule"])
+
         if self._is_only_loaded("run"):
             return None
         return run(self, parameters or {}, executor, sleep)
@@ -223,6 +254,9 @@ class Flow:
         project_name: str | None = None,
         build: bool = True,  # noqa: FBT001, FBT002 - the original's signature
         labels: Iterable[str] | None = None,
+        set_schedule_active: bool = True,  # noqa: FBT001, FBT002
+        version_group_id: str | None = None,
+        no_url: bool = False,  # noqa: FBT001, FBT002
         idempotency_key: str | None = None,
         **storage_options: Any,
     ) -> Registration | None:
@@ -232,6 +266,9 @@ class Flow:
             project_name: The project that it belongs to.
             build: Whether to store it; its storage must hold it already when not.
             labels: Labels of this registration.
+            set_schedule_active: Nothing depends on it: flows have no schedules here.
+            version_group_id: Nothing depends on it: the versions of a name belong together.
+            no_url: Nothing depends on it: no page of a server is named.
             idempotency_key: Names the version instead of the flow's digest.
             **storage_options: Given to the default storage's class when the flow has no storage.
 
@@ -250,6 +287,9 @@ class Flow:
             return None
         from casflow.registration import register
 
+        del set_schedule_active, no_url
+        if version_group_id not in (None, self.name):
+            log.info("Flow %r: version_group_id is not used: its name says that", self.name)
         return register(
             self,
             project=project_name,
@@ -262,9 +302,7 @@ class Flow:
     def _is_only_loaded(self, verb: str) -> bool:
         if not context.is_loading():
             return False
-        import logging
-
-        logging.getLogger("casflow.flow").warning(
+        log.warning(
             "Flow %r: %s did nothing, because its code is only being loaded", self.name, verb
         )
         return True

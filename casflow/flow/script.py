@@ -13,8 +13,8 @@ import sys
 import traceback
 from importlib.util import decode_source, find_spec
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import (
@@ -26,10 +26,12 @@ from casflow.errors import (
     NotAFlowError,
 )
 from casflow.flow.context import loading_flow
-from casflow.flow.flows import Flow
+from casflow.flow.foreign import can_be_flow, flow_name, is_flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from casflow.flow.flows import Flow
 
 MODULE_PREFIX = "_casflow_script_"
 
@@ -79,7 +81,7 @@ def flows_in_module(target: str) -> dict[str, Flow]:
         module = _import(module_name)
         if attribute:
             flow = _make_flow(module, attribute, target)
-            return {flow.name: flow}
+            return {flow_name(flow): flow}
     return _by_name(vars(module).values(), target)
 
 
@@ -205,11 +207,13 @@ def _make_flow(module: ModuleType, attribute: str, target: str) -> Flow:
             found = getattr(found, part)
     except AttributeError as error:
         raise FlowNotFoundError("Failed to find flow at", where=target) from error
-    if callable(found) and not isinstance(found, Flow):
+    if isinstance(found, FunctionType | MethodType | type):
         found = _call(found, target)
-    if not isinstance(found, Flow):
-        raise NotAFlowError(f"Object at {target!r} is a {type(found).__name__}, not a Flow")
-    return found
+    if not can_be_flow(found):
+        hint = "a flow has a name, and can be run or called"
+        kind = type(found).__name__
+        raise NotAFlowError(f"Object at {target!r} is a {kind}, not a flow", hint=hint)
+    return cast("Flow", found)
 
 
 def _call(function: Any, target: str) -> Any:
@@ -220,19 +224,21 @@ def _call(function: Any, target: str) -> Any:
 
 
 def _named(flow: Flow, name: str | None, target: str) -> Flow:
-    if name is not None and flow.name != name:
-        raise FlowNotFoundError(f"Flow at {target!r} is named {flow.name!r}, expected {name!r}")
+    found = flow_name(flow)
+    if name is not None and found != name:
+        raise FlowNotFoundError(f"Flow at {target!r} is named {found!r}, expected {name!r}")
     return flow
 
 
 def _by_name(values: Iterable[Any], where: str) -> dict[str, Flow]:
     flows: dict[str, Flow] = {}
     for each in list(values):
-        if not isinstance(each, Flow):
+        if not is_flow(each):
             continue
-        if flows.setdefault(each.name, each) is not each:
+        name = flow_name(each)
+        if flows.setdefault(name, each) is not each:
             raise DuplicateFlowError(
-                f"two flows are named {each.name!r}", where=where, hint="rename one of them"
+                f"two flows are named {name!r}", where=where, hint="rename one of them"
             )
     return flows
 
@@ -252,7 +258,8 @@ def pick(flows: dict[str, Flow], name: str | None, *, what: str, where: str) -> 
             f"Multiple flows found in {what}", where=where, hint=f"name one of {listed}"
         )
     if name is not None and name not in flows:
-        raise FlowNotFoundError(
-            f"Flow {name!r} not found in {what}", where=where, hint=f"Found flows: {listed}"
-        )
+        missing = f"Flow {name!r} not found in {what}"
+        if what == "module":
+            missing = f"Failed to find flow {name!r} in module"
+        raise FlowNotFoundError(missing, where=where, hint=f"Found flows: {listed}")
     return flows[next(iter(flows)) if name is None else name]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 
 from casflow.errors import ConfigError
 from casflow.flow.context import find_flow, get_flow
+from casflow.flow.prefect import METHODS_OF_TASKS, OF_TASKS, absent, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +62,9 @@ class Task:
         retry_delay: Delay = None,
         result: Writer | None = None,
         checkpoint: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown, "task", OF_TASKS)
         if checkpoint is not None:
             self.checkpoint = checkpoint
         self.name = _check_name(type(self).__name__ if name is None else name)
@@ -95,6 +98,12 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Answer for the methods of a task of Prefect 1."""
+            raise absent(name, type(self).__name__, METHODS_OF_TASKS)
 
 
 class FunctionTask(Task):

@@ -23,7 +23,7 @@ class AzureResult(StoreResult):
         connection_string: A connection string or the account's address.
         connection_string_secret: Name of the secret that holds it; when both are left out it is
             `AZURE_STORAGE_CONNECTION_STRING`.
-        options: `serializer`.
+        options: `serializer` and `value`.
     """
 
     def __init__(

@@ -26,6 +26,7 @@ class Result(ABC):
             keywords: those in `casflow.results.location.NAMES`, and the flow's parameters and the
             arguments of the task by their names.
         serializer: Turns values into bytes and back; pickles when left out.
+        value: A value that is known already; nothing is written.
 
     Attributes:
         value: The value that was read or written; None before.
@@ -36,11 +37,15 @@ class Result(ABC):
     digest: str | None = None
 
     def __init__(
-        self, location: Location | None = None, *, serializer: Serializer | None = None
+        self,
+        location: Location | None = None,
+        *,
+        serializer: Serializer | None = None,
+        value: Any = None,
     ) -> None:
         self.location: Location = DEFAULT_LOCATION if location is None else location
         self.serializer: Serializer = PickleSerializer() if serializer is None else serializer
-        self.value: Any = None
+        self.value = value
 
     @abstractmethod
     def read(self, location: str, *, digest: str | None = None) -> Self:

@@ -20,7 +20,7 @@ class GCSResult(StoreResult):
         bucket: Name of the bucket.
         location: A template of the key.
         project: Project that is billed; that of the credential when left out.
-        options: `serializer`.
+        options: `serializer` and `value`.
     """
 
     def __init__(

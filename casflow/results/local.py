@@ -27,7 +27,7 @@ class LocalResult(StoreResult):
     Args:
         dir: The folder; `<home>/results` when left out, and for any other folder of the home.
         validate_dir: Whether to expand `~` and make the folder absolute.
-        **options: `location`, below the folder, and `serializer`.
+        **options: `location`, below the folder, `serializer` and `value`.
     """
 
     def __init__(

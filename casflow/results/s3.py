@@ -25,7 +25,7 @@ class S3Result(StoreResult):
         location: A template of the key.
         boto3_kwargs: Arguments of boto3's client, and `profile_name`.
         upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`.
-        options: `serializer`.
+        options: `serializer` and `value`.
     """
 
     def __init__(

@@ -26,12 +26,17 @@ class StoreResult(Result):
     Args:
         location: As for `Result`; a key of the store.
         serializer: As for `Result`.
+        value: As for `Result`.
     """
 
     def __init__(
-        self, location: Location | None = None, *, serializer: Serializer | None = None
+        self,
+        location: Location | None = None,
+        *,
+        serializer: Serializer | None = None,
+        value: Any = None,
     ) -> None:
-        super().__init__(location, serializer=serializer)
+        super().__init__(location, serializer=serializer, value=value)
         self._store: BlobStore | None = None
 
     @abstractmethod

@@ -60,15 +60,23 @@ class Azure(BlobStorage):
             **options,
         )
         self.container = container
-        self.connection_string = connection_string
+        self._connection_string = connection_string
         self.connection_string_secret = connection_string_secret
         self.blob_name = blob_name
         self.overwrite = overwrite
 
     def open_store(self) -> AzureBlobStore:
         """Return the container as a blob store."""
-        named = self.connection_string_secret
-        return AzureBlobStore(self.container, find_connection(self.connection_string, named))
+        return AzureBlobStore(self.container, self.connection_string)
+
+    @property
+    def connection_string(self) -> str:
+        """The connection string, looked up now where it is a secret.
+
+        Raises:
+            MissingSecretError: There is none.
+        """
+        return find_connection(self._connection_string, self.connection_string_secret)
 
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""
@@ -85,7 +93,7 @@ class Azure(BlobStorage):
             raise ConflictError("there is a blob of that name", where=where, hint=hint)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "connection_string": None}
+        return {**super().__getstate__(), "_connection_string": None}
 
     @property
     def result(self) -> Result | None:
@@ -95,7 +103,7 @@ class Azure(BlobStorage):
 
             self._result = AzureResult(
                 self.container,
-                connection_string=self.connection_string,
+                connection_string=self._connection_string,
                 connection_string_secret=self.connection_string_secret,
             )
         return self._result

@@ -7,6 +7,7 @@ nowhere else; a subclass says only where bytes come from and where they go, and 
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -234,15 +235,26 @@ class Storage(ABC):
             self.store(flow, every, (known or {}).get(name))
         return self
 
-    def get_flow(self, name: str) -> Flow:
+    @property
+    def logger(self) -> logging.Logger:
+        """Where this kind of storage logs."""
+        return logging.getLogger(type(self).__module__)
+
+    def get_flow(self, flow_name: str) -> Flow:
         """Return a flow: from this machine's cache, or downloaded, and verified either way.
+
+        Args:
+            flow_name: Its name, or its location.
 
         Raises:
             FlowNotInStorageError: No flow of that name is here.
             IntegrityError: What is stored is not what was registered.
             LoadError: The bytes are right, but no flow could be made of them here.
         """
-        return self.load_flow(name).flow
+        if flow_name not in self.flows:  # Prefect's first releases named the location
+            named = [name for name, location in self.flows.items() if location == flow_name]
+            flow_name = named[0] if len(named) == 1 else flow_name
+        return self.load_flow(flow_name).flow
 
     def load_flow(self, name: str, *, digest: str | None = None) -> LoadedFlow:
         """Return a flow as `get_flow` does, with what it took.

@@ -13,12 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import Commit, ContentStore, Draft
+from casflow.digests import digest_of
 from casflow.errors import (
+    CasflowError,
     ConfigError,
     ConflictError,
     FlowNotInStorageError,
@@ -30,10 +32,13 @@ from casflow.storage.base import Storage
 from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from casflow.blobs.base import BlobStore
     from casflow.cache import Fetched
     from casflow.flow import Flow
     from casflow.reference import BlobName
+    from casflow.storage.base import LoadedFlow
 
 
 class BlobStorage(Storage):
@@ -42,17 +47,32 @@ class BlobStorage(Storage):
     Args:
         key: A fixed, mutable key instead of `<slug>/<timestamp>`.
         local_script_path: The script whose bytes are stored, when `stored_as_script`.
+        follow: Whether a run takes the script that lies under the key now, which somebody puts
+            there by other means, instead of the one that was registered.
         options: What every storage takes.
+
+    Raises:
+        ConfigError: There is no such script to follow.
     """
 
     concurrent_downloads = True
 
     def __init__(
-        self, *, key: str | None = None, local_script_path: str | None = None, **options: Any
+        self,
+        *,
+        key: str | None = None,
+        local_script_path: str | None = None,
+        follow: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.key = key
         self.local_script_path = local_script_path
+        self.follow = follow
+        self._moments: dict[str, datetime] = {}
+        if follow and (key is None or not self.stored_as_script or local_script_path is not None):
+            hint = "name its key, with stored_as_script=True and without local_script_path"
+            raise ConfigError("follow=True is for a script under a key of yours", hint=hint)
         self._content: ContentStore | None = None
         self._project: tuple[Path, str] | None = None
 
@@ -84,7 +104,9 @@ class BlobStorage(Storage):
         """Return the fixed key, or `<slug>/<timestamp>` of now."""
         if self.stored_as_script and not (self.script_path() or self.key):
             raise ConfigError(self.no_script_text())
-        return self.location_of(self.key or layout.reference(name_of(flow), datetime.now(UTC)))
+        name, now = name_of(flow), datetime.now(UTC)
+        self._moments[name] = now
+        return self.location_of(self.key or layout.reference(name, now))
 
     def script_path(self) -> Path | None:
         """Return the script whose bytes are stored."""
@@ -112,6 +134,54 @@ class BlobStorage(Storage):
         """Return the content store that projects are checked out of."""
         return self.content
 
+    # ---- a script under the user's own key -------------------------------------------------
+
+    @property
+    def _is_users_script(self) -> bool:
+        """Whether the key holds a script that the user puts there by other means."""
+        return self.stored_as_script and self.key is not None and self.script_path() is None
+
+    def reference(self, name: str) -> Reference:
+        """Return what the location of a flow holds; of a script that is followed, what is now."""
+        if not (self.follow and name in self._registered_scripts()):
+            return super().reference(name)
+        return script_reference(name, self.content.store.get(str(self.key)), str(self.key))
+
+    def _registered_scripts(self) -> set[str]:
+        """Return the flows that were registered from the script under the key."""
+        found = {each for each in self.references if self.key_of(self.flows[each]) != self.key}
+        return found if self._is_users_script else set()
+
+    def load_flow(self, name: str, *, digest: str | None = None) -> LoadedFlow:
+        """Return a flow with what it took, and say when its script was edited since."""
+        if not self.follow and name in self._registered_scripts():
+            self._warn_if_edited(self.references[name])
+        return super().load_flow(name, digest=digest)
+
+    def _warn_if_edited(self, registered: Reference) -> None:
+        try:
+            data = self.content.store.get(str(self.key))
+        except CasflowError as error:
+            self.logger.debug("the script cannot be looked at: %s", error)
+            return
+        if digest_of(data) != registered.digest:
+            self.logger.warning(
+                "the script %s was edited since it was registered; what was registered is run: "
+                "register it again, or set follow=True",
+                self.content.store.location(str(self.key)),
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON form without its flows."""
+        return {**super().identity(), **({"follow": True} if self.follow else {})}
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        storage = super().from_dict(form)
+        storage.follow = bool(form.get("follow"))
+        return storage
+
     # ---- both roads ------------------------------------------------------------------------
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
@@ -129,7 +199,9 @@ class BlobStorage(Storage):
         if done is None:
             if key is not None:
                 self.claim_key()
-            done = self.content.commit(draft, name=key, rewrite=self.rewrite)
+            done = self.content.commit(
+                draft, name=key, rewrite=self.rewrite, moment=self._moments.pop(draft.flow, None)
+            )
         self.flows[draft.flow] = self.location_of(done.key)
         self.references[draft.flow] = done.reference
         self.uploaded[draft.flow] = done.uploaded

@@ -117,11 +117,12 @@ def flow_from_bytes(
 def _flow_from_pickle(
     reference: Reference, data: Buffer, attachments: Mapping[str, bytes], where: str
 ) -> Flow:
+    from casflow.flow.foreign import flow_name
     from casflow.serialize import deserialize
 
     flow: Any = deserialize(data, attachments=attachments, environment=reference.environment)
-    if _name_attribute(flow) != reference.flow:
-        what = f"expected the flow {reference.flow!r}, found {_name_attribute(flow)!r}"
+    if flow_name(flow) != reference.flow:
+        what = f"expected the flow {reference.flow!r}, found {flow_name(flow)!r}"
         raise LoadError(what, where=where)
     return cast("Flow", flow)
 
@@ -132,8 +133,6 @@ def name_of(flow: Any) -> str:
     Raises:
         ConfigError: It has none that could be the name of a flow.
     """
-    return check_name(_name_attribute(flow))
+    from casflow.flow.foreign import flow_name
 
-
-def _name_attribute(flow: Any) -> Any:
-    return getattr(flow, "name", None) or getattr(flow, "__name__", None)
+    return check_name(flow_name(flow))

@@ -97,7 +97,11 @@ class Git(SourceStorage):
     def _check(self) -> None:
         if self.git_clone_url_secret_name is not None:
             if self.repo is not None:
-                logger.warning("git_clone_url_secret_name is given, so repo is not used")
+                logger.warning(
+                    "Git storage initialized with a `git_clone_url_secret_name`. The value of this "
+                    "Secret will be used to clone the repository, ignoring `repo` and what else "
+                    "tells where it is"
+                )
             return
         if self.repo is None:
             raise ConfigError("Either `repo` or `git_clone_url_secret_name` must be provided")
@@ -106,7 +110,11 @@ class Git(SourceStorage):
             hint = "put the address into a secret and name it in git_clone_url_secret_name"
             raise ConfigError("the address holds a credential", where=parts.hostname, hint=hint)
         if self.use_ssh and self.git_token_secret_name is not None:
-            logger.warning("git_token_secret_name is not used with use_ssh")
+            logger.warning(
+                "Git Storage initialized with `use_ssh = True` and `git_token_secret_name` "
+                "provided. SSH will be used to clone the repository. `git_token_secret_name` will "
+                "be ignored"
+            )
 
     def locate(self, flow: Flow) -> str:
         """Return the script's path."""

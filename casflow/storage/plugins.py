@@ -7,7 +7,7 @@ Invariant: a class is imported only when it is asked for, so no storage costs an
 from __future__ import annotations
 
 import importlib
-import logging
+import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 from casflow import config
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casflow.storage.base import Storage
-
-logger = logging.getLogger(__name__)
 
 GROUP = "casflow.storage"
 CLASSES = {
@@ -75,5 +73,5 @@ def default_class() -> type[Storage]:
     try:
         return cast("type[Storage]", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError, ValueError, ConfigError):
-        logger.warning("default storage %s cannot be imported; Local is used", name)
+        warnings.warn(f"default storage {name} cannot be imported; Local is used", stacklevel=2)
         return find_class("Local")

@@ -86,7 +86,7 @@ class Webhook(Storage):
         self.get_flow_request_http_method = _checked(get_flow_request_http_method)
         self.flow_script_path = flow_script_path
         if "data" in build_request_kwargs:
-            text = "`data` in build_request_kwargs is replaced by the flow's content"
+            text = "`data` stands for the flow content and should not be set directly"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         for place in self._literal_credentials():
             text = f"{place} holds a credential as it is; {_TEMPLATE_HINT}"

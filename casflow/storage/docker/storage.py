@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 from uuid import uuid4
 
+from casflow import config
 from casflow.errors import ConfigError, NotFoundError
 from casflow.reference import slug
 from casflow.storage.base import Storage
@@ -71,6 +72,7 @@ class Docker(Storage):
         build_kwargs: Further parameters of the SDK's build.
         casflow_directory: Folder of casflow's own files in the image.
         prefect_directory: The same, by its older name.
+        prefect_version: Release of Prefect that pip installs, for a flow of Prefect.
         casflow_version: Release of casflow in the image; the running one by default.
         builder: `engine`, or `registry` to put the image together without an engine.
         options: What every storage takes.
@@ -102,6 +104,7 @@ class Docker(Storage):
         *,
         local_script_path: str | Path | None = None,
         prefect_directory: str | None = None,
+        prefect_version: str | None = None,
         builder: Literal["engine", "registry"] = "engine",
         **options: Any,
     ) -> None:
@@ -116,7 +119,9 @@ class Docker(Storage):
         self.base_image = None if base_image is None else str(ImageName.parse(base_image))
         self.dockerfile = dockerfile
         self.dockerignore = dockerignore
-        self.python_dependencies = check_dependencies(python_dependencies or ())
+        wanted = [] if prefect_version is None else [f"prefect=={prefect_version}"]
+        self.prefect_version = prefect_version
+        self.python_dependencies = check_dependencies([*(python_dependencies or ()), *wanted])
         self.files = check_files(files or {})
         self.casflow_version = casflow_version
         self.local_image = local_image
@@ -147,6 +152,11 @@ class Docker(Storage):
         if not self.image_name or not self.image_tag:
             raise ConfigError("Docker storage is missing required fields image_name and image_tag")
         return str(self._image(self.image_name, self.image_tag))
+
+    @property
+    def base_url(self) -> str:
+        """Address of the engine."""
+        return self.engine.base_url or config.docker_host()
 
     def __repr__(self) -> str:
         return "<Storage: Docker>"

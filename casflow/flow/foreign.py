@@ -1,0 +1,85 @@
+"""Objects of others that are stored and run as flows: a Prefect flow, a function.
+
+Owns what counts as one, where flows are looked for and where one is named, and how it is run.
+Invariant: such an object is never changed, and its run ends in a state of casflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from casflow.flow.states import Failed, State, Success
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def is_flow(value: object) -> bool:
+    """Tell whether an object is what is looked for in a script or module.
+
+    That is an object, not a class, whose class or one of its bases is called `Flow`, which has a
+    name and can be run or called: a flow of casflow, of Prefect 1, a `@flow` of Prefect 3.
+    """
+    is_made = not isinstance(value, type)
+    return is_made and _is_called_flow(type(value)) and can_be_flow(value)
+
+
+def can_be_flow(value: object) -> bool:
+    """Tell whether an object that somebody named can be stored and run: it has a name, and runs."""
+    name = flow_name(value)
+    runs = callable(value) or callable(getattr(value, "run", None))
+    return isinstance(name, str) and runs and not isinstance(value, type)
+
+
+def flow_name(flow: Any) -> Any:
+    """Return the name of anything that can be stored as a flow: its `name`, or a function's own."""
+    return getattr(flow, "name", None) or getattr(flow, "__name__", None)
+
+
+def _is_called_flow(kind: type) -> bool:
+    return any(base.__name__ == "Flow" for base in kind.__mro__)
+
+
+def run(flow: Any, parameters: Mapping[str, Any]) -> State:
+    """Run an object by its `run` method, or call it, once and now, whatever its schedule."""
+    method = getattr(flow, "run", None)
+    if not callable(method):
+        return _call(flow, parameters)
+    taken = inspect.signature(method).parameters
+    options: dict[str, Any] = {"run_on_schedule": False} if "run_on_schedule" in taken else {}
+    if "parameters" not in taken:
+        return _call(method, {**parameters, **options})
+    return _state_of(method(parameters=dict(parameters), **options))
+
+
+def _call(function: Any, parameters: Mapping[str, Any]) -> State:
+    try:
+        value = function(**parameters)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+    except Exception as error:  # noqa: BLE001 - it is the run's outcome
+        return Failed.from_exception(error)
+    return _state_of(value)
+
+
+def _state_of(value: Any) -> State:
+    """Return what a run returned as a state: a state of another library, or a plain value."""
+    if isinstance(value, State):
+        return value
+    if not callable(getattr(value, "is_successful", None)):
+        return Success("The flow returned", result=value)
+    message, result = str(getattr(value, "message", "")), getattr(value, "result", None)
+    if value.is_successful():
+        return Success(message or "All tasks succeeded", result=result)
+    return Failed(message or "The flow failed", result=result, exception=_first_error(result))
+
+
+def _first_error(result: Any) -> BaseException | None:
+    """Return the exception among the states of tasks, as a state of Prefect 1 holds them."""
+    if isinstance(result, BaseException):
+        return result
+    states = result.values() if isinstance(result, dict) else ()
+    found = (_first_error(getattr(each, "result", None)) for each in states)
+    return next((each for each in found if each is not None), None)
