@@ -148,7 +148,7 @@ def assign_storage(
         storage = _default_storage(options or {})
     elif not isinstance(storage, Storage):
         kind = f"{type(storage).__module__}.{type(storage).__qualname__}"
-        hint = "set it to None, or name one of casflow's in register(flow, storage=...)"
+        hint = "name one of casflow's in register(flow, storage=...) or --storage"
         raise ConfigError(f"the flow's storage is a {kind}", where=name_of(flow), hint=hint)
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")

@@ -12,8 +12,9 @@ import click
 
 from casflow.cli.built import form_of, read_built, write_built
 from casflow.cli.flows import find_sources, importing
-from casflow.cli.output import short, working
+from casflow.cli.output import working
 from casflow.cli.register import choose_flows, flows_by_storage
+from casflow.cli.table import short
 from casflow.errors import FlowNotFoundError
 from casflow.registry import check_project
 from casflow.storage.content import name_of

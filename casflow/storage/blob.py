@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import Commit, ContentStore, Draft
+from casflow.cache import Fetched
 from casflow.digests import digest_of
 from casflow.errors import (
     CasflowError,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casflow.blobs.base import BlobStore
-    from casflow.cache import Fetched
     from casflow.flow import Flow
     from casflow.reference import BlobName
     from casflow.storage.base import LoadedFlow
@@ -70,6 +70,7 @@ class BlobStorage(Storage):
         self.local_script_path = local_script_path
         self.follow = follow
         self._moments: dict[str, datetime] = {}
+        self._followed: dict[str, Fetched] = {}
         if follow and (key is None or not self.stored_as_script or local_script_path is not None):
             hint = "name its key, with stored_as_script=True and without local_script_path"
             raise ConfigError("follow=True is for a script under a key of yours", hint=hint)
@@ -145,7 +146,10 @@ class BlobStorage(Storage):
         """Return what the location of a flow holds; of a script that is followed, what is now."""
         if not (self.follow and name in self._registered_scripts()):
             return super().reference(name)
-        return script_reference(name, self.content.store.get(str(self.key)), str(self.key))
+        data = self.content.store.get(str(self.key))
+        found = script_reference(name, data, str(self.key))
+        self._followed[found.digest] = Fetched(data, hit=False, downloaded=len(data))
+        return found
 
     def _registered_scripts(self) -> set[str]:
         """Return the flows that were registered from the script under the key."""
@@ -296,6 +300,8 @@ class BlobStorage(Storage):
 
     def _fetch(self, name: str, blob: BlobName) -> Fetched:
         """Return a blob's bytes; of other incarnations when those of the named one are damaged."""
+        if blob.digest in self._followed:  # it was read to learn its digest
+            return self._followed.pop(blob.digest)
         try:
             return super()._fetch(name, blob)
         except IntegrityError as error:

@@ -47,6 +47,7 @@ class Local(BlobStorage):
     ) -> None:
         named = None if path is None or stored_as_script else Path(path).expanduser().absolute()
         folder = directory or (config.load().flows_dir if named is None else named.parent)
+        self._validated = validate
         self.directory = _made(folder) if validate else str(folder)
         key = None if named is None else named.relative_to(self.directory).as_posix()
         super().__init__(key=key, stored_as_script=stored_as_script, **options)
@@ -101,7 +102,7 @@ class Local(BlobStorage):
         if self._result is None:
             from casflow.results import LocalResult
 
-            self._result = LocalResult(self.directory)
+            self._result = LocalResult(self.directory, validate_dir=self._validated)
         return self._result
 
     @classmethod

@@ -175,7 +175,9 @@ def test_a_missing_secret_is_named(house: House) -> None:
     run = house.ask()
     house.work()
     said = house.registry.get_run(run.id).message
-    assert said.startswith("Failed to load and execute flow run: Local Secret \"DOOR_CODE\" was not found")
+    assert said.startswith(
+        'Failed to load and execute flow run: Local Secret "DOOR_CODE" was not found'
+    )
 
 
 @pytest.mark.parametrize("options", [{"labels": ["a,b"]}, {"heartbeat": 20}])

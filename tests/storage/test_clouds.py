@@ -106,7 +106,7 @@ def test_a_fixed_key_is_a_mutable_name_of_the_same_blobs(cloud):
     assert again.register().uploaded_bytes == 0
 
 
-def test_a_script_that_the_user_put_under_a_key_is_stored_as_it_was_registered(cloud, home):
+def test_a_script_that_the_user_put_under_a_key_is_stored_as_it_was_registered(cloud, home, caplog):
     cloud.write("scripts/mine.py", script(home, cloud).read_bytes())
     flow = double(cloud.storage("scripts/mine.py", stored_as_script=True))
     registration = flow.register()
@@ -114,8 +114,16 @@ def test_a_script_that_the_user_put_under_a_key_is_stored_as_it_was_registered(c
     assert not double(cloud.storage("scripts/mine.py", stored_as_script=True)).register().is_new
     read = load(json.loads(json.dumps(flow.storage.serialize())))
     assert outcome(read.get_flow("double")) == [21, 42]
-    cloud.write("scripts/mine.py", b"changed = True")
+    cloud.write("scripts/mine.py", script(home, cloud).read_bytes() + b"# edited\n")
     assert outcome(read.get_flow("double")) == [21, 42]
+    assert "edited since it was registered" in caplog.text
+    follower = double(cloud.storage("scripts/mine.py", stored_as_script=True, follow=True))
+    version = follower.register()
+    cloud.write("scripts/mine.py", script(home, cloud).read_bytes() + b"# edited again\n")
+    following = load(json.loads(json.dumps(follower.storage.serialize())))
+    assert following.load_flow("double").reference.digest != version.digest
+    assert load(follower.storage.serialize()).load_flow("double", digest=version.digest)
+    caplog.clear()
     shutil.rmtree(home.path / "cache")
     cold = load(json.loads(json.dumps(flow.storage.serialize())))
     assert outcome(cold.get_flow("double")) == [21, 42]
