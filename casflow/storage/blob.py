@@ -305,7 +305,7 @@ class BlobStorage(Storage):
         try:
             return super()._fetch(name, blob)
         except IntegrityError as error:
-            if BARE in self.reference(name).extra:
+            if BARE in super().reference(name).extra:
                 raise
             for key in self.content.other_incarnations(blob):
                 download = partial(self.content.store.copy_to, key)
@@ -315,7 +315,7 @@ class BlobStorage(Storage):
 
     def download(self, name: str, blob: BlobName, target: BinaryIO) -> str:
         """Write a blob's bytes to a file."""
-        key = self.reference(name).extra.get(BARE)
+        key = super().reference(name).extra.get(BARE)
         if key is None:
             return self.content.copy_to(blob, target)
         self.content.store.copy_to(key, target)
