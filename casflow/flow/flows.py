@@ -7,7 +7,6 @@ state of a flow is the same in every process that builds it.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -20,14 +19,13 @@ from casflow.flow.prefect import METHODS_OF_FLOWS, OF_FLOWS, absent, refuse, ref
 from casflow.flow.tasks import Parameter, Task
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
     from casflow.flow.states import State
     from casflow.flow.tasks import Writer
     from casflow.registration import Registration
-
-log = logging.getLogger("casflow.flow")
 
 
 class Flow:
@@ -289,7 +287,7 @@ class Flow:
 
         del set_schedule_active, no_url
         if version_group_id not in (None, self.name):
-            log.info("Flow %r: version_group_id is not used: its name says that", self.name)
+            _logger().info("Flow %r: version_group_id counts for nothing", self.name)
         return register(
             self,
             project=project_name,
@@ -302,10 +300,16 @@ class Flow:
     def _is_only_loaded(self, verb: str) -> bool:
         if not context.is_loading():
             return False
-        log.warning(
+        _logger().warning(
             "Flow %r: %s did nothing, because its code is only being loaded", self.name, verb
         )
         return True
+
+
+def _logger() -> logging.Logger:
+    import logging  # a flow that is only built needs none
+
+    return logging.getLogger("casflow.flow")
 
 
 def _check_kind(value: Any, name: str, methods: tuple[str, ...], example: str) -> None:
