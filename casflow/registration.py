@@ -272,7 +272,8 @@ def _record(
         idempotency_key=request.idempotency_key,
         after=0 if latest is None else latest.number,
     )
-    if latest is not None and _is_nondeterministic(latest, reference):
+    by_digest = request.idempotency_key is None
+    if latest is not None and by_digest and _is_nondeterministic(latest, reference):
         _warn_of_differences(latest, storage, name)
     return _registration(version, is_new=True, uploaded=uploaded)
 

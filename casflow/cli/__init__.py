@@ -39,6 +39,7 @@ COMMANDS = {
         "build": Entry("build:build", "Store flows now, to be registered later."),
         "ls": Entry("show:ls", "List the latest version of every flow.", usual=True),
         "show": Entry("show:show", "Show a flow and its versions, newest first.", usual=True),
+        "import": Entry("imports:imports", "Take over what other programs stored."),
         "diff": Entry("diff:diff", "Show where two versions of a flow differ.", usual=True),
         "demo": Entry("demo:demo", "Store a flow and a project; run them cold and warm."),
     },

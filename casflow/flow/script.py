@@ -212,7 +212,7 @@ def _make_flow(module: ModuleType, attribute: str, target: str) -> Flow:
     if not can_be_flow(found):
         hint = "a flow has a name, and can be run or called"
         kind = type(found).__name__
-        raise NotAFlowError(f"Object at {target!r} is a {kind}, not a flow", hint=hint)
+        raise NotAFlowError(f"Object at {target!r} is a {kind}, not a Flow", hint=hint)
     return cast("Flow", found)
 
 

@@ -16,14 +16,16 @@ from io import BytesIO
 from casflow.reference import LARGEST
 
 _PICKLE = 0x80  # first byte of a pickle of protocol 2 or newer
+_ENVELOPE = {"flow", "versions"}  # keys of a flow as Prefect 1 stored it, with its versions
 _KEYS = frozenset({"format", "flow", "digest", "incarnation", "media_type", "attachments"})
 
 
 def is_foreign(data: bytes) -> bool:
     """Tell whether bytes that are no reference are surely another program's.
 
-    Such are whole pickles (Prefect 1 stored flows under the same keys), Python scripts, JSON
-    objects without any key of a reference, and anything bigger than a reference can be.
+    Such are whole pickles and envelopes of them (Prefect 1 stored flows under the same keys),
+    Python scripts, JSON objects without any key of a reference, and anything bigger than a
+    reference can be.
     """
     if len(data) > LARGEST:
         return True
@@ -45,7 +47,9 @@ def _is_pickle(data: bytes) -> bool:
 def _is_other_json(data: bytes) -> bool:
     with suppress(ValueError, RecursionError):
         form = json.loads(data)
-        return isinstance(form, dict) and bool(form) and _KEYS.isdisjoint(form)
+        if not isinstance(form, dict) or not form:
+            return False
+        return _KEYS.isdisjoint(form) or form.keys() == _ENVELOPE
     return False
 
 

@@ -109,6 +109,15 @@ class BlobStorage(Storage):
         self._moments[name] = now
         return self.location_of(self.key or layout.reference(name, now))
 
+    def set_moment(self, name: str, moment: datetime) -> None:
+        """Let a flow that was added get the key of a moment, unless that was used before."""
+        key = layout.reference(name, moment)
+        if (
+            self.content.store.find(key) is None
+            and self.content.store.find(layout.trash(key)) is None
+        ):
+            self._moments[name] = moment
+
     def script_path(self) -> Path | None:
         """Return the script whose bytes are stored."""
         return None if self.local_script_path is None else Path(self.local_script_path)

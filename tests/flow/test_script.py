@@ -256,7 +256,7 @@ def test_a_module_gives_its_flow(modules):
         ("", None, ConfigError, "not the name of a module"),
         (".mod_b", None, ConfigError, "not the name of a module"),
         ("mod_b", None, ConfigError, "Multiple flows found in module: mod_b; name one of 'p', 'q'"),
-        ("mod_b", "z", FlowNotFoundError, "Flow 'z' not found in module: mod_b"),
+        ("mod_b", "z", FlowNotFoundError, "Failed to find flow 'z' in module: mod_b"),
         (
             "mod_b:nothing.here",
             None,
