@@ -55,6 +55,8 @@ class Store:
     names = _awaited(_Store.names)
     tag = _awaited(_Store.tag)
     tags = _awaited(_Store.tags)
+    sign = _awaited(_Store.sign)
+    signers = _awaited(_Store.signers)
     history = _awaited(_Store.history)
     put = _awaited(_Store.put)
     get = _awaited(_Store.get)

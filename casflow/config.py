@@ -38,6 +38,11 @@ VARIABLES = (
     "CASFLOW_CHECKPOINTING",
     "CASFLOW_RETENTION",
     "CASFLOW_STORE",
+    "CASFLOW_ALLOWED_SIGNERS",
+    "CASFLOW_REVOKED_KEYS",
+    "CASFLOW_REQUIRE",
+    "CASFLOW_THRESHOLD",
+    "CASFLOW_SIGNING_KEY",
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 State = tuple[int, int] | None
@@ -60,6 +65,12 @@ class Config:
         checkpointing: Whether the values of all tasks are written, to where their storage says.
         retention: What `casflow gc` keeps of each flow, such as `last=5 within=30d`.
         store: URL of the store that trees are pushed to; empty for the folder of flows.
+        allowed_signers: File of the keys that are trusted to sign, as ssh-keygen reads it.
+        revoked_keys: File of public keys that are not trusted any more.
+        require: Patterns of names, such as `prod/*`, and of tags, such as `*@prod`, that mean
+            nothing unless they are signed.
+        threshold: How many signers each of these needs.
+        signing_key: Path of the key that `--sign` uses, or the public key itself.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -72,6 +83,11 @@ class Config:
     checkpointing: bool
     retention: str
     store: str
+    allowed_signers: Path
+    revoked_keys: Path
+    require: tuple[str, ...]
+    threshold: int
+    signing_key: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -223,6 +239,11 @@ def _defaults(home: Path) -> dict[str, Any]:
         "checkpointing": False,
         "retention": "",
         "store": "",
+        "allowed_signers": home / "allowed_signers",
+        "revoked_keys": home / "revoked_keys",
+        "require": (),
+        "threshold": 1,
+        "signing_key": "",
     }
 
 
@@ -241,7 +262,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, origin: str) -> Any:
-    if name == "cache_dir":
+    if name in ("cache_dir", "allowed_signers", "revoked_keys"):
         return _absolute(_text(name, value, origin), origin)
     if name == "cache_limit":
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -250,11 +271,33 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if str(value).lower() not in _BOOLEANS:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _BOOLEANS[str(value).lower()]
-    if name in ("registry", "default_storage", "retention", "store"):
+    if name == "require":
+        return _patterns(value, origin)
+    if name == "threshold":
+        return _threshold(value, origin)
+    if name in ("registry", "default_storage", "retention", "store", "signing_key"):
         value = _text(name, value, origin)
     if name == "registry":
         remember_url(value)
     return value
+
+
+def _patterns(value: Any, origin: str) -> tuple[str, ...]:
+    """Return patterns of names: a list of text, or words of one text."""
+    patterns = value.split() if isinstance(value, str) else value
+    if not isinstance(patterns, list | tuple) or not all(
+        isinstance(each, str) and each for each in patterns
+    ):
+        hint = 'write it as ["prod/*", "*@prod"]'
+        raise ConfigError(f"require is no list of patterns: {value!r}", where=origin, hint=hint)
+    return tuple(patterns)
+
+
+def _threshold(value: Any, origin: str) -> int:
+    number = str(value)
+    if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,2}", number):
+        raise ConfigError(f"threshold is no number from 1: {value!r}", where=origin)
+    return int(number)
 
 
 def registry_authority(host: str) -> str | None:

@@ -137,6 +137,24 @@ class AccessError(CasflowError):
     exit_code = 6
 
 
+class SignatureError(AccessError):
+    """A name, or what it names, is not signed as this machine's policy requires.
+
+    Args:
+        reason: `unsigned`, `unknown signer`, `wrong namespace`, `expired`, `revoked`, `altered`,
+            `replayed` or `below threshold`.
+        what: What is wrong.
+        where: The name.
+        hint: What the reader can do about it.
+    """
+
+    def __init__(
+        self, reason: str, what: str, *, where: object = None, hint: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.reason = reason
+
+
 class MissingSecretError(AccessError, ValueError):
     """A secret is defined nowhere."""
 

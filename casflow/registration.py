@@ -19,6 +19,8 @@ from casflow.flow.checkpoint import check_locations
 from casflow.reference import PICKLE, Reference
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.serialize import explain
+from casflow.signing import SigningKey, Statement
+from casflow.signing.objects import find as find_signatures
 from casflow.storage.base import Storage
 from casflow.storage.content import name_of
 from casflow.storage.plugins import default_class, load
@@ -76,6 +78,7 @@ class Request:
         idempotency_key: When the latest version has the same key, nothing is done.
         build: Whether the storage stores the flows; if not, they must be stored already.
         force: Make a new version even of an unchanged flow.
+        key: Signs the flows, also those that are unchanged.
     """
 
     project: str = DEFAULT_PROJECT
@@ -83,6 +86,7 @@ class Request:
     idempotency_key: str | None = None
     build: bool = True
     force: bool = False
+    key: SigningKey | None = None
 
     @classmethod
     def checked(cls, project: str | None, labels: Iterable[str] | None, **rest: Any) -> Request:
@@ -99,6 +103,7 @@ def register(
     idempotency_key: str | None = None,
     force: bool = False,
     storage: Storage | str | None = None,
+    sign: bool | str = False,
     **storage_options: Any,
 ) -> Registration:
     """Store a flow and record its version in the registry of the settings.
@@ -112,13 +117,19 @@ def register(
         force: Make a new version even of an unchanged flow.
         storage: Where to store it, in place of its own storage; of an object that cannot be told
             its storage, such as a function.
+        sign: Sign the version, also an unchanged one: with the user's key, or the named one.
         storage_options: Parameters of the default storage, for a flow without one.
 
     Raises:
         CasflowError: It could not be stored or recorded.
     """
     request = Request.checked(
-        project, labels, idempotency_key=idempotency_key, build=build, force=force
+        project,
+        labels,
+        idempotency_key=idempotency_key,
+        build=build,
+        force=force,
+        key=SigningKey.asked(sign),
     )
     if isinstance(storage, str):
         storage = storage_at(storage)
@@ -245,10 +256,18 @@ def _record(
 ) -> Registration:
     """Add a version to the registry, unless the latest one says the same."""
     reference = storage.reference(name)
+    if latest is not None:
+        _keep_signatures(name, storage, reference, latest)
+    if request.key is not None:
+        storage.sign(name, reference, request.key)
     labels = tuple(sorted({*storage.labels, *request.labels}))
     stored, location = storage.serialize(only=name), storage.flows[name]
     uploaded = storage.uploaded.get(name, 0)
-    bare: dict[str, Any] = {"flows": {}, "references": {}}  # the rest says which place it is
+    bare: dict[str, Any] = {
+        "flows": {},
+        "references": {},
+        "signatures": {},
+    }  # the rest says which place it is
     unchanged = (
         latest is not None
         and latest.digest == reference.digest
@@ -256,7 +275,8 @@ def _record(
         and {**latest.storage, **bare} == {**stored, **bare}
     )
     if latest is not None and unchanged and not request.force:
-        if latest.reference != reference.to_dict():  # only an attachment differs
+        signed = stored.get("signatures") != latest.storage.get("signatures")
+        if signed or latest.reference != reference.to_dict():  # only an attachment differs
             latest = registry.update_reference(
                 latest, reference=reference.to_dict(), storage=stored, location=location
             )
@@ -278,6 +298,14 @@ def _record(
     return _registration(version, is_new=True, uploaded=uploaded)
 
 
+def _keep_signatures(name: str, storage: Storage, reference: Reference, latest: Version) -> None:
+    """Let what was signed of the latest version be signed of the same flow now."""
+    before = latest.storage.get("signatures", {}).get(name, ())
+    statement = Statement.of(reference)
+    kept = [text for text in before if find_signatures([text.encode()], statement)]
+    storage.signatures[name] = list(dict.fromkeys([*kept, *storage.signatures.get(name, ())]))
+
+
 def _is_nondeterministic(latest: Version, reference: Reference) -> bool:
     """Tell whether a flow changed although all its files and versions are the same."""
     before = latest.reference or {}
@@ -293,11 +321,11 @@ def _is_nondeterministic(latest: Version, reference: Reference) -> bool:
 def _warn_of_differences(latest: Version, storage: Storage, name: str) -> None:
     """Name the values by which a flow that nobody edited differs from its last version."""
     try:
-        before = load(latest.storage).get_bytes(name)
+        before, now = load(latest.storage).get_bytes(name), storage.get_bytes(name)
     except CasflowError as error:
         logger.debug("version %s cannot be compared: %s", latest.number, error)
         return
-    for difference in explain(before, storage.get_bytes(name))[:_MAX_DIFFERENCES]:
+    for difference in explain(before, now)[:_MAX_DIFFERENCES]:
         logger.warning(
             "flow %s is not reproducible: no file changed since version %s, but %s",
             *(name, latest.number, difference),

@@ -23,6 +23,7 @@ from casflow.errors import AccessError, CasflowError, ConfigError, UnavailableEr
 from casflow.secrets import Secret
 from casflow.storage.docker.engine import Engine, engine_errors
 from casflow.storage.docker.names import ImageName
+from casflow.storage.plugins import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -131,10 +132,11 @@ class DockerAgent(LocalAgent):
 
         Raises:
             ConfigError: It has none.
-            AccessError: It is in a registry that is not allowed.
+            AccessError: It is in a registry that is not allowed, or not signed as the policy asks.
         """
+        verified = verified_image(version)
         if version.storage.get("type") == "Docker":
-            image = ImageName.parse(version.location)
+            image = ImageName.parse(verified or version.location)
         elif self._image is not None:
             image = self._image
         else:
@@ -155,6 +157,19 @@ class DockerAgent(LocalAgent):
             for each in client.containers(all=True, filters=filters):
                 client.remove_container(each["Id"], v=True)
                 log.info("removed container %s, left behind by a run", each["Id"][:12])
+
+
+def verified_image(version: Version) -> str:
+    """Return the image that a flow was put in, as signed; empty without a policy or an image.
+
+    A container knows no policy of this machine, so what it will load is held to it before.
+
+    Raises:
+        SignatureError: The flow is not signed as the policy asks.
+    """
+    if not config.load().require:
+        return ""
+    return str(load(version.storage).verify_signatures(version.flow).extra.get("image", ""))
 
 
 def _mounts(registry_url: str) -> dict[str, str]:

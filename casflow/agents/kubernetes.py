@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from casflow.agents.docker import verified_image
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError
 from casflow.reference import slug
@@ -80,6 +81,7 @@ def job(version: Version, options: JobOptions) -> dict[str, Any]:
 
     Raises:
         ConfigError: The flow is not in an image.
+        SignatureError: It is not signed as this machine's policy asks.
     """
     if version.storage.get("type") != "Docker":
         raise ConfigError("the flow is not in Docker storage", where=version.flow)
@@ -109,7 +111,7 @@ def _container(version: Version, options: JobOptions) -> dict[str, Any]:
     environment = {"CASFLOW_CACHE_DIR": CACHE, **options.environment}
     container: dict[str, Any] = {
         "name": "flow",
-        "image": ImageName.parse(version.location).pinned,
+        "image": ImageName.parse(verified_image(version) or version.location).pinned,
         "command": ["python", "-m", "casflow", "run", *wanted, *values, "--", version.flow],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumeMounts": [{"name": "cache", "mountPath": CACHE}],

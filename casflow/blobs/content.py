@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Commit, Draft, Source, named
-from casflow.digests import digest_of, verify
+from casflow.digests import PREFIX, digest_of, verify
 from casflow.errors import (
     ConfigError,
     ConflictError,
@@ -102,6 +102,7 @@ class ContentStore:
         name: str | None = None,
         rewrite: bool = False,
         moment: datetime | None = None,
+        prepare: Callable[[Reference], object] | None = None,
     ) -> Commit:
         """Store a draft's blobs and create a reference to them.
 
@@ -111,6 +112,7 @@ class ContentStore:
             rewrite: Write each blob again, also over one that seems to be there.
             moment: The moment that the first attempt's key shall say, of which no other key was
                 made; the present one when left out.
+            prepare: Is told of the reference before it is created, to write what belongs to it.
 
         Raises:
             ConfigError: This machine's clock is off the store's.
@@ -129,6 +131,8 @@ class ContentStore:
             reference = draft.reference(moment or self._now(), blobs)
             moment = None
             key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
+            if prepare is not None:
+                prepare(reference)
             sent = self._create(key, reference)
             if sent is None or not self._safe(started, sent, key, reference):
                 continue
@@ -155,6 +159,7 @@ class ContentStore:
         *,
         supply: Callable[[BlobName], Source] | None = None,
         replace: bool = False,
+        prepare: Callable[[Reference], object] | None = None,
     ) -> Reference:
         """Create a reference at another key to what one names: a pin, an entry of the trash.
 
@@ -166,6 +171,7 @@ class ContentStore:
             supply: Gives the verified bytes of a blob that must be written again; when left out,
                 they are read from any incarnation in this store.
             replace: Write over what cannot be read at the key instead of creating a reference.
+            prepare: Is told of the reference before it is created, to write what belongs to it.
 
         Raises:
             ConfigError: This machine's clock is off the store's.
@@ -178,6 +184,8 @@ class ContentStore:
             copied = self._ensured(reference, supply or self._read)
             if self._late(started):
                 continue
+            if prepare is not None:
+                prepare(copied)
             sent = self._put(key, copied) if replace else self._create(key, copied)
             if sent is None:
                 raise ConflictError("another reference is there", where=self.store.location(key))
@@ -214,7 +222,18 @@ class ContentStore:
         names = {"": reference.blob, **reference.attachments}
         supplies = {role: partial(supply, blob) for role, blob in names.items()}
         blobs = {role: blob for role, (blob, _) in self._ensure_all(names, supplies).items()}
+        if blobs[""].incarnation != reference.blob.incarnation:
+            self._carry_signatures(reference.blob, blobs[""])
         return replace_fields(reference, blob=blobs.pop(""), attachments=blobs)
+
+    def _carry_signatures(self, before: BlobName, after: BlobName) -> None:
+        """Let what was signed of one incarnation of a blob be signed of another one, too."""
+        for info in self.store.list(layout.signatures(before.digest)):
+            if layout.parse_signature(info.key) == (before.digest, before.incarnation):
+                own = PREFIX + info.key.rpartition("/")[2]
+                with suppress(ConflictError, NotFoundError):
+                    data = self.store.get(info.key)
+                    self.store.create(layout.signature(after.digest, after.incarnation, own), data)
 
     def _read(self, blob: BlobName) -> bytes:
         """Return a blob's verified bytes, from whichever incarnation has them."""

@@ -23,12 +23,14 @@ NAMES = ".casflow/names/"
 VERSIONS = ".casflow/versions/"
 TAGS = ".casflow/tags/"
 LEASES = ".casflow/leases/"
+SIGNATURES = ".casflow/signatures/"
 OWN = ".casflow/"
 
 _BLOB = re.compile(r"\.casflow/blobs/[0-9a-f]{2}/([0-9a-f]{64})-(\d+)")
 _MARKER = re.compile(r"\.casflow/gc/condemned/([0-9a-f]{64})-(\d+)")
 _TAG_MOVE = re.compile(r"(\.casflow/tags/[0-9a-f]{64}/[^/]+/)(\d{8})")
 _LEASE = re.compile(r"\.casflow/leases/([0-9a-f]{64})/([^/]+)/(\d{4}-\d\d-\d\d)")
+_SIGNATURE = re.compile(r"\.casflow/signatures/([0-9a-f]{64})-(\d{1,9})/[0-9a-f]{64}")
 _REFERENCE = re.compile(r"[a-z0-9-]+/\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
 
 
@@ -132,6 +134,27 @@ def parse_lease(key: str) -> tuple[str, str, date] | None:
         return match and (PREFIX + match[1], match[2], date.fromisoformat(match[3]))
     except ValueError:  # there is no such day
         return None
+
+
+def signature(digest: str, incarnation: int, own: str) -> str:
+    """Return the key of a signature that speaks of one incarnation of a blob.
+
+    Args:
+        digest: Digest of the blob.
+        incarnation: The blob's incarnation.
+        own: Digest of the signature.
+    """
+    return f"{signatures(digest)}{incarnation}/{hex_of(own)}"
+
+
+def signatures(digest: str) -> str:
+    """Return what the keys of all signatures that speak of a digest start with."""
+    return f"{SIGNATURES}{hex_of(digest)}-"
+
+
+def parse_signature(key: str) -> tuple[str, int] | None:
+    """Return digest and incarnation of the blob of a signature's key, or None for another key."""
+    return _taken_apart(_SIGNATURE, key)
 
 
 def moment(key: str) -> datetime:

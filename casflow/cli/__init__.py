@@ -50,6 +50,7 @@ COMMANDS = {
         "tag": Entry("trees:tag", "Let a tag name a version, or list the tags.", usual=True),
         "cat": Entry("trees:cat", "Print a file of a tree."),
         "copy": Entry("trees:copy", "Copy a version from one store to another."),
+        "sign": Entry("trust:sign", "Sign a version of a tree."),
         "log": Entry("trees:log", "List the versions of a tree, or the moves of a tag."),
         "status": Entry("trees:status", "Show what was edited in a checked-out folder."),
     },
@@ -72,6 +73,7 @@ COMMANDS = {
         "doctor": Entry("doctor:doctor", "Find what is wrong with this set-up.", usual=True),
         "cache": Entry("cache:cache", "Look at this machine's cache, and clean it.", usual=True),
         "config": Entry("settings:config", "Look at the settings.", usual=True),
+        "trust": Entry("trust:trust", "Say whose signatures count on this machine."),
         "registry": Entry("registry:registry", "Look after the registry."),
     },
 }

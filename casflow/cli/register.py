@@ -12,6 +12,7 @@ import click
 from casflow.cli.flows import Source, choose, find_sources, importing
 from casflow.cli.output import json_option, note, show_json, size, working
 from casflow.cli.table import short
+from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import CasflowError, ConfigError, DuplicateFlowError, FlowNotFoundError
 from casflow.flow import Flow
 from casflow.registration import (
@@ -23,6 +24,7 @@ from casflow.registration import (
     storage_at,
 )
 from casflow.registry import Registry
+from casflow.signing import SigningKey
 from casflow.storage.content import name_of
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ _POLL_INTERVAL = 0.5  # seconds between looks at files that are watched
     help="Store this folder, which holds the script, instead of a pickle.",
 )
 @click.option("--watch", is_flag=True, help="Stay, and register again what is edited.")
+@sign_option
 @json_option
 def register(
     scripts: tuple[str, ...],
@@ -82,6 +85,7 @@ def register(
     store: str | None,
     tree: Path | None,
     watch: bool,
+    sign: str | None,
     as_json: bool,
 ) -> int:
     """Store flows and record their versions; what is unchanged is left as it is.
@@ -90,7 +94,8 @@ def register(
     rest is registered all the same. A flow is whatever is made by a class called Flow, also one
     of Prefect; a `module:attribute` may be anything that has a name and can be run or called.
     """
-    request = Request.checked(project, labels, force=force)
+    key = SigningKey.asked(asked_key(sign))
+    request = Request.checked(project, labels, force=force, key=key)
     if as_script and modules:
         raise ConfigError("only a script can be stored as a script", hint="use --path")
     if tree is not None and (modules or as_script):

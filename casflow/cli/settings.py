@@ -32,4 +32,6 @@ def show(as_json: bool) -> None:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
     return value if isinstance(value, int | bool) else str(value)

@@ -9,7 +9,12 @@ import click
 from casflow import config
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.table import Column, iso_option, plural, show_fields, show_table
+from casflow.errors import CasflowError
 from casflow.registry import Registry
+from casflow.signing import Statement, signers_of
+from casflow.signing.objects import find as find_signatures
+from casflow.signing.verifier import load_trust
+from casflow.storage import load
 
 if TYPE_CHECKING:
     from casflow.registry import Version
@@ -44,7 +49,7 @@ def show(name: str, project: str | None, environment: bool, as_json: bool) -> No
     if environment:
         _show_environment(versions[0], as_json=as_json)
     elif as_json:
-        show_json([_form(each) for each in versions])
+        show_json([{**_form(versions[0]), **_signed(versions[0])}, *map(_form, versions[1:])])
     else:
         latest = versions[0]
         show_fields(
@@ -54,11 +59,27 @@ def show(name: str, project: str | None, environment: bool, as_json: bool) -> No
                 "storage": latest.storage.get("type"),
                 "location": latest.location,
                 "digest": latest.digest,
+                **_signed(latest),
             }
         )
         click.echo()
         columns = [Column("version"), Column("digest"), Column("created"), Column("labels", drop=1)]
         show_table(columns, [(v.number, v.digest, v.created, v.labels) for v in versions])
+
+
+def _signed(version: Version) -> dict[str, Any]:
+    """Return who signed a version; nothing where nobody did, or nobody is trusted here."""
+    settings = config.load()
+    if not settings.require and not load_trust(settings).allowed:
+        return {}
+    try:
+        storage = load(version.storage)
+        reference = storage.reference(version.flow)
+        texts = storage.find_signatures(version.flow, reference)
+    except CasflowError as error:
+        return {"signed by": f"unknown ({error.what})"}
+    signers = signers_of(find_signatures(texts, Statement.of(reference)))
+    return {"signed by": ", ".join(map(str, signers)) or "nobody"}
 
 
 def _show_environment(version: Version, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from casflow import cache
 from casflow.cache.folders import Folders
 from casflow.cli.output import json_option, show_json, size
 from casflow.cli.table import Column, iso_option, short, show_table
+from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.refs import parse_ref, parse_ref_and_path
 from casflow.store import Store, finish_leases, origin_of
@@ -28,8 +29,10 @@ from casflow.trees.scan import scan, silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from casflow.signing import Signer
     from casflow.store import Version
     from casflow.trees.scan import Progress
+    from casflow.trees.versions import TagMove
 
 _MOST_COMPLETIONS = 100
 
@@ -59,6 +62,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @click.argument("name", required=False, shell_complete=_complete)
 @click.option("--label", "labels", multiple=True, help="A label of the version.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@sign_option
 @store_option
 @json_option
 def push(
@@ -66,6 +70,7 @@ def push(
     name: str | None,
     labels: tuple[str, ...],
     dry_run: bool,
+    sign: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -76,7 +81,12 @@ def push(
     """
     with _progress() as progress:
         version = Store(store).push(
-            folder, name or folder.resolve().name, labels, progress=progress, dry_run=dry_run
+            folder,
+            name or folder.resolve().name,
+            labels,
+            progress=progress,
+            dry_run=dry_run,
+            sign=asked_key(sign),
         )
     done = "pushed" if version.is_new else "unchanged"
     if as_json:
@@ -149,9 +159,10 @@ def execute(ref: str, command: tuple[str, ...], store: str | None) -> None:
 @click.command()
 @click.argument("ref", shell_complete=_complete)
 @click.argument("tag", required=False)
+@sign_option
 @store_option
 @json_option
-def tag(ref: str, tag: str | None, store: str | None, as_json: bool) -> None:
+def tag(ref: str, tag: str | None, sign: str | None, store: str | None, as_json: bool) -> None:
     """Let TAG name the version REF from now on; without TAG, list the tags of a name.
 
     To go back, name an earlier version: casflow tag etl@2 prod.
@@ -165,7 +176,7 @@ def tag(ref: str, tag: str | None, store: str | None, as_json: bool) -> None:
             columns = [Column("tag", whole=True), Column("version"), Column("digest")]
             show_table(columns, [(name, each.version, each.digest) for name, each in found.items()])
         return
-    move = opened.tag(ref, tag)
+    move = opened.tag(ref, tag, sign=asked_key(sign))
     if as_json:
         show_json(move.to_dict())
     else:
@@ -196,27 +207,56 @@ def log(ref: str, store: str | None, as_json: bool) -> None:
     """List the versions of a name, newest first; for NAME@TAG, where the tag has been."""
     opened, parsed = Store(store), parse_ref(ref)
     if parsed.name is not None and parsed.tag is not None:
-        moves = opened.history(parsed.name, parsed.tag)
-        if as_json:
-            show_json([move.to_dict() for move in moves])
-            return
-        columns: list[Column | str] = [
-            "move",
-            "version",
-            "digest",
-            Column("at", drop=1),
-            Column("by", drop=2),
-        ]
-        show_table(columns, [(m.counter, m.version, m.after, m.at, m.by) for m in moves])
+        _log_tag(opened, opened.history(parsed.name, parsed.tag), as_json=as_json)
         return
     versions = opened.versions(parsed.name or opened.resolve(parsed).name)
     if not versions:
         raise NotFoundError(f"no such name in {opened.url}", where=ref)
+    signed = opened.all_signers(versions)
     if as_json:
-        show_json([_form(each) for each in versions])
+        pairs = zip(versions, signed, strict=True)
+        show_json([{**_form(each), **_signed_form(by)} for each, by in pairs])
         return
     rows = [(each.version, each.digest, each.created, each.tags) for each in versions]
-    show_table(["version", "digest", Column("created", drop=2), Column("tags", drop=1)], rows)
+    columns: list[Column | str] = [
+        "version",
+        "digest",
+        Column("created", drop=2),
+        Column("tags", drop=1),
+    ]
+    _show_signed(columns, rows, signed)
+
+
+def _log_tag(opened: Store, moves: list[TagMove], *, as_json: bool) -> None:
+    signed = opened.all_signers(moves)
+    if as_json:
+        pairs = zip(moves, signed, strict=True)
+        show_json([{**move.to_dict(), **_signed_form(by)} for move, by in pairs])
+        return
+    columns: list[Column | str] = [
+        "move",
+        "version",
+        "digest",
+        Column("at", drop=1),
+        Column("by", drop=2),
+    ]
+    rows = [(m.counter, m.version, m.after, m.at, m.by) for m in moves]
+    _show_signed(columns, rows, signed)
+
+
+def _signed_form(signers: list[Signer]) -> dict[str, Any]:
+    """Return the JSON form of who signed; nothing where nobody did."""
+    return {"signed_by": [each.to_dict() for each in signers]} if signers else {}
+
+
+def _show_signed(columns: list[Column | str], rows: list[Any], signed: list[list[Signer]]) -> None:
+    """Print rows, with who signed what each says if anybody signed any of them."""
+    if not any(signed):
+        show_table(columns, rows)
+        return
+    pairs = zip(rows, signed, strict=True)
+    table = [(*row, list(dict.fromkeys(map(str, signers)))) for row, signers in pairs]
+    show_table([*columns, "signed by"], table)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 )
 @click.option("--sample", metavar="SHARE", help="Read so many of the blobs back, such as 5%.")
 @click.option("--repair", is_flag=True, help="Bring back what the cache or a copy still has.")
+@click.option("--signatures", is_flag=True, help="Check also what is signed, and what must be.")
 @json_option
 def verify(
     stores: tuple[str, ...],
     read_data: bool | None,
     sample: str | None,
     repair: bool,
+    signatures: bool,
     as_json: bool,
 ) -> None:
     """Read back what is stored, hold it to its digests, and check that all versions can run.
@@ -52,7 +55,7 @@ def verify(
                 store, share=share, caches=caches, claims=found.claims(store, all_flows=True)
             )
         record_renewed(found.versions.get(store.url, {}), checked.renewed)
-        done.append(checked)
+        done.append(_with_signatures(checked, store) if signatures else checked)
     if as_json:
         show_json(
             {"clean": all(each.clean for each in done), "stores": [each.to_dict() for each in done]}
@@ -61,6 +64,15 @@ def verify(
         for each in done:
             _show(each)
     _complain(done)
+
+
+def _with_signatures(checked: Verification, store: BlobStore) -> Verification:
+    from casflow import config
+    from casflow.gc.signatures import find_bad_signatures
+
+    with working(f"checking signatures in {store.url}"):
+        found = tuple(find_bad_signatures(store, cache.default(), config.load()))
+    return replace(checked, findings=(*checked.findings, *found))
 
 
 def _share(text: str) -> float:

@@ -65,8 +65,10 @@ def _of_ref(registry: Registry, project: str | None, ref: Ref) -> Version:
 
 def _tagged(registry: Registry, project: str | None, ref: Ref) -> str:
     """Return the digest that a tag names in the store of the flow's latest version."""
+    from casflow.signing import Verifier
     from casflow.storage import load
     from casflow.trees.versions import Versions
 
     storage = load(registry.get_version(project, str(ref.name)).storage)
-    return Versions(storage.tree_source()).select(ref).reference.digest
+    versions = Versions(storage.tree_source(), lambda: Verifier(storage.cache))
+    return versions.select(ref).reference.digest

@@ -151,6 +151,7 @@ class Collector:
         total = len(plan.condemned)
         self._each("condemn", self.store.create_empty, markers, total, _BATCH)
         self._delete("delete", map(_blob_key, plan.deleted), len(plan.deleted))
+        self._delete("signatures", plan.signatures, len(plan.signatures))
         self._delete("forget", map(_marker_key, plan.forgotten), len(plan.forgotten))
 
     def _delete(self, stage: str, keys: Iterable[str], total: int) -> None:

@@ -69,6 +69,7 @@ class Plan:
         leases: Keys of leases that end.
         condemned: Blobs that get a marker, with their sizes.
         deleted: Blobs that go, with their sizes.
+        signatures: Keys of signatures that go with their blobs, or whose blobs went before.
         waiting: Blobs that go in a later run, with their sizes.
         until: When the first of those that wait may go; None when none does.
         forgotten: Markers that are removed; only when nobody else is at work.
@@ -89,6 +90,7 @@ class Plan:
     leases: list[str] = field(default_factory=list)
     condemned: DigestSet = field(default_factory=DigestSet)
     deleted: DigestSet = field(default_factory=DigestSet)
+    signatures: list[str] = field(default_factory=list)
     waiting: DigestSet = field(default_factory=DigestSet)
     until: float | None = None
     forgotten: DigestSet = field(default_factory=DigestSet)
@@ -132,9 +134,12 @@ class Planner:
         plan.stored, plan.stored_bytes = len(blobs), blobs.total()
         self._check(plan, blobs)
         if not plan.unknown:
+            signed = self._signatures()
             for index in range(SHARDS):
                 shard = blobs.shard(index), markers.shard(index), self._roots.shard(index)
                 self._decide(plan, *shard)
+                if index in signed:
+                    plan.signatures += self._ended(plan, signed[index], index, *shard)
         return plan
 
     # ---- references ------------------------------------------------------------------------
@@ -266,6 +271,35 @@ class Planner:
             for name, condemned in markers.items():
                 if name[:32] not in needed:
                     plan.forgotten.add(name, condemned)
+
+    def _signatures(self) -> dict[int, list[tuple[str, bytes]]]:
+        """Return keys of signatures with the blobs that they speak of, by shard."""
+        signed: dict[int, list[tuple[str, bytes]]] = {}
+        for key, digest, incarnation in self._scan.signatures():
+            name = packed(digest, incarnation)
+            signed.setdefault(name[0], []).append((key, name))
+        return signed
+
+    def _ended(
+        self,
+        plan: Plan,
+        signed: list[tuple[str, bytes]],
+        index: int,
+        blobs: dict[bytes, int],
+        markers: dict[bytes, int],
+        roots: dict[bytes, int],
+    ) -> Iterator[str]:
+        """Yield the signatures of blobs that go now, or that an earlier run took.
+
+        Nothing can name such a blob ever again: it has a marker that is older than the grace.
+        """
+        deleted = plan.deleted.shard(index)
+        for key, name in signed:
+            condemned = markers.get(name)
+            ended = condemned is not None and condemned / 1e6 + self._limits.grace <= plan.now
+            ended = ended or self._limits.exclusive  # nobody is about to write it again
+            if name in deleted or (ended and name not in blobs and name not in roots):
+                yield key
 
     def _plan_blob(self, plan: Plan, name: bytes, size: int, condemned: int | None) -> None:
         """Decide on a blob that nothing names."""

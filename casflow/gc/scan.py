@@ -148,6 +148,12 @@ class Scan:
                     notice(info)
         return table
 
+    def signatures(self) -> Iterator[tuple[str, str, int]]:
+        """Yield the key of each signature, with digest and incarnation of the blob it speaks of."""
+        for info in self.store.list(layout.SIGNATURES):
+            if (name := layout.parse_signature(info.key)) is not None:
+                yield info.key, *name
+
     # ---- references ------------------------------------------------------------------------
 
     def live(self) -> Iterator[Found]:

@@ -47,7 +47,7 @@ class Finding:
 
     Attributes:
         kind: `missing` or `damaged` blob, `unreadable` reference, or `lost`: a version that a
-            registry needs and whose reference is not there.
+            registry needs and whose reference is not there; of signatures, why one does not count.
         key: The reference that cannot be served, or the object that is damaged.
         digest: What the bytes should have; empty for a reference.
         flow: The flow that it concerns, where it is known.

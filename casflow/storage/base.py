@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
     from casflow.reference import BlobName
     from casflow.results import Result
+    from casflow.signing import Signed, SigningKey
     from casflow.trees.listing import Listing
 
 
@@ -65,6 +66,7 @@ class Storage(ABC):
         flows: Location of each flow, by name.
         references: What each location is known to hold; empty for a flow that only the backend
             knows.
+        signatures: What was signed of each flow, where the backend cannot keep it itself.
         uploaded: Bytes that the last `build` had to write for each flow.
         flow_project: Project of the registration under way; references say it.
         rewrite: Whether `build` writes again also what seems to be stored.
@@ -92,6 +94,7 @@ class Storage(ABC):
         self.flows: dict[str, str] = {}
         self.references: dict[str, Reference] = {}
         self.uploaded: dict[str, int] = {}
+        self.signatures: dict[str, list[str]] = {}
         self.flow_project = ""
         self.rewrite = False
         self._flows: dict[str, Flow] = {}
@@ -265,6 +268,7 @@ class Storage(ABC):
 
         Raises:
             IntegrityError: It is not to be had with that digest, or is not what was registered.
+            SignatureError: It is not signed as this machine's policy asks.
         """
         started = time.perf_counter()
         reference = self._find_reference(name) if digest is None else self._bound(name, digest)
@@ -370,12 +374,12 @@ class Storage(ABC):
     def _find_reference(self, name: str) -> Reference:
         if name not in self.flows:
             raise FlowNotInStorageError("Flow is not contained in this Storage", where=name)
-        return self.reference(name)
+        return self._verified(name, self.reference(name))
 
     def _bound(self, name: str, digest: str) -> Reference:
         registered = self.references.get(name)
         if registered is not None and registered.digest == digest:
-            found = self.registered(name)
+            found = self._verified(name, self.registered(name))
         else:
             found = self._find_reference(name)
         if found.digest != digest:
@@ -386,6 +390,49 @@ class Storage(ABC):
                 actual=found.digest,
             )
         return found
+
+    def _verified(self, name: str, reference: Reference) -> Reference:
+        """Return a reference, if this machine's policy lets the name of a flow mean it."""
+        if config.load().require:
+            from casflow.signing import Verifier
+
+            texts = partial(self.find_signatures, name, reference)
+            Verifier(self.cache).check(name, reference, texts)
+        return reference
+
+    def verify_signatures(self, name: str) -> Reference:
+        """Return what would be loaded of a flow, if this machine's policy lets it be.
+
+        Raises:
+            SignatureError: It does not.
+            CasflowError: The backend, asked what it holds, gives no answer.
+        """
+        return self._find_reference(name)
+
+    # ---- signatures ------------------------------------------------------------------------
+
+    def find_signatures(self, name: str, reference: Reference) -> list[bytes]:
+        """Return what was signed of a flow's digest; nobody has checked it yet."""
+        del reference
+        return [text.encode() for text in self.signatures.get(name, ())]
+
+    def sign(self, name: str, reference: Reference, key: SigningKey) -> None:
+        """Sign what a flow is registered as, unless the key has done so before.
+
+        Raises:
+            AccessError: The key refuses.
+        """
+        from casflow.signing import Statement, signed_anew
+
+        found = self.find_signatures(name, reference)
+        signed = signed_anew(Statement.of(reference), key, found)
+        if signed is not None:
+            self.keep_signature(name, reference, signed)
+
+    def keep_signature(self, name: str, reference: Reference, signed: Signed) -> None:
+        """Keep a signature of a flow where `find_signatures` finds it."""
+        del reference
+        self.signatures.setdefault(name, []).append(signed.to_bytes().decode())
 
     def registered(self, name: str) -> Reference:
         """Return what a flow was registered as, whatever the backend holds now."""
@@ -422,7 +469,9 @@ class Storage(ABC):
         references = {
             name: self.references[name].to_dict() for name in names if name in self.references
         }
-        return {**self.identity(), "flows": flows, "references": references}
+        signatures = {name: self.signatures[name] for name in names if self.signatures.get(name)}
+        form = {**self.identity(), "flows": flows, "references": references}
+        return {**form, "signatures": signatures} if signatures else form
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Self:
@@ -435,12 +484,25 @@ class Storage(ABC):
         storage.flows.update(form.get("flows", {}))
         for name, each in form.get("references", {}).items():
             storage.references[name] = Reference.from_dict(each, where=storage.flows.get(name))
+        storage.signatures.update(_texts(form.get("signatures", {})))
         return storage
 
     @classmethod
     def _restore_options(cls) -> dict[str, Any]:
         """Return constructor arguments that only a storage read from its JSON form gets."""
         return {}
+
+
+def _texts(form: Any) -> dict[str, list[str]]:
+    """Return lists of text by name.
+
+    Raises:
+        IntegrityError: It is something else.
+    """
+    try:
+        return {str(name): ["".join(text) for text in texts] for name, texts in form.items()}
+    except (AttributeError, TypeError) as error:
+        raise IntegrityError("damaged signatures of a flow", where="a storage's form") from error
 
 
 def _json_value(value: Any) -> Any:

@@ -29,6 +29,7 @@ from casflow.errors import (
     NotFoundError,
 )
 from casflow.reference import SCRIPT, Reference
+from casflow.signing import objects as signatures
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
     from casflow.flow import Flow
     from casflow.reference import BlobName
+    from casflow.signing import Signed
     from casflow.storage.base import LoadedFlow
 
 
@@ -194,6 +196,20 @@ class BlobStorage(Storage):
         storage = super().from_dict(form)
         storage.follow = bool(form.get("follow"))
         return storage
+
+    # ---- signatures ------------------------------------------------------------------------
+
+    def find_signatures(self, name: str, reference: Reference) -> list[bytes]:
+        """Return what was signed of a flow's digest; nobody has checked it yet."""
+        kept = super().find_signatures(name, reference)
+        return [*kept, *signatures.read(self.content.store, reference.digest)]
+
+    def keep_signature(self, name: str, reference: Reference, signed: Signed) -> None:
+        """Write a signature beside the blob; a bare script has none, so the registry keeps it."""
+        if BARE in reference.extra:
+            super().keep_signature(name, reference, signed)
+        else:
+            signatures.write(self.content.store, reference.blob, signed)
 
     # ---- both roads ------------------------------------------------------------------------
 

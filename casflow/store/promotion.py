@@ -2,7 +2,8 @@
 
 Owns what a copy takes along and what it gets anew. Invariant: it is the writer's protocol of
 docs/gc.md in the other store, so a copy appears whole or not at all; blobs go by digest, only what
-is missing there, and what is read is verified before it is sent; the number is of that store.
+is missing there, and what is read is verified before it is sent; what was signed of the version is
+carried over; the number is of that store.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ def promote(
         IntegrityError: A blob of it is missing or damaged.
     """
     versions = Versions(target)
+    carry = partial(Versions(source).carry_signatures, reference, versions)
     newest = versions.newest(reference.flow)
     if newest is not None and newest.reference.same_content(reference):
+        carry(newest.reference)
         return version_of(newest)
     target.claim_format()
     number = versions.claim_number(reference.flow, 0 if newest is None else newest.number)
@@ -53,7 +56,7 @@ def promote(
     key = layout.reference(reference.flow, now)
     with ExitStack() as stack:
         supply = partial(_supply, Contents(source, cache), cache, stack, sent.append)
-        made = target.copy(copied, key, supply=supply)
+        made = target.copy(copied, key, supply=supply, prepare=carry)
     return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
 
 

@@ -8,6 +8,7 @@ again, so it can be pickled, used from several threads, and made anew at any tim
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -22,7 +23,7 @@ from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import ContentStore
 from casflow.blobs.draft import Draft
 from casflow.digests import parse
-from casflow.errors import ConfigError, os_errors
+from casflow.errors import ConfigError, SignatureError, os_errors
 from casflow.gc import Collector, Policy, Report, Stats, Verification
 from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
@@ -30,6 +31,7 @@ from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
 from casflow.reference import BlobName, check_name
 from casflow.refs import Ref, parse_ref
+from casflow.signing import SigningKey, Verifier, signers_of
 from casflow.storage.urls import open_url
 from casflow.store.leases import Leases, last_day
 from casflow.store.origins import remember_origin
@@ -46,10 +48,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from casflow.cache import Cache
+    from casflow.signing import Signed, Signer
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
 
     AnyRef = str | Ref | Version
+
+logger = logging.getLogger(__name__)
 
 _KEPT_READERS = 4  # each holds a listing
 
@@ -83,7 +88,7 @@ class Store:
         self._options = options
         self._cache = cache
         self._content = ContentStore(open_url(self._given, **options))
-        self._versions = Versions(self._content)
+        self._versions = Versions(self._content, self._verifier)
         self._readers: dict[tuple[str | None, str | None], TreeReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,6 +104,9 @@ class Store:
         """This machine's cache."""
         return self._cache or caches.default()
 
+    def _verifier(self) -> Verifier:
+        return Verifier(self.cache)
+
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 
@@ -112,6 +120,7 @@ class Store:
         *,
         progress: Progress = silent,
         dry_run: bool = False,
+        sign: bool | str = False,
     ) -> Version:
         """Store a folder as the next version of a name, unless the newest one is the same.
 
@@ -122,6 +131,8 @@ class Store:
             progress: Is told the stage (`hash`, `pack`, `upload`), how much is done, and how much
                 there is: files while hashing, else bytes.
             dry_run: Write nothing; the version that is returned is what a push would make.
+            sign: Sign the version, also one that was there already: with the user's key, or the
+                key that is named.
 
         Returns:
             The version; `is_new` and `uploaded` say what it took.
@@ -132,7 +143,12 @@ class Store:
             UnavailableError: A file changed while it was read, or the store failed.
         """
         pushed = Pusher(self._content, self.cache).push(
-            Path(folder), name, labels, progress=progress, dry_run=dry_run
+            Path(folder),
+            name,
+            labels,
+            progress=progress,
+            dry_run=dry_run,
+            key=SigningKey.asked(sign),
         )
         if pushed.selected is None:
             now, shown = datetime.now(UTC), tuple(sorted(set(labels)))
@@ -174,7 +190,7 @@ class Store:
             raise ConfigError(f"verify is {verify!r}", hint="choose stat or full")
         full = verify == "full"
         digest = _digest_in(ref)
-        if digest is not None:
+        if digest is not None and self._has_passed(ref, digest):
             standing = Checkouts(self.cache).find(digest, full=full)
             if standing is not None:
                 self._leases.renew(digest, lambda: self._select(ref))
@@ -213,7 +229,7 @@ class Store:
             IntegrityError: It is damaged.
         """
         digest = _digest_in(ref)
-        if digest is not None:
+        if digest is not None and self._has_passed(ref, digest):
             known = Checkouts(self.cache).listing(digest)
             if known is not None:
                 return known
@@ -242,7 +258,7 @@ class Store:
         name = ref.name if isinstance(ref, Version) else _parsed(ref).name
         asked = name, _digest_in(ref)
         reader = self._readers.get(asked)
-        if reader is None:
+        if reader is None or not self._has_passed(ref, str(asked[1])):
             reader = TreeReader(self._content, self.cache, self._select(ref).reference)
             if asked[1] is not None:
                 if len(self._readers) >= _KEPT_READERS:
@@ -265,7 +281,7 @@ class Store:
     def versions(self, name: str) -> list[Version]:
         """Return the versions of a name with their tags, newest first."""
         found, tags = run_concurrently(
-            partial(self._versions.all, check_name(name)), partial(self._versions.tags, name)
+            partial(self._versions.all, check_name(name)), partial(self._passing_tags, name)
         )
         return [version_of(each, _tags_on(each, tags)) for each in found]
 
@@ -273,8 +289,14 @@ class Store:
         """Return the names that have a version in this store, sorted."""
         return self._versions.names()
 
-    def tag(self, ref: AnyRef, tag: str) -> TagMove:
+    def tag(self, ref: AnyRef, tag: str, *, sign: bool | str = False) -> TagMove:
         """Let a tag of the ref's name mean its version from now on.
+
+        Args:
+            ref: The version.
+            tag: The tag.
+            sign: Sign the move, also one that was there already: with the user's key, or the key
+                that is named.
 
         Returns:
             The move; the last one, if the tag was there already.
@@ -283,11 +305,57 @@ class Store:
             NotFoundError: There is no such version.
             ConfigError: The tag would read as a version or a digest.
         """
-        return self._versions.move_tag(self._select(ref), tag)
+        return self._versions.move_tag(self._select(ref), tag, key=SigningKey.asked(sign))
 
     def tags(self, name: str) -> dict[str, Version]:
-        """Return the versions that the tags of a name mean now."""
-        return {tag: version_of(each) for tag, each in self._versions.tags(name).items()}
+        """Return the versions that the tags of a name mean now.
+
+        Raises:
+            SignatureError: One of them is not signed as this machine's policy asks.
+        """
+        found = self._versions.tags(name)
+        for tag, each in found.items():
+            self._versions.verify(name, each, tag)
+        return {tag: version_of(each) for tag, each in found.items()}
+
+    def sign(self, ref: AnyRef, key: str | None = None) -> Version:
+        """Sign a version, unless the key has done so before; return it.
+
+        Args:
+            ref: The version.
+            key: The key; that of the settings or of the user when left out.
+
+        Raises:
+            NotFoundError: There is no such version, or no key.
+            AccessError: The key refuses.
+        """
+        selected = self._versions.find(_parsed(ref))
+        self._versions.sign(selected, SigningKey.find(key or ""))
+        return version_of(selected)
+
+    def signers(self, what: AnyRef | TagMove) -> list[Signer]:
+        """Return who signed a version, or a move of a tag, trusted or not, oldest first.
+
+        Raises:
+            NotFoundError: There is no such version or move.
+        """
+        return self.all_signers([what])[0]
+
+    def all_signers(self, what: Iterable[AnyRef | TagMove]) -> list[list[Signer]]:
+        """Return the same of many, asked side by side."""
+        items = list(what)
+        if not self._versions.has_signatures():
+            return [[] for _ in items]
+        found = run_concurrently(*(partial(self._signatures_of, each) for each in items))
+        return [signers_of(each) for each in found]
+
+    def _signatures_of(self, what: AnyRef | TagMove) -> list[Signed]:
+        if isinstance(what, TagMove):
+            return self._versions.signatures(self._versions.find_move(what), what.tag)
+        if isinstance(what, Version) and what.reference is not None:
+            return self._versions.signatures(Selected(what.key, what.reference))
+        parsed = _parsed(what)
+        return self._versions.signatures(self._versions.find(parsed), parsed.tag)
 
     def history(self, name: str, tag: str) -> list[TagMove]:
         """Return the moves of a tag, newest first.
@@ -299,11 +367,31 @@ class Store:
 
     def _select(self, ref: AnyRef) -> Selected:
         if isinstance(ref, Version) and ref.reference is not None:
-            return Selected(ref.key, ref.reference)
+            selected = Selected(ref.key, ref.reference)
+            self._versions.verify(ref.name, selected)
+            return selected
         return self._versions.select(_parsed(ref))
 
+    def _has_passed(self, ref: AnyRef, digest: str) -> bool:
+        """Tell whether the policy lets a digest be used without a look at the store."""
+        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
+        return self._verifier().has_passed(name, digest)
+
+    def _passing_tags(self, name: str) -> dict[str, Selected]:
+        """Return what the tags of a name name now, without those that the policy lets not be."""
+        found = self._versions.tags(name)
+        passing = {}
+        for tag, each in found.items():
+            try:
+                self._versions.verify(name, each, tag)
+            except SignatureError as error:
+                logger.warning("the tag %s is left out: %s", tag, error)
+            else:
+                passing[tag] = each
+        return passing
+
     def _tags_of(self, selected: Selected) -> tuple[str, ...]:
-        return _tags_on(selected, self._versions.tags(selected.reference.flow))
+        return _tags_on(selected, self._passing_tags(selected.reference.flow))
 
     # ---- blobs -----------------------------------------------------------------------------
 

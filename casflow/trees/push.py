@@ -24,10 +24,11 @@ from casflow.trees.scan import scan, silent
 from casflow.trees.versions import VERSION, Selected, Versions, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
+    from casflow.signing import SigningKey
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
 
@@ -78,6 +79,7 @@ class Pusher:
         progress: Progress = silent,
         dry_run: bool = False,
         force: bool = False,
+        key: SigningKey | None = None,
     ) -> Pushed:
         """Store a folder as the next version of a name, unless the newest one is the same.
 
@@ -89,6 +91,7 @@ class Pusher:
             progress: Is told the stage, how much is done, and how much there is.
             dry_run: Write nothing.
             force: Make a new version even of an unchanged folder.
+            key: Signs the version, also one that was there already.
 
         Raises:
             CasflowError: The folder cannot be read or stored.
@@ -106,19 +109,22 @@ class Pusher:
             environment=dict(environment or {}),
         )
         if newest is not None and not force and self._is_same(newest, draft):
+            if key is not None and not dry_run:
+                self._versions.sign(newest, key)
             return Pushed(newest, listing, newest.number, is_new=False, uploaded=0)
         before = None if force else self._index_of(newest)
         if dry_run:
             number = 1 if newest is None else newest.number + 1
             size = plan_packs(listing, before).size
             return Pushed(None, listing, number, is_new=True, uploaded=size)
+        sign = None if key is None else self._versions.signing(draft.preview(), key)
         try:
-            return self._store(folder, listing, draft, newest, before, progress)
+            return self._store(folder, listing, draft, newest, before, progress, sign)
         except IntegrityError:  # a pack of an earlier version is lost
             if before is None:
                 raise
             logger.warning("a pack of the version before is lost; all contents are written anew")
-            return self._store(folder, listing, draft, newest, None, progress)
+            return self._store(folder, listing, draft, newest, None, progress, sign)
 
     def _is_same(self, newest: Selected, draft: Draft) -> bool:
         """Tell whether the newest version says what a draft does, and can be read back."""
@@ -147,6 +153,7 @@ class Pusher:
         newest: Selected | None,
         before: Index | None,
         progress: Progress,
+        sign: Callable[[Reference], None] | None,
     ) -> Pushed:
         plan = plan_packs(listing, before)
         with self._cache.temporary_folder() as temporary:
@@ -166,7 +173,7 @@ class Pusher:
                 extra={VERSION: number},
             )
             progress("upload", 0, plan.size)
-            done = self._content.commit(draft)
+            done = self._content.commit(draft, prepare=sign)
             progress("upload", plan.size, plan.size)
         selected = Selected(done.key, done.reference)
         self._remember(selected, listing, index)

@@ -23,6 +23,8 @@ from casflow.blobs.concurrent import run_concurrently
 from casflow.digests import PREFIX, hex_of
 from casflow.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
 from casflow.refs import Ref, check_tag
+from casflow.signing import Move, Statement, signed_anew
+from casflow.signing import objects as signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from casflow.blobs.base import ObjectInfo
     from casflow.blobs.content import ContentStore
     from casflow.reference import Reference
+    from casflow.signing import Signed, SigningKey, Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +97,16 @@ class Versions:
 
     Args:
         content: The store.
+        verifier: Gives what holds names to this machine's policy; when left out nothing does, as
+            is right for whoever only looks at what is there.
     """
 
-    def __init__(self, content: ContentStore) -> None:
+    def __init__(
+        self, content: ContentStore, verifier: Callable[[], Verifier] | None = None
+    ) -> None:
         self._content = content
         self._store = content.store
+        self._verifier = verifier
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -108,7 +116,37 @@ class Versions:
         Raises:
             NotFoundError: There is none.
             ConfigError: Several have the digits that were given.
+            SignatureError: It is not signed as this machine's policy asks.
         """
+        found = self.find(ref)
+        is_named = ref.tag is not None or found.reference.flow == ref.name
+        self.verify(ref.name if is_named else None, found, ref.tag)
+        return found
+
+    def verify(self, name: str | None, selected: Selected, tag: str | None = None) -> None:
+        """Make sure that this machine's policy lets a name, or a tag of it, mean a reference.
+
+        Args:
+            name: The name that was asked for, or None for a bare digest.
+            selected: What it led to.
+            tag: The tag that was asked for.
+
+        Raises:
+            SignatureError: It does not.
+        """
+        if self._verifier is None:
+            return
+        verifier, reference = self._verifier(), selected.reference
+        texts = partial(signatures.read, self._store, reference.digest)
+        if tag is None:
+            verifier.check(name, reference, texts)
+            return
+        verifier.check_move(
+            self._store.url, str(name), reference, _signed_move(selected, tag), texts
+        )
+
+    def find(self, ref: Ref) -> Selected:
+        """Return what the store says that a ref means, whoever said so; see `select`."""
         if ref.name is None:
             return self._by_digest_anywhere(ref)
         if ref.tag is not None:
@@ -240,19 +278,37 @@ class Versions:
         keys = (info.key for info in self._store.list(prefix))
         return [key for key in keys if layout.parse_tag_move(key) is not None]
 
-    def move_tag(self, selected: Selected, tag: str, *, by: str | None = None) -> TagMove:
-        """Let a tag name a version from now on; nothing is written when it does already.
+    def move_tag(
+        self,
+        selected: Selected,
+        tag: str,
+        *,
+        by: str | None = None,
+        key: SigningKey | None = None,
+    ) -> TagMove:
+        """Let a tag name a version from now on; no move is written when it does already.
+
+        Args:
+            selected: The version.
+            tag: The tag.
+            by: Who moves it; this user, when left out.
+            key: Signs the move, also one that was there already.
 
         Raises:
             ConflictError: Others moved the tag at the same time.
+            SignatureError: The store has lost moves of the tag that this machine saw.
         """
         name = selected.reference.flow
         for _ in range(_ATTEMPTS):
             moves = self._moves(name, check_tag(tag))
             last = self._content.get_reference(moves[-1]) if moves else None
             if last is not None and _same_version(last, selected.reference):
+                if key is not None:
+                    self.sign(Selected(moves[-1], last), key, tag)
                 return _move(last, name, moves[-1])
             counter = _counter(moves[-1]) + 1 if moves else 1
+            if key is not None and self._verifier is not None:
+                self._verifier().check_counter(self._store.url, name, tag, counter)
             move = {
                 "tag": tag,
                 "counter": counter,
@@ -263,12 +319,69 @@ class Versions:
             given = selected.reference.extra
             kept = {name: given[name] for name in given if name not in MOVE_KEYS}
             marked = replace(selected.reference, extra={**kept, **move})
-            key = layout.tag_move(name, tag, counter)
+            place = layout.tag_move(name, tag, counter)
+            prepare = None
+            if key is not None:
+                prepare = self.signing(marked, key, _signed_move(Selected(place, marked), tag))
             try:
-                return _move(self._content.copy(marked, key), name, key)
+                return _move(self._content.copy(marked, place, prepare=prepare), name, place)
             except ConflictError:  # another move was first; look at what it says
                 continue
         raise ConflictError("others move the tag at the same time", where=f"{name}@{tag}")
+
+    # ---- signatures ------------------------------------------------------------------------
+
+    def sign(self, selected: Selected, key: SigningKey, tag: str | None = None) -> None:
+        """Sign a version, or the move of a tag, unless the key has done so before.
+
+        Args:
+            selected: The version, or the move.
+            key: The key.
+            tag: The tag, when it is the move that is signed.
+        """
+        reference = selected.reference
+        statement = Statement.of(reference, None if tag is None else _signed_move(selected, tag))
+        signed = signed_anew(statement, key, self._signatures(reference))
+        if signed is not None:
+            self._write_signature(signed, reference)
+
+    def signing(
+        self, reference: Reference, key: SigningKey, move: Move | None = None
+    ) -> Callable[[Reference], None]:
+        """Sign what a reference will say; return what writes the signature beside its blob."""
+        return partial(self._write_signature, key.signed(Statement.of(reference, move).now()))
+
+    def signatures(self, selected: Selected, tag: str | None = None) -> list[Signed]:
+        """Return the signatures of a version, or of the move of a tag; nobody checked them yet."""
+        move = None if tag is None else _signed_move(selected, tag)
+        reference = selected.reference
+        return signatures.find(self._signatures(reference), Statement.of(reference, move))
+
+    def has_signatures(self) -> bool:
+        """Tell whether anything in the store is signed."""
+        return any(True for _ in self._store.list(layout.SIGNATURES))
+
+    def find_move(self, move: TagMove) -> Selected:
+        """Return the reference of a move of a tag.
+
+        Raises:
+            NotFoundError: There is no such move.
+        """
+        key = layout.tag_move(move.name, move.tag, move.counter)
+        return Selected(key, self._content.get_reference(key))
+
+    def carry_signatures(self, reference: Reference, other: Versions, to: Reference) -> None:
+        """Write what was signed of a reference beside the same one in another store."""
+        content = Statement.of(to)
+        for signed in signatures.readable(self._signatures(reference)):
+            if signed.statement.content == content:
+                other._write_signature(signed, to)
+
+    def _signatures(self, reference: Reference) -> list[bytes]:
+        return signatures.read(self._store, reference.digest)
+
+    def _write_signature(self, signed: Signed, reference: Reference) -> None:
+        signatures.write(self._store, reference.blob, signed)
 
     def tags(self, name: str) -> dict[str, Selected]:
         """Return what each tag of a name names now."""
@@ -351,6 +464,12 @@ def _move(reference: Reference, name: str, key: str) -> TagMove:
         )
     except (KeyError, ValueError) as error:
         raise IntegrityError(f"a damaged move of a tag ({error!r})", where=key) from error
+
+
+def _signed_move(selected: Selected, tag: str) -> Move:
+    """Return what a signature has to say of a move: the number of its key, not what it claims."""
+    before = selected.reference.extra.get("before")
+    return Move(tag, _counter(selected.key), None if before is None else str(before))
 
 
 def _current_user() -> str:

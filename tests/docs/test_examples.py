@@ -14,7 +14,17 @@ from tests.docs.pages import ROOT, commands, fences
 DOCS = ROOT / "docs"
 TUTORIAL = [
     ROOT / "README.md",
-    *(DOCS / name for name in ("index.md", "tutorial.md", "kinds.md", "rollback.md", "trees.md")),
+    *(
+        DOCS / name
+        for name in (
+            "index.md",
+            "tutorial.md",
+            "kinds.md",
+            "rollback.md",
+            "security.md",
+            "trees.md",
+        )
+    ),
 ]
 WITH_PYTHON = [ROOT / "README.md", DOCS / "tutorial.md", DOCS / "storages.md"]
 

@@ -6,6 +6,7 @@ import random
 
 from casflow.blobs import layout
 from casflow.blobs.content import Draft
+from casflow.digests import digest_of
 from casflow.errors import NotFoundError
 from casflow.gc.collector import Collector
 from casflow.gc.limits import DAY, HOUR, Limits
@@ -74,6 +75,7 @@ class Scenario:
         self._deadline = deadline
         self._limits = limits or Limits(trash=self.random.choice((0, D, 2 * G)))
         self._pins = 0
+        self._signing = random.Random(seed)  # its own, so that schedules stay what they were
         self._images = Images()
         self._prepare()
         for number in range(self.random.randint(2, 4)):
@@ -140,7 +142,13 @@ class Scenario:
         return Draft(self.random.choice(FLOWS), data, PICKLE, (), attachments)
 
     def _register(self):
-        self.content().commit(self._draft())
+        self.content().commit(self._draft(), prepare=self._sign)
+
+    def _sign(self, reference):
+        if self._signing.random() < 0.5:
+            own = digest_of(self._signing.randbytes(8))
+            key = layout.signature(reference.digest, reference.blob.incarnation, own)
+            self.store.create(key, b"signature")
 
     def _register_named(self):
         self.content().commit(self._draft(), name="fixed/name")

@@ -33,6 +33,7 @@ KINDS = {
     layout.NAMES: "name",
     layout.LEASES: "lease",
     layout.TAGS: "tag",
+    layout.SIGNATURES: "signature",
     layout.FORMAT: "format",
     **{f"{kind}/": f"image {kind}" for kind in ("tag", "marker", "row")},  # of a registry
 }
@@ -43,7 +44,7 @@ class KilledError(BaseException):
 
 
 class LossError(AssertionError):
-    """A committed reference names a blob that is not there."""
+    """A committed reference names a blob that is not there, or lost what was signed of it."""
 
 
 def kind_of(key):
@@ -194,7 +195,15 @@ class World:
             self.unsettled.pop(key, None)
         elif is_root(key):
             self.unsettled[key] = task
+        if operation == "delete" and (name := layout.parse_signature(key)) is not None:
+            self._check_unsigned(*name)
         self.check()
+
+    def _check_unsigned(self, digest, incarnation):
+        for key, (blob, *_) in self.roots():
+            named = (blob.digest, blob.incarnation) == (digest, incarnation)
+            if named and key not in self.unsettled:
+                raise LossError(f"{key} lost a signature")
 
     def story(self):
         """Return what happened, one operation a line."""

@@ -44,13 +44,25 @@ def unneeded(world):
     return {key for key in blobs_there(world) - named if layout.parse_blob(key)[0] not in twins}
 
 
+def orphaned_signatures(world):
+    """Return the signatures that should be gone: their blobs went, and nobody can write them."""
+    signed = {key: layout.parse_signature(key) for key in world.objects}
+    return {
+        key
+        for key, name in signed.items()
+        if name
+        and layout.marker(*name) in world.objects
+        and layout.blob(*name) not in world.objects
+    }
+
+
 def blobs_there(world):
     return {key for key in world.objects if key.startswith(layout.BLOBS)}
 
 
 @pytest.mark.timeout(7200)
 def test_no_schedule_loses_a_flow_and_all_garbage_goes():
-    deleted = condemned = 0
+    deleted = condemned = unsigned = 0
     for seed in range(FIRST, FIRST + EXAMPLES):
         scenario = Scenario(seed)
         try:
@@ -63,12 +75,17 @@ def test_no_schedule_loses_a_flow_and_all_garbage_goes():
             pytest.fail("\n".join([f"seed {seed}: {error}", *lines]))
         assert blobs_named(scenario.world) <= blobs_there(scenario.world), f"seed {seed}"
         assert unneeded(scenario.world) == set(), f"seed {seed}"
+        assert orphaned_signatures(scenario.world) == set(), f"seed {seed}"
         assert not any(key.startswith(layout.TRASH) for key in scenario.world.objects)
         operations = [(op, key) for _, _, op, key in scenario.world.trace]
         deleted += sum(op == "delete" and key.startswith(layout.BLOBS) for op, key in operations)
+        unsigned += any(
+            op == "delete" and key.startswith(layout.SIGNATURES) for op, key in operations
+        )
         condemned += any(key.endswith("-1") for op, key in operations if op == "create")
     assert deleted > EXAMPLES // 10  # the schedules do reach the dangerous places
     assert condemned > EXAMPLES // 10
+    assert unsigned
 
 
 class ReferencesFirst(Collector):
@@ -129,7 +146,19 @@ class LateKept(WatchedContent):
         return safe
 
 
+class SignaturesAlone(Collector):
+    """Takes the signatures of what has no reference now, and does not wait for their blobs."""
+
+    def _plan(self, now):
+        plan = super()._plan(now)
+        gone = {(each.digest, each.incarnation) for each in (*plan.condemned, *plan.waiting)}
+        listed = self.store.list(layout.SIGNATURES)
+        plan.signatures = [i.key for i in listed if layout.parse_signature(i.key) in gone]
+        return plan
+
+
 VARIANTS = {
+    "signatures taken before their blobs": {"collector": SignaturesAlone},
     "references listed first": {"collector": ReferencesFirst},
     "a grace shorter than the deadline": {"limits": Limits(grace=0, exclusive=True, trash=0)},
     "no deadline": {"deadline": math.inf},
