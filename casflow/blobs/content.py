@@ -133,10 +133,9 @@ class ContentStore:
             key = layout.reference(reference.flow, datetime.fromisoformat(reference.created))
             if prepare is not None:
                 prepare(reference)
-            sent = self._create(key, reference)
-            if sent is None or not self._safe(started, sent, key, reference):
+            if not self._create_new(key, reference):
                 continue
-            if name is None or self._point(started, name, reference):
+            if name is None or self._point(started, name, key, reference):
                 return Commit(name or key, reference, sum(each for _, each in stored.values()))
         raise UnavailableError("could not store a flow in time", where=self.store.url)
 
@@ -186,10 +185,7 @@ class ContentStore:
                 continue
             if prepare is not None:
                 prepare(copied)
-            sent = self._put(key, copied) if replace else self._create(key, copied)
-            if sent is None:
-                raise ConflictError("another reference is there", where=self.store.location(key))
-            if self._safe(started, sent, key, copied, take_back=not replace):
+            if self._create(key, copied, replace=replace):
                 return copied
         raise UnavailableError("could not store a reference in time", where=self.store.url)
 
@@ -213,8 +209,7 @@ class ContentStore:
             now = self._now()
             copied = replace_fields(copied, created=now.isoformat(timespec="microseconds"))
             key = layout.reference(copied.flow, now)
-            sent = self._create(key, copied)
-            if sent is not None and self._safe(started, sent, key, copied):
+            if self._create_new(key, copied):
                 return Commit(key, copied)
         raise UnavailableError("could not store a reference in time", where=self.store.url)
 
@@ -309,57 +304,57 @@ class ContentStore:
         )
         return marker, present
 
-    def _create(self, key: str, reference: Reference) -> datetime | None:
-        """Create a reference; return the moment before, or None if another one is there."""
-        data = reference.to_bytes()
-        sent = self._now()
-        try:
-            self.store.create(key, data)
-        except ConflictError:  # our own write, whose answer was lost?
-            return sent if self._holds(key, data) else None
-        return sent
+    def _create_new(self, key: str, reference: Reference) -> bool:
+        """Create a reference at a key of this moment, unless another one has the same."""
+        with suppress(ConflictError):
+            return self._create(key, reference)
+        return False
 
-    def _put(self, key: str, reference: Reference) -> datetime:
-        """Write a reference over what is there; return the moment before."""
-        sent = self._now()
-        self.store.put(key, reference.to_bytes())
-        return sent
+    def _create(self, key: str, reference: Reference, *, replace: bool = False) -> bool:
+        """Create a reference; tell whether it is settled, and take it back if it is not.
 
-    def _safe(
-        self,
-        started: float,
-        sent: datetime,
-        key: str,
-        reference: Reference,
-        *,
-        take_back: bool = True,
-    ) -> bool:
-        """Tell whether a new reference may stand; take it back when it may not.
-
-        In time it may, also if a marker appeared since: no collector deletes what it names before
-        it saw it. A late one may only if its blobs were not condemned after it became visible.
+        One of the same bytes may stand there already: ours, whose answer was lost, or another's.
 
         Raises:
             ConfigError: This machine's clock is off the store's; the reference was taken back.
+            ConflictError: Another reference stands at the key, and `replace` was not asked for.
         """
-        late = self._late(started)
-        blobs = {(each.digest, each.incarnation) for each in reference.blobs()}
-        looks = [partial(self.store.find, layout.marker(*each)) for each in blobs]
-        written, *markers = run_concurrently(partial(self.store.find, key), *looks)
-        off = 0.0 if written is None else clock_error(sent, self._now(), written)
+        data, sent = reference.to_bytes(), self._now()
+        is_dated = layout.is_reference(key)  # then nobody else writes these bytes there
+        try:
+            self.store.put(key, data) if replace else self.store.create(key, data)
+        except ConflictError as error:
+            if not self._holds(key, data):
+                what = "another reference is there"
+                raise ConflictError(what, where=self.store.location(key)) from error
+        written, settled = self._look_back(key, reference)
+        off = clock_error(sent, self._now(), written) if written and is_dated else 0.0
+        if (off or not settled) and not replace and self._holds(key, data):
+            self.store.delete(key)
         if off:
-            if take_back and self._holds(key, reference.to_bytes()):
-                self.store.delete(key)
             what = f"this machine's clock is {off:+.0f} seconds off the store's"
             raise ConfigError(what, where=self.store.url, hint="set the clock")
-        condemned = any(each is not None for each in markers)
-        if not (late or condemned):
-            return True
-        if not (late and condemned) and all(self._is_readable(each) for each in reference.blobs()):
-            return True
-        if take_back and self._holds(key, reference.to_bytes()):
-            self.store.delete(key)
-        return False
+        return settled
+
+    def is_settled(self, key: str, reference: Reference) -> bool:
+        """Tell whether a reference stands at a key and no collector can take what it names.
+
+        A collector deletes a blob when its marker is older than four deadlines, and reads the
+        references after that: it has seen each that came earlier. So the same is found whenever
+        one asks, and by whoever does: who finds that another's reference is settled may rely on it.
+        """
+        return self._look_back(key, reference)[1]
+
+    def _look_back(self, key: str, reference: Reference) -> tuple[ObjectInfo | None, bool]:
+        blobs = {(each.digest, each.incarnation) for each in reference.blobs()}
+        looks = [partial(self.store.find, layout.marker(*each)) for each in blobs]
+        written, *found = run_concurrently(partial(self.store.find, key), *looks)
+        if written is None:
+            return None, False
+        markers = [each for each in found if each is not None]
+        in_time = all(written.modified < each.modified + 4 * self._deadline for each in markers)
+        stand = not markers or all(self._is_readable(each) for each in reference.blobs())
+        return written, in_time and stand
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:
@@ -367,14 +362,18 @@ class ContentStore:
         except NotFoundError:
             return False
 
-    def _point(self, started: float, name: str, reference: Reference) -> bool:
-        """Let a mutable name hold a reference; the collector must know the name first."""
+    def _point(self, started: float, name: str, key: str, reference: Reference) -> bool:
+        """Let a mutable name hold what a settled reference says; the collector must know it first.
+
+        What a name holds is never taken back: a newer registration may have been written over it.
+        """
         entry = layout.name(name)
         if self.store.find(entry) is None:
             self.store.put(entry, b"")
         if self._late(started):
             return False
-        return self._safe(started, self._put(name, reference), name, reference)
+        self.store.put(name, reference.to_bytes())
+        return not self._late(started) or self.store.find(key) is not None
 
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline

@@ -31,6 +31,7 @@ _MARKER = re.compile(r"\.casflow/gc/condemned/([0-9a-f]{64})-(\d+)")
 _TAG_MOVE = re.compile(r"(\.casflow/tags/[0-9a-f]{64}/[^/]+/)(\d{8})")
 _LEASE = re.compile(r"\.casflow/leases/([0-9a-f]{64})/([^/]+)/(\d{4}-\d\d-\d\d)")
 _SIGNATURE = re.compile(r"\.casflow/signatures/([0-9a-f]{64})-(\d{1,9})/[0-9a-f]{64}")
+_PIN_TOKEN = re.compile(r"@[0-9a-f]{16}\Z")
 _REFERENCE = re.compile(r"[a-z0-9-]+/\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
 
 
@@ -171,9 +172,19 @@ def moment(key: str) -> datetime:
         raise IntegrityError("a reference's key holds no time", where=key) from error
 
 
-def pin(name: str) -> str:
-    """Return the key of a pin."""
+def pin(name: str, token: str) -> str:
+    """Return the key of a pin; the token tells it from earlier and later ones of its name."""
+    return f"{PINS}{name}@{token}"
+
+
+def pins(name: str) -> str:
+    """Return what the keys of all pins of a name start with; those of longer names may, too."""
     return f"{PINS}{name}"
+
+
+def pin_name(key: str) -> str:
+    """Return the name of the pin at a key, which has no token if an older casflow made it."""
+    return _PIN_TOKEN.sub("", key.removeprefix(PINS))
 
 
 def trash(key: str) -> str:

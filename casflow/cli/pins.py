@@ -12,8 +12,8 @@ from casflow.cli.output import json_option, note, show_json
 from casflow.cli.stores import known, record_renewed
 from casflow.cli.table import Column, short, show_table
 from casflow.errors import NotFoundError
+from casflow.gc import is_pin, pins, trashed
 from casflow.gc import pin as pin_reference
-from casflow.gc import pins, trashed
 from casflow.gc import undelete as undelete_reference
 from casflow.gc import unpin as unpin_reference
 
@@ -56,7 +56,7 @@ def pin(flow: str | None, name: str | None, store: str | None, as_json: bool) ->
 def unpin(name: str, store: str | None, as_json: bool) -> None:
     """Remove the pin NAME; retention may take the version again."""
     for content in _contents(store):
-        if content.store.find(layout.pin(name)) is not None:
+        if is_pin(content, name):
             _done("unpinned", name, unpin_reference(content, name), as_json=as_json)
             return
     raise NotFoundError("no such pin in any store", where=name, hint="casflow pin lists them")
@@ -102,9 +102,12 @@ def _trashed_key(content: ContentStore, flow: str) -> str | None:
     return max((found.key for found in trashed(content, flow)), default=None)
 
 
-def _done(what: str, name: str, reference: Reference, *, as_json: bool) -> None:
+def _done(what: str, name: str, reference: Reference | None, *, as_json: bool) -> None:
     if as_json:
-        show_json({what: name, "flow": reference.flow, "digest": reference.digest})
+        held = reference and {"flow": reference.flow, "digest": reference.digest}
+        show_json({what: name, **(held or {"flow": None, "digest": None})})
+    elif reference is None:
+        click.echo(f"{what} {name}: what it held cannot be read")
     else:
         click.echo(f"{what} {name}: {reference.flow}, {short(reference.digest)}")
 
@@ -113,7 +116,7 @@ def _list(
     url: str | None, listed: Callable[[ContentStore], Iterable[Found]], *, as_json: bool
 ) -> None:
     rows = [
-        (content.store.url, found.key.removeprefix(layout.PINS), found.reference)
+        (content.store.url, found.key, found.reference)
         for content in _contents(url)
         for found in listed(content)
     ]

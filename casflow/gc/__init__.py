@@ -4,7 +4,7 @@ from casflow.gc.collector import Collector, history
 from casflow.gc.limits import Claims, Limits
 from casflow.gc.reports import Amount, Report
 from casflow.gc.retention import Policy, parse_duration
-from casflow.gc.roots import pin, pins, trashed, undelete, unpin
+from casflow.gc.roots import is_pin, pin, pins, trashed, undelete, unpin
 from casflow.gc.stats import Stats, stats
 from casflow.gc.verify import Finding, Verification, verify
 
@@ -19,6 +19,7 @@ __all__ = [
     "Stats",
     "Verification",
     "history",
+    "is_pin",
     "parse_duration",
     "pin",
     "pins",

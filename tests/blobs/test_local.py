@@ -83,7 +83,7 @@ def test_a_link_as_an_object_is_neither_read_nor_written_through(store, elsewher
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
 def test_what_is_no_file_is_named_and_nothing_waits_for_it(store, caplog, kind):
     key = "flow/2026-01-01t00-00-00-000000-00-00"
-    for each in (key, f"{layout.TRASH}{key}", layout.pin("odd")):
+    for each in (key, f"{layout.TRASH}{key}", layout.pin("odd", "0" * 16)):
         path = store.root / each
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mknod(path, kind | 0o644)

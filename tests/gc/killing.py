@@ -12,7 +12,7 @@ from itertools import count
 from casflow.blobs import layout
 from casflow.blobs.content import ContentStore, Draft
 from casflow.errors import NotFoundError
-from casflow.gc import Collector, Limits, Policy, pin, undelete, unpin, verify
+from casflow.gc import Collector, Limits, Policy, is_pin, pin, undelete, unpin, verify
 from casflow.gc.limits import DAY
 from casflow.reference import PICKLE
 from casflow.testing.faults import EFFECTS, OPERATIONS, FaultyStore
@@ -104,7 +104,7 @@ class Pin(Case):
         pin(content, content.find_latest("stays").key, "pinned")
 
     def check(self, store):
-        assert store.find(layout.pin("pinned")) is not None
+        assert is_pin(ContentStore(store), "pinned")
 
 
 class Unpin(Pin):
@@ -119,7 +119,7 @@ class Unpin(Pin):
             return
 
     def check(self, store):
-        assert store.find(layout.pin("pinned")) is None
+        assert not is_pin(ContentStore(store), "pinned")
 
 
 class Undelete(Case):

@@ -306,10 +306,17 @@ class WatchedContent(ContentStore):
             self.store.world.current.attempt = started
         return super()._late(started)
 
-    def _safe(self, started, sent, key, reference, **options):
-        safe = super()._safe(started, sent, key, reference, **options)
-        self.store.world.settle(key)
-        return safe
+    def _create(self, key, reference, **options):
+        try:
+            return super()._create(key, reference, **options)
+        finally:
+            self.store.world.settle(key)
+
+    def _point(self, started, name, key, reference):
+        try:
+            return super()._point(started, name, key, reference)
+        finally:
+            self.store.world.settle(name)
 
 
 class SerialPool:

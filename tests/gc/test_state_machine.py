@@ -136,14 +136,8 @@ class MarkersDroppedEarly(Collector):
 class LateKept(WatchedContent):
     """Keeps a reference that came too late when its blobs are there at that moment."""
 
-    def _safe(self, started, sent, key, reference, **options):
-        del started, sent, options
-        blobs = reference.blobs()
-        safe = all(self._is_readable(each) for each in blobs)
-        if not safe:
-            self.store.delete(key)
-        self.store.world.settle(key)
-        return safe
+    def _look_back(self, key, reference):
+        return self.store.find(key), all(self._is_readable(each) for each in reference.blobs())
 
 
 class SignaturesAlone(Collector):
