@@ -384,7 +384,7 @@ class Soak:
         store = Ending(open_url(self.url), self.epoch)
         store.ledger = self.ledger
         self._check(store, "at once")
-        for _ in range(3):
+        for _ in range(2):
             self._collect(store, LIMITS)
             time.sleep(LIMITS.grace / SPEED + 1)
         self._check(store, "after collections")

@@ -15,7 +15,7 @@ from casflow.gc import Collector, Policy
 from casflow.reference import PICKLE, BlobName, Reference
 
 OBJECTS = 8_000  # blobs, and as many references
-ALLOWED = 400  # bytes for each object
+ALLOWED = 250  # bytes for each pair, so 250 MB for a million
 APART = 2 << 20  # bytes for what does not grow with the store
 
 
