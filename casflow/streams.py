@@ -8,9 +8,10 @@ they are written as `\uXXXX`, which is what JSON means by it, too.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.redaction import redact
 
@@ -81,14 +82,14 @@ def safe_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def write_content(data: bytes) -> None:
+def write_content(file: BinaryIO) -> None:
     """Write the bytes of a file to standard output, made safe where that is a terminal."""
     if sys.stdout.isatty():
-        sys.stdout.write(data.decode(errors="backslashreplace"))
+        sys.stdout.write(file.read().decode(errors="backslashreplace"))
         return
     stream = raw_stream(sys.stdout)
     stream.flush()
-    stream.buffer.write(data)
+    shutil.copyfileobj(file, stream.buffer, 1 << 20)
 
 
 def raw_stream(stream: Any) -> Any:

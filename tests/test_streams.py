@@ -163,7 +163,7 @@ def test_the_bytes_of_a_file_are_written_as_they_are(monkeypatch: pytest.MonkeyP
     below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", SafeStream(below))
     sys.stdout.write("first\n")
-    write_content(data)
+    write_content(io.BytesIO(data))
     assert below.buffer.getvalue() == b"first\n" + data  # type: ignore[attr-defined]
 
 
@@ -171,6 +171,6 @@ def test_a_terminal_obeys_no_byte_of_a_file(monkeypatch: pytest.MonkeyPatch) -> 
     below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(below, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stdout", SafeStream(below))
-    write_content(b"\x1b[2J")
+    write_content(io.BytesIO(b"\x1b[2J"))
     below.flush()
     assert below.buffer.getvalue() == b"\\u001b[2J"  # type: ignore[attr-defined]

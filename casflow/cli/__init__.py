@@ -47,11 +47,11 @@ COMMANDS = {
         "push": Entry("trees:push", "Store a folder as the next version of a name.", usual=True),
         "checkout": Entry("trees:checkout", "Make a folder of a version of a tree.", usual=True),
         "exec": Entry("trees:execute", "Run a command in a version of a tree.", usual=True),
-        "tag": Entry("trees:tag", "Let a tag name a version, or list the tags.", usual=True),
+        "tag": Entry("tags:tag", "Let a tag name a version, or list the tags.", usual=True),
         "cat": Entry("trees:cat", "Print a file of a tree."),
         "copy": Entry("trees:copy", "Copy a version from one store to another."),
         "sign": Entry("trust:sign", "Sign a version of a tree."),
-        "log": Entry("trees:log", "List the versions of a tree, or the moves of a tag."),
+        "log": Entry("tags:log", "List the versions of a tree, or the moves of a tag."),
         "status": Entry("trees:status", "Show what was edited in a checked-out folder."),
     },
     "Runs": {

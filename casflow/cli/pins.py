@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from casflow.blobs import layout
-from casflow.blobs.content import ContentStore
 from casflow.cli.output import json_option, note, show_json
+from casflow.cli.selection import contents_of, find_live, find_trashed
 from casflow.cli.stores import known, record_renewed
 from casflow.cli.table import Column, short, show_table
 from casflow.errors import NotFoundError
@@ -16,10 +16,12 @@ from casflow.gc import is_pin, pins, trashed
 from casflow.gc import pin as pin_reference
 from casflow.gc import undelete as undelete_reference
 from casflow.gc import unpin as unpin_reference
+from casflow.gc.scan import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from casflow.blobs.content import ContentStore
     from casflow.gc.scan import Found
     from casflow.reference import Reference
 
@@ -29,24 +31,28 @@ store_option = click.option(
 
 
 @click.command()
-@click.argument("flow", required=False)
+@click.argument("flow", metavar="[REF]", required=False)
 @click.option("--as", "name", metavar="NAME", help="Name of the pin.  [default: the key]")
+@click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
 @json_option
-def pin(flow: str | None, name: str | None, store: str | None, as_json: bool) -> None:
-    """Keep a version of a flow whatever retention says; without FLOW, list the pins.
+def pin(
+    flow: str | None, name: str | None, project: str | None, store: str | None, as_json: bool
+) -> None:
+    """Keep a version whatever retention says; without REF, list the pins.
 
-    FLOW is the name of a flow, for its newest version, or the key of one: <slug>/<timestamp>.
+    REF is the name of a flow or a tree, for its newest version, NAME@VERSION, NAME@TAG, the start
+    of a digest, or the key of a reference: <slug>/<timestamp>.
     """
     if flow is None:
         _list(store, pins, as_json=as_json)
         return
     for content in _contents(store):
-        if (key := _live_key(content, flow)) is not None:
-            reference = pin_reference(content, key, name or key)
-            _done("pinned", name or key, reference, as_json=as_json)
+        if (found := find_live(content, flow, project)) is not None:
+            name = name or key_of(found.reference)
+            _done("pinned", name, pin_reference(content, found.key, name), as_json=as_json)
             return
-    raise NotFoundError("no such flow or key in any store", where=flow)
+    raise NotFoundError("no such version or key in any store", where=flow)
 
 
 @click.command()
@@ -63,19 +69,21 @@ def unpin(name: str, store: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("flow", required=False)
+@click.argument("flow", metavar="[REF]", required=False)
+@click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
 @json_option
-def undelete(flow: str | None, store: str | None, as_json: bool) -> None:
-    """Bring a version back from the trash; without FLOW, list what is in it.
+def undelete(flow: str | None, project: str | None, store: str | None, as_json: bool) -> None:
+    """Bring a version back from the trash; without REF, list what is in it.
 
-    FLOW is the name of a flow, for the newest of its versions there, or the key of one.
+    REF is the name of a flow or a tree, for the newest of its versions there, NAME@VERSION,
+    NAME@TAG, the start of a digest, or the key of a reference.
     """
     if flow is None:
         _list(store, trashed, as_json=as_json)
         return
     for content in _contents(store):
-        if (key := _trashed_key(content, flow)) is not None:
+        if (key := find_trashed(content, flow, project)) is not None:
             restored = undelete_reference(content, key)
             versions = known().versions.get(content.store.url, {})
             record_renewed(versions, {key: restored})
@@ -86,20 +94,7 @@ def undelete(flow: str | None, store: str | None, as_json: bool) -> None:
 
 
 def _contents(url: str | None) -> list[ContentStore]:
-    return [ContentStore(each) for each in known().choose([] if url is None else [url])]
-
-
-def _live_key(content: ContentStore, flow: str) -> str | None:
-    if layout.is_reference(flow):
-        return flow if content.store.find(flow) is not None else None
-    latest = content.find_latest(flow)
-    return None if latest is None else latest.key
-
-
-def _trashed_key(content: ContentStore, flow: str) -> str | None:
-    if layout.is_reference(flow):
-        return flow if content.store.find(layout.trash(flow)) is not None else None
-    return max((found.key for found in trashed(content, flow)), default=None)
+    return contents_of(known(), url)
 
 
 def _done(what: str, name: str, reference: Reference | None, *, as_json: bool) -> None:

@@ -9,7 +9,9 @@ import click
 from casflow import config
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.table import Column, iso_option, plural, show_fields, show_table
-from casflow.errors import CasflowError
+from casflow.cli.versions import get_version
+from casflow.errors import CasflowError, NotFoundError
+from casflow.refs import parse_ref
 from casflow.registry import Registry
 from casflow.signing import Statement, signers_of
 from casflow.signing.objects import find as find_signatures
@@ -37,15 +39,17 @@ def ls(project: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", metavar="REF")
 @click.option("--project", help="Project of the flow.  [default: default]")
-@click.option("--environment", is_flag=True, help="Show what the latest version was built with.")
+@click.option("--environment", is_flag=True, help="Show what the version was built with.")
 @iso_option
 @json_option
 def show(name: str, project: str | None, environment: bool, as_json: bool) -> None:
-    """Show a flow and its versions, newest first."""
-    with Registry(config.load().registry) as registry:
-        versions = registry.versions(project, name)
+    """Show a flow and its versions, newest first.
+
+    REF is its name, or NAME@VERSION, NAME@TAG or the start of a digest for one of the versions.
+    """
+    versions = _versions(project, name)
     if environment:
         _show_environment(versions[0], as_json=as_json)
     elif as_json:
@@ -80,6 +84,16 @@ def _signed(version: Version) -> dict[str, Any]:
         return {"signed by": f"unknown ({error.what})"}
     signers = signers_of(find_signatures(texts, Statement.of(reference)))
     return {"signed by": ", ".join(map(str, signers)) or "nobody"}
+
+
+def _versions(project: str | None, text: str) -> list[Version]:
+    with Registry(config.load().registry) as registry:
+        try:
+            return registry.versions(project, text)
+        except NotFoundError:
+            if parse_ref(text).is_newest:
+                raise
+    return [get_version(project, text)]
 
 
 def _show_environment(version: Version, *, as_json: bool) -> None:

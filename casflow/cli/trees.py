@@ -1,4 +1,4 @@
-"""`casflow push`, `checkout`, `exec`, `tag`, `cat`, `log`, `copy` and `status`: trees in a store.
+"""`casflow push`, `checkout`, `exec`, `cat`, `copy` and `status`: trees in a store.
 
 Owns what these commands print. Invariant: they use the public `casflow.Store` only, so what the
 command line can do, a program can.
@@ -17,10 +17,10 @@ import click
 from casflow import cache
 from casflow.cache.folders import Folders
 from casflow.cli.output import json_option, show_json, size
-from casflow.cli.table import Column, iso_option, short, show_table
+from casflow.cli.table import short
 from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import CasflowError, ConfigError, NotFoundError
-from casflow.refs import parse_ref, parse_ref_and_path
+from casflow.refs import parse_ref_and_path
 from casflow.store import Store, finish_leases, origin_of
 from casflow.streams import write_content
 from casflow.trees.changes import changes
@@ -29,10 +29,8 @@ from casflow.trees.scan import scan, silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from casflow.signing import Signer
     from casflow.store import Version
     from casflow.trees.scan import Progress
-    from casflow.trees.versions import TagMove
 
 _MOST_COMPLETIONS = 100
 
@@ -41,8 +39,8 @@ store_option = click.option(
 )
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return names, or names with their tags once there is an @."""
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names, or names with their tags and versions once there is an @."""
     del param
     name, at, _ = incomplete.rpartition("@")
     try:
@@ -59,7 +57,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("name", required=False, shell_complete=_complete)
+@click.argument("name", required=False, shell_complete=complete)
 @click.option("--label", "labels", multiple=True, help="A label of the version.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @sign_option
@@ -90,7 +88,7 @@ def push(
         )
     done = "pushed" if version.is_new else "unchanged"
     if as_json:
-        form = {**_form(version), "status": done, "uploaded_bytes": version.uploaded}
+        form = {**form_of(version), "status": done, "uploaded_bytes": version.uploaded}
         show_json({**form, "dry_run": dry_run})
         return
     done = f"would be {done}" if dry_run else done
@@ -99,7 +97,7 @@ def push(
 
 
 @click.command()
-@click.argument("ref", shell_complete=_complete)
+@click.argument("ref", shell_complete=complete)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Hash all files even if they look unchanged.")
 @store_option
@@ -117,13 +115,13 @@ def checkout(ref: str, folder: Path | None, full: bool, store: str | None, as_js
             version, folder, verify="full" if full else "stat", progress=progress
         )
     if as_json and not isinstance(version, str):
-        show_json({**_form(version), "path": str(path)})
+        show_json({**form_of(version), "path": str(path)})
     else:
         click.echo(str(path))
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.argument("ref", shell_complete=_complete)
+@click.argument("ref", shell_complete=complete)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @store_option
 def execute(ref: str, command: tuple[str, ...], store: str | None) -> None:
@@ -157,122 +155,41 @@ def execute(ref: str, command: tuple[str, ...], store: str | None) -> None:
 
 
 @click.command()
-@click.argument("ref", shell_complete=_complete)
-@click.argument("tag", required=False)
-@sign_option
+@click.argument("ref_and_path", metavar="REF:PATH", shell_complete=complete)
 @store_option
 @json_option
-def tag(ref: str, tag: str | None, sign: str | None, store: str | None, as_json: bool) -> None:
-    """Let TAG name the version REF from now on; without TAG, list the tags of a name.
-
-    To go back, name an earlier version: casflow tag etl@2 prod.
-    """
-    opened = Store(store)
-    if tag is None:
-        found = opened.tags(parse_ref(ref).name or ref)
-        if as_json:
-            show_json({name: _form(each) for name, each in found.items()})
-        else:
-            columns = [Column("tag", whole=True), Column("version"), Column("digest")]
-            show_table(columns, [(name, each.version, each.digest) for name, each in found.items()])
-        return
-    move = opened.tag(ref, tag, sign=asked_key(sign))
-    if as_json:
-        show_json(move.to_dict())
-    else:
-        before = "" if move.before is None else f", before {short(move.before)}"
-        click.echo(f"{move.name}@{tag}: version {move.version}, {short(move.after)}{before}")
-
-
-@click.command()
-@click.argument("ref_and_path", metavar="REF:PATH")
-@store_option
-def cat(ref_and_path: str, store: str | None) -> None:
+def cat(ref_and_path: str, store: str | None, as_json: bool) -> None:
     """Print the file PATH of the version REF; without :PATH, list its files."""
     ref, path = parse_ref_and_path(ref_and_path)
     opened = Store(store)
-    if path:
-        write_content(opened.read_file(ref, path))
-        return
-    for entry in opened.listing(ref):
-        click.echo(entry.path + (f" -> {entry.target}" if entry.target else ""))
-
-
-@click.command()
-@click.argument("ref", shell_complete=_complete)
-@store_option
-@iso_option
-@json_option
-def log(ref: str, store: str | None, as_json: bool) -> None:
-    """List the versions of a name, newest first; for NAME@TAG, where the tag has been."""
-    opened, parsed = Store(store), parse_ref(ref)
-    if parsed.name is not None and parsed.tag is not None:
-        _log_tag(opened, opened.history(parsed.name, parsed.tag), as_json=as_json)
-        return
-    versions = opened.versions(parsed.name or opened.resolve(parsed).name)
-    if not versions:
-        raise NotFoundError(f"no such name in {opened.url}", where=ref)
-    signed = opened.all_signers(versions)
-    if as_json:
-        pairs = zip(versions, signed, strict=True)
-        show_json([{**_form(each), **_signed_form(by)} for each, by in pairs])
-        return
-    rows = [(each.version, each.digest, each.created, each.tags) for each in versions]
-    columns: list[Column | str] = [
-        "version",
-        "digest",
-        Column("created", drop=2),
-        Column("tags", drop=1),
-    ]
-    _show_signed(columns, rows, signed)
-
-
-def _log_tag(opened: Store, moves: list[TagMove], *, as_json: bool) -> None:
-    signed = opened.all_signers(moves)
-    if as_json:
-        pairs = zip(moves, signed, strict=True)
-        show_json([{**move.to_dict(), **_signed_form(by)} for move, by in pairs])
-        return
-    columns: list[Column | str] = [
-        "move",
-        "version",
-        "digest",
-        Column("at", drop=1),
-        Column("by", drop=2),
-    ]
-    rows = [(m.counter, m.version, m.after, m.at, m.by) for m in moves]
-    _show_signed(columns, rows, signed)
-
-
-def _signed_form(signers: list[Signer]) -> dict[str, Any]:
-    """Return the JSON form of who signed; nothing where nobody did."""
-    return {"signed_by": [each.to_dict() for each in signers]} if signers else {}
-
-
-def _show_signed(columns: list[Column | str], rows: list[Any], signed: list[list[Signer]]) -> None:
-    """Print rows, with who signed what each says if anybody signed any of them."""
-    if not any(signed):
-        show_table(columns, rows)
-        return
-    pairs = zip(rows, signed, strict=True)
-    table = [(*row, list(dict.fromkeys(map(str, signers)))) for row, signers in pairs]
-    show_table([*columns, "signed by"], table)
+    if path and as_json:
+        show_json(opened.listing(ref).get(path).to_dict())
+    elif path:
+        with opened.open_file(ref, path) as file:
+            write_content(file)
+    elif as_json:
+        show_json([entry.to_dict() for entry in opened.listing(ref)])
+    else:
+        for entry in opened.listing(ref):
+            click.echo(entry.path + (f" -> {entry.target}" if entry.target else ""))
 
 
 @click.command()
 @click.argument("source", metavar="STORE")
 @click.argument("ref")
 @click.argument("target", metavar="STORE")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @json_option
-def copy(source: str, ref: str, target: str, as_json: bool) -> None:
+def copy(source: str, ref: str, target: str, dry_run: bool, as_json: bool) -> None:
     """Copy the version REF from one STORE to another; only what is missing there is sent."""
-    version = Store(source).copy(ref, Store(target))
-    if as_json:
-        form = {**_form(version), "status": "copied" if version.is_new else "unchanged"}
-        show_json({**form, "uploaded_bytes": version.uploaded})
-        return
+    version = Store(source).copy(ref, Store(target), dry_run=dry_run)
     done = "copied" if version.is_new else "unchanged"
-    sent = f"{size(version.uploaded)} uploaded"
+    if as_json:
+        form = {**form_of(version), "status": done, "uploaded_bytes": version.uploaded}
+        show_json({**form, "dry_run": dry_run})
+        return
+    done = f"would be {done}" if dry_run else done
+    sent = f"{size(version.uploaded)} {'to upload' if dry_run else 'uploaded'}"
     click.echo(f"{version}: {done}, {short(version.digest)}, {sent}")
 
 
@@ -301,7 +218,8 @@ def status(folder: Path | None, as_json: bool) -> int:
     return 1 if found else 0
 
 
-def _form(version: Version) -> dict[str, Any]:
+def form_of(version: Version) -> dict[str, Any]:
+    """Return the JSON form of a version."""
     return {**version.to_dict(), "path_safe": version.path_safe}
 
 

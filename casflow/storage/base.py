@@ -143,12 +143,14 @@ class Storage(ABC):
         raise ConfigError(f"{self.name} storage does not store projects", where=folder)
 
     def tree_source(self) -> ContentStore:
-        """Return the content store that projects are checked out of.
+        """Return the content store that holds projects, and the tags of flows.
 
         Raises:
-            ConfigError: This kind of storage holds none.
+            ConfigError: This kind of storage has none.
         """
-        raise ConfigError(f"{self.name} storage does not hold projects")
+        raise ConfigError(
+            f"{self.name} storage holds no bytes", hint="projects and tags need a store"
+        )
 
     def reference(self, name: str) -> Reference:
         """Return what the location of a flow holds now; asked of the backend only if unknown."""

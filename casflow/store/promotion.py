@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow.blobs import layout
+from casflow.blobs.concurrent import run_concurrently
 from casflow.store.records import Version, version_of
 from casflow.trees.contents import BIG, Contents
 from casflow.trees.versions import MOVE_KEYS, VERSION, Selected, Versions
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
 
 def promote(
-    reference: Reference, source: ContentStore, cache: Cache, target: ContentStore
+    reference: Reference,
+    source: ContentStore,
+    cache: Cache,
+    target: ContentStore,
+    *,
+    dry_run: bool = False,
 ) -> Version:
     """Copy a version to another store, unless the newest one of its name there is the same.
 
@@ -44,6 +50,8 @@ def promote(
     if newest is not None and newest.reference.same_content(reference):
         carry(newest.reference)
         return version_of(newest)
+    if dry_run:
+        return _preview(reference, target, 1 if newest is None else newest.number + 1)
     target.claim_format()
     number = versions.claim_number(reference.flow, 0 if newest is None else newest.number)
     now = datetime.now(UTC)
@@ -58,6 +66,14 @@ def promote(
         supply = partial(_supply, Contents(source, cache), cache, stack, sent.append)
         made = target.copy(copied, key, supply=supply, prepare=carry)
     return replace(version_of(Selected(key, made)), is_new=True, uploaded=sum(sent))
+
+
+def _preview(reference: Reference, target: ContentStore, number: int) -> Version:
+    blobs = {blob.digest: blob for blob in reference.blobs()}.values()
+    standing = run_concurrently(*(partial(target.has, blob) for blob in blobs))
+    missing = sum(blob.size for blob, stands in zip(blobs, standing, strict=True) if not stands)
+    made = replace(reference, extra={**_untagged(reference), VERSION: number})
+    return replace(version_of(Selected("", made)), is_new=True, uploaded=missing)
 
 
 def _supply(

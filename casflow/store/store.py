@@ -29,6 +29,7 @@ from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
 from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
+from casflow.gc.scan import key_of
 from casflow.reference import BlobName, check_name
 from casflow.refs import Ref, parse_ref
 from casflow.signing import SigningKey, Verifier, signers_of
@@ -479,7 +480,7 @@ class Store:
             ConflictError: A pin of that name holds something else.
         """
         selected = self._select(ref)
-        name = as_name or selected.key
+        name = as_name or key_of(selected.reference)
         pin_reference(self._content, selected.key, name)
         return name
 
@@ -510,7 +511,7 @@ class Store:
 
     # ---- whole stores ----------------------------------------------------------------------
 
-    def copy(self, ref: AnyRef, other: Store | str) -> Version:
+    def copy(self, ref: AnyRef, other: Store | str, *, dry_run: bool = False) -> Version:
         """Copy a version to another store: a promotion.
 
         Only blobs that are missing there are sent. The version gets a number of its own there;
@@ -520,6 +521,7 @@ class Store:
         Args:
             ref: What to copy.
             other: Where to.
+            dry_run: Write nothing; the version that is returned is what a copy would make.
 
         Raises:
             NotFoundError: There is no such version.
@@ -530,7 +532,8 @@ class Store:
             self._select(ref).reference,
             self._content,
             self.cache,
-            target._content,  # noqa: SLF001
+            target._content,  # noqa: SLF001 - one of us
+            dry_run=dry_run,
         )
 
     def verify(self, share: float = 0.0) -> Verification:

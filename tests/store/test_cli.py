@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from casflow.blobs.content import ContentStore
+from casflow.gc.roots import discard
+from casflow.storage.urls import open_url
 from tests.home import Home
 from tests.store.conftest import write
 
@@ -84,6 +87,68 @@ def test_files_are_printed_and_versions_copied(machines, project, tmp_path):
     assert home.json("checkout", "proj", "--store", other)["version"] == 1
 
 
+@pytest.mark.parametrize("how", [(), ("--as-script",)])
+def test_tags_and_pins_of_flows(machines, tmp_path, how):
+    home, _ = machines
+    script, digests = tmp_path / "flow.py", []
+    for number in (1, 2):
+        script.write_text(f"from casflow import Flow, task\n@task\ndef t(): return {number}\n"
+                          "with Flow('sales') as flow: t()\n")  # fmt: skip
+        digests.append(home.json("register", "-p", script, *how)[0]["digest"])
+    first, second = digests
+    assert home.json("tag", "sales@1", "prod")["after"] == first
+    assert home.json("tag", "sales", "prod")["before"] == first
+    assert home.json("tag", "sales")["prod"]["digest"] == second
+    moved = home.json("tag", "sales@1", "prod")  # the rollback
+    assert (moved["counter"], moved["version"], moved["after"]) == (3, 1, first)
+    assert [each["version"] for each in home.json("log", "sales@prod")] == [1, 2, 1]
+    assert home.json("run", "sales@prod")["digest"] == first
+    assert [each["version"] for each in home.json("show", "sales@prod")] == [1]
+    for ref in ("sales@2", f"sales@{second[7:17]}", second[7:17]):
+        assert home.json("show", ref)[0]["digest"] == second
+        name = home.json("pin", ref)["pinned"]
+        assert home.json("unpin", name)["digest"] == second
+    assert home.json("pin", "sales@prod", "--as", "kept")["digest"] == first
+    home.casflow("tag", "sales@3", "prod", code=3)
+    home.casflow("show", "sales@3", code=3)
+    home.casflow("pin", "sales@none", code=3)
+
+
+def test_pins_and_the_trash_take_refs_of_trees(machines, project, tmp_path):
+    home, _ = machines
+    at = {"environment": {"CASFLOW_STORE": str(tmp_path / "own")}}
+    digests = [home.json("push", project, **at)["digest"]]
+    for number in (2, 3):
+        write(project, {"etl/late.py": f"VALUE = {number}"})
+        digests.append(home.json("push", project, **at)["digest"])
+    home.casflow("tag", "proj@2", "prod", **at)
+    for ref, digest in (("proj@1", digests[0]), ("proj@prod", digests[1]), ("proj", digests[2]),
+                        (digests[0][7:19], digests[0])):  # fmt: skip
+        name = home.json("pin", ref, **at)["pinned"]
+        assert not name.startswith(".")
+        assert home.json("unpin", name, **at)["digest"] == digest
+    store = ContentStore(open_url(str(tmp_path / "own")))
+    for key in store.reference_keys("proj"):
+        discard(store, key)
+    home.casflow("undelete", "proj@4", code=3, **at)
+    for ref, digest in (("proj@1", digests[0]), ("proj@prod", digests[1]),
+                        (f"proj@{digests[2][7:19]}", digests[2])):  # fmt: skip
+        assert home.json("undelete", ref, **at)["digest"] == digest
+        assert home.json("checkout", f"proj@{digest}", **at)["digest"] == digest
+
+
+def test_a_dry_copy_says_what_would_be_sent(machines, project, tmp_path):
+    home, _ = machines
+    home.casflow("push", project)
+    copying = ("copy", home.path / "flows", "proj", tmp_path / "other")
+    dry = home.json(*copying, "--dry-run")
+    assert not (tmp_path / "other").exists()
+    real = home.json(*copying)
+    for key in ("name", "version", "digest", "status", "uploaded_bytes"):
+        assert dry[key] == real[key]
+    assert home.json(*copying, "--dry-run")["status"] == "unchanged"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -127,5 +192,12 @@ def test_names_and_tags_are_completed(machines, project):
 def test_json_is_one_document(machines, project):
     home, _ = machines
     home.casflow("push", project)
-    for command in (("log", "proj"), ("tag", "proj", "prod"), ("tag", "proj"), ("push", project)):
+    for command in (
+        ("log", "proj"),
+        ("cat", "proj"),
+        ("cat", "proj:etl/late.py"),
+        ("tag", "proj", "prod"),
+        ("tag", "proj"),
+        ("push", project),
+    ):
         json.loads(home.casflow(*command, "--json")[0])
