@@ -48,7 +48,8 @@ def promote(
     carry = partial(Versions(source).carry_signatures, reference, versions)
     newest = versions.newest(reference.flow)
     if newest is not None and newest.reference.same_content(reference):
-        carry(newest.reference)
+        if not dry_run:
+            carry(newest.reference)
         return version_of(newest)
     if dry_run:
         return _preview(reference, target, 1 if newest is None else newest.number + 1)
