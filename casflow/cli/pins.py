@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from casflow.blobs import layout
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import contents_of, find_live, find_trashed
 from casflow.cli.stores import known, record_renewed
