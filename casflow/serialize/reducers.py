@@ -35,6 +35,8 @@ REDUCERS: dict[str, Reducer] = {}
 # What Python and cloudpickle leave in the dict of a class, and nothing reads.
 _CACHES = frozenset(("__slotnames__", "__firstlineno__", "__static_attributes__"))
 _CACHES |= {"__annotations_cache__", "__annotate_func__"}
+# What `type` itself keeps of a class, and takes when it is set.
+_TAKEN = frozenset(("__doc__", "__annotations__", "__abstractmethods__", "__type_params__"))
 _MEMBER_CACHES = frozenset(("_inverted_",))  # what a flag notes when it is inverted
 # Metaclasses that want to see the body of a class, which is gone.
 _UNCALLED: tuple[type, ...] = (enum.EnumMeta, type(typing.TypedDict("_", {})))  # type: ignore[operator]
@@ -158,13 +160,11 @@ def class_(pickler: StagePickler, obj: Any) -> Any:
     members = _own_members(obj)
     registry = members.pop("_abc_impl", None)
     start = {"__module__": pickler.scope.name_of(obj.__module__), "__qualname__": obj.__qualname__}
-    for name in ("__slots__", "__orig_bases__"):
+    for name in ("__slots__", "__orig_bases__", *_set_otherwise(obj, members)):
         if name in members:
             start[name] = members.pop(name)
     if isinstance(start.get("__slots__"), dict):
         members["__slots__"] = start["__slots__"]
-    if isinstance(members.get("__dict__"), property):
-        start["__dict__"] = members.pop("__dict__")
     if isinstance(doc := members.pop("__doc__", None), str):
         start["__doc__"] = f"{obj.__name__}(...)" if _is_generated(obj, doc) else doc
     elif doc is not None:
@@ -178,6 +178,20 @@ def class_(pickler: StagePickler, obj: Any) -> Any:
         return internals._lookup_class_or_track, (identity, made)  # noqa: SLF001
     arguments = (type(obj), obj.__name__, obj.__bases__, start, identity, None)
     return internals._make_skeleton_class, arguments  # noqa: SLF001
+
+
+def _set_otherwise(cls: Any, members: dict[str, Any]) -> list[str]:
+    """Return members that cannot be set on a class: its metaclass has something of that name."""
+    metaclass = type(cls)
+    return [
+        name
+        for name in members
+        if name not in _TAKEN and hasattr(type(_held(metaclass, name)), "__set__")
+    ]
+
+
+def _held(cls: type, name: str) -> Any:
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
 
 
 class Call:
