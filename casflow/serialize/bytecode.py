@@ -9,11 +9,13 @@ from __future__ import annotations
 import dis
 import opcode
 import types
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
 _EXTENDED_ARG = opcode.EXTENDED_ARG
@@ -31,6 +33,7 @@ _LOADS = {
     "LOAD_FROM_DICT_OR_DEREF",
 }
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"}
+_NOTHING = {"CACHE", "EXTENDED_ARG", "NOP"}
 _LAST = {"STORE_ATTR", "DELETE_ATTR"}
 
 
@@ -97,25 +100,48 @@ def _chains(code: types.CodeType) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Return for each name that is loaded the attributes that are read from it one by one."""
     found: dict[str, dict[tuple[str, ...], None]] = {}
     for each in _codes(code):
-        name: str | None = None
-        attributes: list[str] = []
-        for instruction in dis.get_instructions(each):
-            operation = instruction.opname
-            if operation in _ATTRIBUTES and name is not None:
-                attributes.append(instruction.argval)
-                if operation not in _LAST:
-                    continue
-            elif operation in ("CACHE", "EXTENDED_ARG", "NOP"):
-                continue
-            if name is not None:
-                found.setdefault(name, {})[tuple(attributes)] = None
-            name = _loaded(instruction)
-            attributes = []
+        for name, chain in _reads(each, _loaded):
+            found.setdefault(name, {})[chain] = None
     return {name: tuple(chains) for name, chains in found.items()}
 
 
-def _loaded(instruction: dis.Instruction) -> str | None:
-    return str(instruction.argval) if instruction.opname in _LOADS else None
+def _chains_of(code: types.CodeType, variable: str) -> tuple[tuple[str, ...], ...] | None:
+    """Return the attributes that are read of a local variable, None when it is handed on."""
+    chains = {chain for name, chain in _reads(code, _loaded_fast) if name == variable}
+    return None if () in chains else tuple(sorted(chains))
+
+
+def _reads(
+    code: types.CodeType, loaded: Callable[[dis.Instruction], tuple[str, ...]]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each name that is loaded, with the attributes that are read from it at once."""
+    name: str | None = None
+    attributes: list[str] = []
+    for instruction in dis.get_instructions(code):
+        operation = instruction.opname
+        if operation in _ATTRIBUTES and name is not None:
+            attributes.append(instruction.argval)
+            if operation not in _LAST:
+                continue
+        elif operation in _NOTHING:
+            continue
+        if name is not None:
+            yield name, tuple(attributes)
+        *others, name = loaded(instruction) or (None,)
+        yield from ((each, ()) for each in others if each is not None)
+        attributes = []
+
+
+def _loaded(instruction: dis.Instruction) -> tuple[str, ...]:
+    return (str(instruction.argval),) if instruction.opname in _LOADS else ()
+
+
+def _loaded_fast(instruction: dis.Instruction) -> tuple[str, ...]:
+    """Return the local variables that are loaded; since 3.13 one instruction may take two."""
+    if not instruction.opname.startswith(("LOAD_FAST", "STORE_FAST_LOAD")):
+        return ()
+    names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+    return names[1:] if instruction.opname.startswith("STORE") else names
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -125,30 +151,56 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def imports_of(code: types.CodeType, package: str) -> list[tuple[str, tuple[str, ...], bool]]:
-    """Return the modules that code imports when it runs, with the names that it takes from them.
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A module that code imports when it runs.
 
-    Relative ones have their full name, and True; without names, a module is used as a whole.
+    Attributes:
+        name: Its full name.
+        wanted: The names that are taken from it.
+        relative: Whether it is named relative to the package of the code.
+        chains: For `import a.b`: the attributes that are read of what is bound, one by one; None
+            when it is used otherwise, too.
     """
+
+    name: str
+    wanted: tuple[str, ...] = ()
+    relative: bool = False
+    chains: tuple[tuple[str, ...], ...] | None = None
+
+
+def imports_of(code: types.CodeType, package: str) -> list[Import]:
+    """Return the modules that code imports when it runs."""
     found = []
     for each in _codes(code):
         if _IMPORT_NAME in each.co_code[::2]:
-            for name, level, wanted in _imports(each):
-                found.append((_absolute(name, level, package), wanted, level > 0))
+            for name, level, wanted, bound in _imports(each):
+                chains = None if bound is None else _chains_of(each, bound)
+                found.append(Import(_absolute(name, level, package), wanted, level > 0, chains))
     return found
 
 
-def _imports(code: types.CodeType) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+def _imports(
+    code: types.CodeType,
+) -> Iterator[tuple[str, int, tuple[str, ...], str | None]]:
+    """Yield name, level, names that are taken, and the local variable that a module is bound to."""
     constants: list[Any] = []
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("CACHE", "EXTENDED_ARG"):
-            continue
+    instructions = [each for each in dis.get_instructions(code) if each.opname not in _NOTHING]
+    for instruction, following in zip_longest(instructions, instructions[1:]):
         if instruction.opname == "IMPORT_NAME":
             level, names = constants[-2:] if len(constants) > 1 else (0, None)
             wanted = names if isinstance(names, tuple) else ()
-            yield instruction.argval, level if isinstance(level, int) else 0, wanted
+            bound = _bound(following)
+            yield instruction.argval, level if isinstance(level, int) else 0, wanted, bound
         is_constant = instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT")
         constants.append(instruction.argval if is_constant else None)
+
+
+def _bound(store: dis.Instruction | None) -> str | None:
+    """Return the local variable that takes what was made just before, None when it is none."""
+    if store is None or not store.opname.startswith("STORE_FAST"):
+        return None
+    return store.argval[0] if isinstance(store.argval, tuple) else str(store.argval)
 
 
 def _absolute(name: str, level: int, package: str) -> str:

@@ -73,7 +73,7 @@ WIDTHS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("J"): 5, ord("K"): 2, ord("M"): 3, 
 
 
 # Calls that stand for something else: what is given, and a type of the module `types`.
-_SAME = ("casflow.serialize.pickler", "same")
+_SAME = ("casflow.serialize.reducers", "same")
 _BUILTIN_TYPE = ("cloudpickle.cloudpickle", "_builtin_type")
 
 

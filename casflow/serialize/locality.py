@@ -119,25 +119,30 @@ class Scope:
         return self._names[name]
 
     def name_within(self, name: str) -> str:
-        """Return a dotted name whose start is that of a module with the name by its file."""
+        """Return a dotted name in which that of a module is the name by its file."""
         parts = name.split(".")
         for size in range(len(parts), 0, -1):
-            start = ".".join(parts[:size])
-            if start in sys.modules and self.is_local(start):
-                return ".".join([self.name_of(start) or start, *parts[size:]])
+            for at in range(len(parts) - size + 1):
+                part = ".".join(parts[at : at + size])
+                if part in sys.modules and self.is_local(part):
+                    return ".".join([*parts[:at], self.name_of(part) or part, *parts[at + size :]])
         return name
 
     def importable(self, name: str) -> ModuleType | None:
         """Return the module of the project that an import of `name` finds, imported when need be.
 
+        One that lacks a module fails there as it does here, and does not travel.
+
         Raises:
-            ConfigError: It is one, but its import fails.
+            ConfigError: It is one, but its import fails otherwise.
         """
         if name not in sys.modules:
             if not self._finds(name):
                 return None
             try:
                 importlib.import_module(name)
+            except ImportError:
+                return None
             except Exception as error:  # whatever a module raises
                 what = f"the project's module {name} cannot be imported"
                 raise ConfigError(f"{what} ({type(error).__name__}: {error})") from error
@@ -169,10 +174,10 @@ class Scope:
             return set()
         package = module.__dict__.get("__package__") or ""
         found: set[str] = set()
-        for name, wanted, _ in imports_of(_code_of(file, file.stat().st_mtime_ns), package):
-            parts = name.split(".")
+        for each in imports_of(_code_of(file, file.stat().st_mtime_ns), package):
+            parts = each.name.split(".")
             found.update(".".join(parts[: at + 1]) for at in range(len(parts)))
-            found.update(f"{name}.{each}" for each in wanted)
+            found.update(f"{each.name}.{name}" for name in each.wanted)
         return found
 
     def relative(self, file: str) -> str:
@@ -294,6 +299,11 @@ def _is_editable(file: Path) -> bool:
 def module_file(module: ModuleType | None) -> str | None:
     """Return the file of a module as it is known, links not followed."""
     file = getattr(module, "__dict__", {}).get("__file__")
+    if file is None and type(module) is not ModuleType and isinstance(module, ModuleType):
+        try:
+            file = module.__file__  # one that stands for another module asks that
+        except Exception:  # noqa: BLE001 - whatever its own code raises
+            return None
     return file if isinstance(file, str) else None
 
 

@@ -26,12 +26,11 @@ from casflow.serialize.graph import (
     Node,
     UnknownShapeError,
     children,
-    entry,
+    entries,
     integer,
     is_text,
     name_of,
     raw,
-    set_entry,
     text,
     text_of,
     value_of,
@@ -277,19 +276,16 @@ def _ordinal(address: str, context: Context) -> str:
 
 
 def states_by_file(context: Context) -> None:
-    """Give `__module__` in any state the name that follows from the module's file."""
+    """Give `__module__` and its like in any state the name that follows from the module's file."""
     for state in context.graph.states:
         if isinstance(state, Node):
             for node in (state, *state.items) if state.kind == TUPLE else (state,):
                 if isinstance(node, Node) and node.kind == DICT:
-                    for key in _MODULE_KEYS:
-                        _rename(node, key, context)
+                    node.items[1::2] = [_renamed(*pair, context) for pair in entries(node)]
 
 
-_MODULE_KEYS = ("__module__", "__forward_module__")
-
-
-def _rename(node: Node, key: str, context: Context) -> None:
-    found = text_of(entry(node, key))
-    if found is not None and found in context.renamed:
-        set_entry(node, key, text(context.renamed[found]))
+def _renamed(key: Item, value: Item, context: Context) -> Item:
+    if not (is_text(key) and is_text(value) and "module" in (text_of(key) or "")):
+        return value
+    canonical = context.renamed.get(text_of(value) or "")
+    return value if canonical is None else text(canonical)

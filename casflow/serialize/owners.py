@@ -6,8 +6,9 @@ the blob is loaded (a hash of a member of a set, a constructor, `__setstate__`) 
 complete and its globals filled, save for what can only be made by running it.
 
 The order: all classes, empty, so that no metaclass or `__init_subclass__` of the flow runs; then
-everything that is held and makes no instance of the flow's own classes; then the rest, and before
-an instance is made, whatever its class can reach.
+everything that is held and runs nothing of the flow; then the rest (instances of its classes, and
+what is hashed by them), and before an instance is made, whatever its class can reach. A list, dict
+or set that must wait is there before, empty, as it is while a module is imported.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from casflow.serialize.graph import (
+    ADDITEMS,
+    APPENDS,
     BUILD,
     DICT,
     EFFECT,
@@ -29,6 +32,7 @@ from casflow.serialize.graph import (
     SET,
     SETITEMS,
     START,
+    TUPLE,
     Graph,
     Item,
     Node,
@@ -38,7 +42,7 @@ from casflow.serialize.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 Event = tuple[int, list[Item]]
 
@@ -58,6 +62,8 @@ _PASSIVE = frozenset(
         ("functools", "cached_property"),
     ]
 )
+_BY_IDENTITY = (*CLASSES, FUNCTION, CELL)  # what an owner is made by whose hash runs nothing
+_FILLS = {LIST: APPENDS, DICT: SETITEMS, SET: ADDITEMS}
 _CALLS = (REDUCE, NEWOBJ, NEWOBJ_EX)
 
 
@@ -131,12 +137,14 @@ class Schedule:
         self.is_needed = bool(graph.classes)
         self._owners: list[Node] = []
         self._levels: dict[Node, int] = {}
+        self._taken: Collection[Node] = ()
         self._steps: tuple[dict[Node, list[Event]], ...] = ({}, {}, {})
         self._ready: set[Node] = set()
         if self.is_needed:
             nodes = _reachable(graph.root)
             self._owners = [node for node in nodes if node in graph.owners]
             self._levels = self._find_levels(nodes)
+            self._owners = [each for node in self._owners for each in self._with_waiting(node)]
             for node in self._owners:
                 self._sort(node)
 
@@ -181,6 +189,18 @@ class Schedule:
             for event in events or ():
                 yield node, [event]
 
+    def _with_waiting(self, owner: Node) -> Iterator[Node]:
+        """Yield an owner, and the containers that it holds whose content must wait."""
+        yield owner
+        for _, items in owner.events or ():
+            for item in items:
+                waits = isinstance(item, Node) and item.kind in _FILLS
+                if waits and self._level(item) == _FLOW and item not in self._taken:
+                    self._graph.owners[item] = None
+                    item.events, item.items = [(_FILLS[item.kind], item.items)], []
+                    del self._levels[item]
+                    yield item
+
     def _sort(self, node: Node) -> None:
         """Sort what an owner holds by the step in which it can be filled."""
         for kind, items in node.events or ():
@@ -195,13 +215,13 @@ class Schedule:
             return self._split_pairs(items)
         if kind == BUILD and self._level(items[0]):
             return self._split_state(items[0])
-        level = max(map(self._level, items[1:] if kind == EFFECT else items))
+        level = max(map(self._level_of_member if kind == ADDITEMS else self._level, items))
         return [items if at == level else [] for at in range(_LEVELS)]
 
     def _split_pairs(self, items: list[Item]) -> list[list[Item]]:
         parts: list[list[Item]] = [[] for _ in range(_LEVELS)]
         for key, value in zip(items[::2], items[1::2], strict=True):
-            parts[max(self._level(key), self._level(value))] += (key, value)
+            parts[max(self._level_of_member(key), self._level(value))] += (key, value)
         return parts
 
     def _split_state(self, state: Node) -> list[list[Item]]:
@@ -210,12 +230,18 @@ class Schedule:
             return [[Node(DICT, part)] if part else [] for part in self._split_pairs(state.items)]
         empty: list[list[Item]] = [[] for _ in range(_LEVELS)]
         halves = [empty if each == b"N" else self._split_pairs(each.items) for each in state.items]
+        return [self._halves(*parts) for parts in zip(*halves, strict=True)]
+
+    def _halves(self, attributes: list[Item], slots: list[Item]) -> list[Item]:
+        """Return the state of some attributes and slots, none when there is nothing in it."""
+        if not slots:
+            return [Node(DICT, attributes)] if attributes else []
         return [
-            [self._graph.tuple(Node(DICT, part) if part else b"N" for part in parts)]
-            if any(parts)
-            else []
-            for parts in zip(*halves, strict=True)
+            self._graph.tuple((Node(DICT, attributes) if attributes else b"N", Node(DICT, slots)))
         ]
+
+    def _level_of_member(self, item: Item) -> int:
+        return _FLOW if self._is_hashed_by_flow(item) else self._level(item)
 
     def _level(self, item: Item) -> int:
         return self._levels.get(item, 0) if isinstance(item, Node) else 0
@@ -230,9 +256,12 @@ class Schedule:
                 continue
             if node.kind in _CALLS:
                 found[self._level_of_call(node)].append(node)
+            elif any(map(self._is_hashed_by_flow, _hashed(node))):
+                found[_FLOW].append(node)
             for item in children(node):
                 if isinstance(item, Node):
                     users[item].append(node)
+        self._taken = set(users)  # what calls are given, and what is in other things
         levels: dict[Node, int] = {}
         for level in (_FLOW, _LIBRARY):
             work = found[level]
@@ -243,6 +272,14 @@ class Schedule:
                     work += users[node]
         return levels
 
+    def _is_hashed_by_flow(self, item: Item) -> bool:
+        """Tell whether the hash of an item may be that of a member of an enum of the flow."""
+        if not isinstance(item, Node):
+            return False
+        if item.kind in (TUPLE, FROZENSET):
+            return any(map(self._is_hashed_by_flow, item.items))
+        return item in self._graph.owners and name_of(item.items[0]) not in _BY_IDENTITY
+
     def _level_of_call(self, call: Node) -> int:
         function = call.items[0]
         if not isinstance(function, Node) or self._graph.is_pure(call):
@@ -252,6 +289,13 @@ class Schedule:
         if function.kind == GLOBAL:
             return 0 if name_of(function) in _PASSIVE else _LIBRARY
         return 0 if self._graph.is_pure(function) else _FLOW
+
+
+def _hashed(node: Node) -> list[Item]:
+    """Return what is hashed when a node is made."""
+    if node.kind == DICT:
+        return node.items[::2]
+    return node.items if node.kind in (SET, FROZENSET) else []
 
 
 def _reachable(root: Item) -> list[Node]:

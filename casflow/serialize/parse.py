@@ -30,7 +30,9 @@ from casflow.serialize.graph import (
     Item,
     Node,
     UnknownShapeError,
+    entries,
     name_of,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _MEMOIZE, _BINGET, _LONG_BINGET, _SHORT_TEXT, _STOP = 0x94, 0x68, 0x6A, 0x8C, 0x2E
 _BYTEARRAY8 = 0x96
+_SET_STATE = ("casflow.serialize.reducers", "set_state")
 _PLAIN = {LIST: APPENDS, DICT: SETITEMS, SET: ADDITEMS}
 
 _WIDTHS = [WIDTHS.get(opcode, 0) for opcode in range(256)]
@@ -370,7 +373,23 @@ class Parser:
         if not fits or arguments.items[0] is not self._stack[-1]:
             raise UnknownShapeError("a call is made for its effect on something else")
         self._graph.calls.pop()  # the effect itself, the latest call
-        self._event(EFFECT, [call.items[0], *arguments.items[1:]])
+        if name_of(call.items[0]) == _SET_STATE:
+            self._set_state(*arguments.items[1].items)
+        else:
+            self._event(EFFECT, [call.items[0], *arguments.items[1:]])
+
+    def _set_state(self, attributes: Item, slots: Item) -> None:
+        """Note attributes that are set by `object` itself."""
+        graph = self._graph
+        builtin = (graph.reference(text("builtins"), text(each)) for each in ("getattr", "object"))
+        getter, plain = builtin
+        setter = graph.call(getter, graph.tuple((plain, text("__setattr__"))))
+        if isinstance(attributes, Node):
+            graph.states.append(attributes)
+            self._event(EFFECT, [setter, text("__dict__"), attributes])
+        pairs = entries(slots) if isinstance(slots, Node) else ()
+        for name, value in pairs:
+            self._event(EFFECT, [setter, name, value])
 
     @_on(ord("1"))
     def _pop_mark(self, at: int) -> int:

@@ -10,14 +10,18 @@ owner holds is read from the live object itself, so that what is restored is wha
 from __future__ import annotations
 
 import builtins
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from casflow.serialize import reducers
-from casflow.serialize.bytecode import globals_of, imports_of, module_uses
+from casflow.serialize import class_reducers, value_reducers  # noqa: F401 - they register rules
+from casflow.serialize.bytecode import Import, globals_of, imports_of, module_uses
+from casflow.serialize.code_reducers import MACHINERY, submodule
 from casflow.serialize.compat import Pickler, internals
 from casflow.serialize.importer import importer_of
-from casflow.serialize.reducers import PROTOCOL, Call
+from casflow.serialize.instance_reducers import reducer_for
+from casflow.serialize.module_state import MADE_ANEW
+from casflow.serialize.reducers import PROTOCOL, Call, Module, Namespace, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,58 +29,6 @@ if TYPE_CHECKING:
     from casflow.serialize.buffers import StreamBuffer
     from casflow.serialize.locality import Scope
     from casflow.serialize.reducers import Reducer
-
-# Names that Python puts into a module by itself: where it was found, and what it warned of.
-_MACHINERY = frozenset(
-    ("__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__", "__name__")
-) | {"__warningregistry__", "__annotations__", "__doc__", "__package__"}
-
-
-class Namespace:
-    """The dict that the functions of one module share, with the names in it that are reached.
-
-    Attributes:
-        module: Stands for the module itself.
-        values: The live dict.
-        reached: Names that travel, those already pickled included.
-        fresh: Names of `reached` that are not yet pickled.
-        submodules: Installed sub-modules that have to be imported where it is loaded.
-        imports: Whether its functions import modules of the project when they run.
-    """
-
-    def __init__(self, name: str, values: dict[str, Any]) -> None:
-        self.module = Module(name)
-        self.values = values
-        self.reached: set[str] = set()
-        self.fresh: list[str] = []
-        self.submodules: dict[str, types.ModuleType] = {}
-        self.imports = False
-
-    def reach(self, names: Iterable[str]) -> None:
-        """Let names travel, as far as they are there."""
-        for name in names:
-            if name not in self.reached and name in self.values and name != "__name__":
-                self.reached.add(name)
-                self.fresh.append(name)
-
-
-class Module:
-    """Stands for a module that travels by value, in the stream."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Start:
-    """What a namespace has before any function is made that uses it: its `__builtins__`."""
-
-    def __init__(self, names: Any) -> None:
-        self.names = names
-
-
-def same(obj: Any) -> Any:
-    """Stand in the stream for "the object that is given": the parser puts that in its place."""
-    return obj
 
 
 class StagePickler(Pickler):
@@ -101,6 +53,7 @@ class StagePickler(Pickler):
         self._contents: list[tuple[Any, Any]] = []
         self._namespaces: dict[int, Namespace] = {}
         self._touched: dict[int, Namespace] = {}
+        self._anew: dict[int, Any] = {}
         self._kept: list[Any] = []
 
     def dump_all(self, obj: Any) -> None:
@@ -137,13 +90,22 @@ class StagePickler(Pickler):
             self.dump(batch)
 
     def _values(self, namespace: Namespace, names: list[str]) -> dict[str, Any]:
-        return {name: self.stand_in(namespace.values[name]) for name in names}
+        return {name: self.made_anew(self.stand_in(namespace.values[name])) for name in names}
 
     def stand_in(self, value: Any) -> Any:
-        """Return what stands for a global: a project's module whose names are reached by name."""
-        if isinstance(value, types.ModuleType) and self.is_local_module(value):
+        """Return what stands for a variable: a project's module whose names are reached by name."""
+        if type(value) is types.ModuleType and self.is_local_module(value):
             return self.namespace_of(value).module
         return value
+
+    def made_anew(self, value: Any) -> Any:
+        """Return what stands for something that a module or class holds: a fresh one of a lock."""
+        make = MADE_ANEW.get(type(value))
+        if make is None:
+            return value
+        if id(value) not in self._anew:
+            self._anew[id(value)] = make(value)
+        return self._anew[id(value)]
 
     def hold(self, owner: Any, content: Any) -> None:
         """Pickle later what an owner holds."""
@@ -156,19 +118,18 @@ class StagePickler(Pickler):
         try:
             reducer = self._reducers[kind]
         except KeyError:
-            reducer = self._reducers[kind] = reducers.reducer_for(kind)
+            reducer = self._reducers[kind] = reducer_for(kind)
         return NotImplemented if reducer is None else reducer(self, obj)
 
     def travels(self, obj: Any, name: str | None = None) -> bool:
         """Tell whether a function, class or type variable is pickled by value."""
         if self.scope.is_local(getattr(obj, "__module__", None)):
             return True
-        return internals._lookup_module_and_qualname(obj, name) is None  # noqa: SLF001
+        found = internals._lookup_module_and_qualname(obj, name)  # noqa: SLF001
+        return found is None or self.scope.is_local(found[0].__name__)
 
     def is_local_module(self, module: types.ModuleType) -> bool:
         """Tell whether a module is pickled by value."""
-        import sys
-
         name = module.__name__
         return self.scope.is_local(name) or sys.modules.get(name) is None
 
@@ -198,7 +159,7 @@ class StagePickler(Pickler):
         names = (
             name
             for name, value in module.__dict__.items()
-            if name not in _MACHINERY
+            if name not in MACHINERY
             and not (
                 isinstance(value, types.ModuleType)
                 and value.__name__ == f"{module.__name__}.{name}"
@@ -216,10 +177,10 @@ class StagePickler(Pickler):
             self._reach_chains(module, chains, namespace.submodules)
         self.imports.update(namespace.submodules)
         package = function.__globals__.get("__package__") or ""
-        for name, wanted, relative in imports_of(function.__code__, package):
-            if relative:
+        for each in imports_of(function.__code__, package):
+            if each.relative:
                 self.reach(namespace, ["__package__"])
-            namespace.imports |= self._reach_import(name, wanted)
+            namespace.imports |= self._reach_import(each, namespace.submodules)
         return namespace
 
     def _reach_chains(
@@ -231,7 +192,7 @@ class StagePickler(Pickler):
         for chain in chains:
             here = module
             for at, attribute in enumerate(chain):
-                below = reducers.submodule(here, attribute)
+                below = submodule(here, attribute)
                 local = self.is_local_module(here)
                 if local:
                     self.reach(self.namespace_of(here), [attribute])
@@ -246,25 +207,39 @@ class StagePickler(Pickler):
             if not chain and self.is_local_module(module):
                 self.reach_all(module)
 
-    def _reach_import(self, name: str, wanted: tuple[str, ...]) -> bool:
+    def _reach_import(self, what: Import, submodules: dict[str, types.ModuleType]) -> bool:
         """Let a module travel that a function imports when it runs; tell whether it does."""
-        module = self.scope.importable(name)
+        module = self.scope.importable(what.name)
         if module is None:
-            self.imports.add(name)
+            self.imports.add(what.name)
             return False
-        self._make_importable(name, module)
-        if not wanted or "*" in wanted:
+        self._make_importable(what.name, module)
+        if "*" in what.wanted or (not what.wanted and what.chains is None):
             self.reach_all(module)
-            return True
-        for each in wanted:
-            value = module.__dict__.get(each)
-            if each not in module.__dict__:
-                self._reach_import(f"{name}.{each}", ())
-            elif isinstance(value, types.ModuleType) and self.is_local_module(value):
-                self._make_importable(value.__name__, value)
-                self.reach_all(value)
-        self.reach(self.namespace_of(module), wanted)
+        elif not what.wanted:
+            top = sys.modules[what.name.partition(".")[0]]
+            self._reach_chains(top, what.chains or (), submodules)
+        for name in what.wanted:
+            self._reach_wanted(module, what.name, name, submodules)
         return True
+
+    def _reach_wanted(
+        self,
+        module: types.ModuleType,
+        module_name: str,
+        name: str,
+        submodules: dict[str, types.ModuleType],
+    ) -> None:
+        """Let travel what `from module import name` takes."""
+        if name == "*":
+            return
+        value = module.__dict__.get(name)
+        if name not in module.__dict__:
+            self._reach_import(Import(f"{module_name}.{name}"), submodules)
+        elif isinstance(value, types.ModuleType) and self.is_local_module(value):
+            self._make_importable(value.__name__, value)
+            self.reach_all(value)
+        self.reach(self.namespace_of(module), [name])
 
     def _make_importable(self, name: str, module: types.ModuleType) -> None:
         self.importable.setdefault(name, self.namespace_of(module).module)

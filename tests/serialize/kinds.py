@@ -15,6 +15,7 @@ FILES = {
     "pack/__init__.py": "LEVEL = 1\n",
     "pack/sub.py": "from pack import LEVEL\nSIZE = 2\ndef size():\n    return SIZE + LEVEL\n",
     "pack/other.py": "NEVER = object()\n",
+    "pack/broken.py": "import no_such_distribution_anywhere\n",
     "space/tool.py": "def tool():\n    return 'tool'\n",
 }
 CASES = {
@@ -234,6 +235,120 @@ CASES = {
         "class E(Exception):\n    def __init__(self, a, b):\n        super().__init__(a)\n"
         "        self.b = b\ndef f():\n    try:\n        raise E(1, 2)\n"
         "    except E as e:\n        return e.args, e.b\n",
+        "f()",
+    ),
+    # What hashes or makes itself while it is loaded.
+    "enum_keys": (
+        "import enum\nclass K(enum.Enum):\n    A = 1\n    B = 2\n"
+        "    def go(self):\n        return TABLE[self]\n"
+        "TABLE = {K.A: 'a', K.B: {K.A}}\ndef f():\n    return K.A.go(), K.A in TABLE[K.B]\n",
+        "f()",
+    ),
+    "enum_own_hash": (
+        "import enum\nclass K(enum.Enum):\n    A = 1\n    B = 2\n"
+        "    def __hash__(self):\n        return hash(self._value_) + SALT\nSALT = 7\n"
+        "SEEN = {(K.A, 1), (K.B, 2)}\ndef f():\n    return (K.B, 2) in SEEN, K(1) is K.A\n",
+        "f()",
+    ),
+    "enum_aliases": (
+        "import enum\nclass E(enum.Enum):\n    A = 1\n    B = 1\n    C = 2\n    D = 1\nf = E\n",
+        "list(f.__members__), f.B is f.A, len(f)",
+    ),
+    "enum_of_tuples": (
+        "import enum\nfrom typing import NamedTuple\nclass P(NamedTuple):\n    x: int\n"
+        "    y: int = 0\nclass E(P, enum.Enum):\n    A = (1, 2)\n    B = (3, 4)\nf = E\n",
+        "f.A.x, f((3, 4)) is f.B, f.B + (1,)",
+    ),
+    "cache_of_own": (
+        "class N:\n    made = {}\n    def __init__(self, n):\n        self.n = n\n"
+        "        N.made[n] = self\n    def __reduce__(self):\n        return N, (self.n,)\n"
+        "ONE = N(1)\ndef f():\n    return N.made[1] is ONE, ONE.n\n",
+        "f()",
+    ),
+    "tuple_of_own": (
+        "class V(tuple):\n    def __new__(cls, *parts):\n"
+        "        return super().__new__(cls, parts)\nV1 = V(1, 2)\ndef f():\n    return V1 + V1\n",
+        "f()",
+    ),
+    "text_of_own": (
+        "class S(str):\n    def __new__(cls, a, b):\n        made = super().__new__(cls, a)\n"
+        "        made.b = b\n        return made\nONE = S('a', [1])\n"
+        "def f():\n    return ONE.upper(), ONE.b\n",
+        "f()",
+    ),
+    "number_of_own": (
+        "class Id(int):\n    def __new__(cls, kind, n):\n        return super().__new__(cls, n)\n"
+        "    def __str__(self):\n        return 'id'\nONE = Id('a', 4)\n"
+        "def f():\n    return ONE + 1, str(ONE)\n",
+        "f()",
+    ),
+    "exception_instance": (
+        "class E(ValueError):\n    def __init__(self, step, *, why):\n"
+        "        super().__init__(f'{step}: {why}')\n        self.why = why\n"
+        "LAST = E('a', why='b')\ndef f():\n    return LAST.args, LAST.why, type(LAST).__name__\n",
+        "f()",
+    ),
+    "delegating": (
+        "class R:\n    def __init__(self, data):\n        self.data = data\n"
+        "    def __getattr__(self, name):\n        return self.data[name]\n"
+        "ROW = R({'a': 1})\ndef f():\n    return ROW.a, ROW.data\n",
+        "f()",
+    ),
+    "read_only_slots": (
+        "class P:\n    __slots__ = ('x', 'y')\n    def __init__(self):\n"
+        "        object.__setattr__(self, 'x', [1])\n        object.__setattr__(self, 'y', 2)\n"
+        "    def __setattr__(self, *a):\n        raise AttributeError('read only')\nONE = P()\n"
+        "def f():\n    return ONE.x, ONE.y\n",
+        "f()",
+    ),
+    "property_called_name": (
+        "class M(type):\n    @property\n    def size(cls):\n        return 9\n"
+        "class C(metaclass=M):\n    size = 1\n    @property\n    def __name__(self):\n"
+        "        return 'own'\ndef f():\n    return C().__name__, C.size, C().size\n",
+        "f()",
+    ),
+    # What a module keeps for its process.
+    "locks": (
+        "import threading, contextvars\nLOCK = threading.Lock()\nLOCAL = threading.local()\n"
+        "VAR = contextvars.ContextVar('v', default=3)\nclass C:\n    _lock = threading.RLock()\n"
+        "    def go(self):\n        with self._lock:\n            return 1\n"
+        "def f():\n    with LOCK:\n        LOCAL.x = 2\n"
+        "        return C().go(), LOCAL.x, VAR.get()\n",
+        "f()",
+    ),
+    "late_import_with_lock": (
+        "def f():\n    import helping\n    return helping.mode()\n",
+        "f()",
+    ),
+    "late_import_whole": (
+        "def f():\n    import helping as h\n    return vars(h)['mode'](), h.LOCK.locked()\n",
+        "f()",
+    ),
+    "late_import_missing": (
+        "def f():\n    try:\n        from pack import broken\n    except ImportError as e:\n"
+        "        return type(e).__mro__[-4].__name__\n",
+        "f()",
+    ),
+    "environment": (
+        "from os import environ\ndef f():\n"
+        "    return environ is __import__('os').environ, environ.get('NO_SUCH_NAME')\n",
+        "f()",
+    ),
+    "module_of_own_kind": (
+        "import types\nclass Lazy(types.ModuleType):\n    def __getattr__(self, name):\n"
+        "        if name.startswith('__'):\n            raise AttributeError(name)\n"
+        "        return f'lazy {name}'\nlazy = Lazy('lazy')\nlazy.here = 1\n"
+        "def f():\n    return lazy.here, lazy.there\n",
+        "f()",
+    ),
+    "logger_around": (
+        "import logging\nlog = logging.getLogger('etl.' + __name__ + '.x')\n"
+        "def f():\n    return log.name.startswith('etl.'), log.name.endswith('.x')\n",
+        "f()",
+    ),
+    "typed_dict_of_extensions": (
+        "import typing_extensions as te\nclass A(te.TypedDict):\n    a: int\n"
+        "class B(A, total=False):\n    b: str\ndef f():\n    return sorted(B.__optional_keys__)\n",
         "f()",
     ),
 }

@@ -37,9 +37,12 @@ class Box:
         self.__dict__.update(parts)
 
 
-def holds_lock():
-    """Use a lock of the module."""
-    return LOCK
+OPEN = (each for each in "ab")
+
+
+def reads():
+    """Use something of the module that cannot travel."""
+    return OPEN
 
 
 def closes_over(value):
@@ -54,7 +57,7 @@ def closes_over(value):
 @pytest.mark.parametrize(
     ("obj", "path"),
     [
-        (Box(tasks=[1, Box(fn=holds_lock)]), "flow.tasks[1].fn.__globals__['LOCK']"),
+        (Box(tasks=[1, Box(fn=reads)]), "flow.tasks[1].fn.__globals__['OPEN']"),
         (Box(fn=closes_over(LOCK)), "flow.fn.__closure__['value']"),
         ({"a": (1, LOCK)}, "flow['a'][1]"),
         (functools.partial(print, LOCK), "flow.args[0]"),

@@ -49,7 +49,9 @@ class Description:
         except Exception as error:
             return f"{type(obj).__name__} ({type(error).__name__})"
 
-    def _parts(self, obj: Any, depth: int) -> Any:
+    def _parts(  # noqa: PLR0911 - one line for each kind
+        self, obj: Any, depth: int
+    ) -> Any:
         if isinstance(obj, types.FunctionType):
             return self._function(obj, depth) if self._is_local(obj) else _name(obj)
         if isinstance(obj, type):
@@ -67,16 +69,22 @@ class Description:
             return self._code(obj, depth)
         return self._value(obj, depth)
 
-    def _value(self, obj: Any, depth: int) -> Any:
+    def _value(  # noqa: PLR0911 - one line for each kind
+        self, obj: Any, depth: int
+    ) -> Any:
         kind = type(obj).__qualname__
         if isinstance(obj, (dict, types.MappingProxyType)):
             pairs = list(obj.items())[:_WIDTH]
-            found: list[Any] = [[self.of(key, depth), self.of(value, depth)] for key, value in pairs]
+            found: list[Any] = [
+                [self.of(key, depth), self.of(value, depth)] for key, value in pairs
+            ]
             return [kind, len(obj), *found]
         if isinstance(obj, (list, tuple)):
             return [kind, len(obj), *(self.of(each, depth) for each in obj[:_WIDTH])]
         if isinstance(obj, (set, frozenset)):
-            plain = sorted(_ADDRESS.sub("*", repr(each)) for each in obj if isinstance(each, _ATOMS))
+            plain = sorted(
+                _ADDRESS.sub("*", repr(each)) for each in obj if isinstance(each, _ATOMS)
+            )
             return [kind, len(obj), *plain[:_WIDTH]]
         if isinstance(obj, enum.Enum):
             return [kind, obj._name_, self.of(obj._value_, depth)]
@@ -130,6 +138,7 @@ class Description:
             for name, value in own.items()
             if name not in _LEFT_OUT
             and not (name == "__annotations__" and not value)
+            and not (name == "__doc__" and _is_generated(obj, value))
             and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
         }
         return [
@@ -140,6 +149,11 @@ class Description:
             [[name, self.of(members[name], depth)] for name in sorted(members)],
             [self.of(base, depth) for base in obj.__bases__],
         ]
+
+
+def _is_generated(obj: type, doc: Any) -> bool:
+    """Tell whether `dataclass` made a text, which names modules and is left out on purpose."""
+    return "__dataclass_fields__" in vars(obj) and str(doc).startswith(f"{obj.__name__}(")
 
 
 def _name(obj: Any) -> str:

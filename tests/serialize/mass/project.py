@@ -58,7 +58,9 @@ def copy(name: str, folder: Path) -> list[str]:
     for file in sorted(target.rglob("*.py")):
         parts = file.relative_to(folder).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
-        is_package = all((up / "__init__.py").is_file() for up in file.parents if up.is_relative_to(target))
+        is_package = all(
+            (up / "__init__.py").is_file() for up in file.parents if up.is_relative_to(target)
+        )
         named = all(part.isidentifier() for part in parts) and parts[-1] != "__main__"
         if named and is_package:
             found.append(".".join(parts))
@@ -96,7 +98,9 @@ def _copy_file(source: Path, target: Path, name: str) -> None:
 def renamed(text: str, name: str) -> str:
     """Return source whose imports of a package are those of its copy."""
     new = f"{PREFIX}{name}"
-    text = re.sub(rf"^(\s*from ){name}(?=[. ])", rf"\g<1>{new}", text, flags=re.M)
-    text = re.sub(rf"^(\s*import ){name}((?:\.\w+)*)( as \w+)", rf"\g<1>{new}\2\3", text, flags=re.M)
+    text = re.sub(rf"^(\s*from ){name}(?=[. ])", rf"\g<1>{new}", text, flags=re.MULTILINE)
+    text = re.sub(
+        rf"^(\s*import ){name}((?:\.\w+)*)( as \w+)", rf"\g<1>{new}\2\3", text, flags=re.MULTILINE
+    )
     found = rf"^(\s*)import {name}((?:\.\w+)*)[ \t]*(?=#|$)"
-    return re.sub(found, rf"\1import {new}\2; {name} = {new}", text, flags=re.M)
+    return re.sub(found, rf"\1import {new}\2; {name} = {new}", text, flags=re.MULTILINE)
