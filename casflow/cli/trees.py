@@ -59,6 +59,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name", required=False, shell_complete=complete)
 @click.option("--label", "labels", multiple=True, help="A label of the version.")
+@click.option("--tag", "tags", multiple=True, help="A tag that shall name the version.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @sign_option
 @store_option
@@ -67,6 +68,7 @@ def push(
     folder: Path,
     name: str | None,
     labels: tuple[str, ...],
+    tags: tuple[str, ...],
     dry_run: bool,
     sign: str | None,
     store: str | None,
@@ -77,8 +79,9 @@ def push(
     NAME is the folder's own when left out. What .gitignore and .casflowignore leave out is not
     pushed; a file that looks like a secret is refused unless .casflowinclude names it.
     """
+    opened = Store(store)
     with _progress() as progress:
-        version = Store(store).push(
+        version = opened.push(
             folder,
             name or folder.resolve().name,
             labels,
@@ -86,6 +89,8 @@ def push(
             dry_run=dry_run,
             sign=asked_key(sign),
         )
+    for tag in () if dry_run else tags:
+        opened.tag(version, tag, sign=asked_key(sign))
     done = "pushed" if version.is_new else "unchanged"
     if as_json:
         form = {**form_of(version), "status": done, "uploaded_bytes": version.uploaded}

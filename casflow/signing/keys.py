@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from casflow.errors import IntegrityError
-from casflow.signing.wire import Reader, string
+from casflow.signing.wire import Reader, integer, string
 
 # How many strings a public key has after the name of its algorithm.
 _FIELDS = {
@@ -28,6 +28,7 @@ _CERTIFICATE = "-cert-v01@openssh.com"
 _PLAIN = {name.removesuffix("@openssh.com") + _CERTIFICATE: name for name in _FIELDS}
 _USER = 1  # type of a certificate: for users, not for hosts
 _SHORTEST_RSA = 2048  # bits
+_ED25519 = 32  # bytes
 _LARGEST = 32 * 1024  # bytes of a key
 _MOST_PRINCIPALS = 256
 
@@ -113,16 +114,30 @@ def parse_key(blob: bytes) -> PublicKey:
     fields = tuple(reader.string() for _ in range(_FIELDS[algorithm]))
     certificate = _certificate(reader, blob) if name in _PLAIN else None
     reader.end()
-    _check_strength(algorithm, fields)
+    _check_form(algorithm, fields)
     return PublicKey(algorithm, fields, certificate)
 
 
-def _check_strength(algorithm: str, fields: tuple[bytes, ...]) -> None:
-    if algorithm != "ssh-rsa":
-        return
-    bits = Reader(string(fields[1])).integer().bit_length()
-    if bits < _SHORTEST_RSA:
-        raise IntegrityError(f"an RSA key of {bits} bits; it needs {_SHORTEST_RSA}")
+def _check_form(algorithm: str, fields: tuple[bytes, ...]) -> None:
+    """Make sure that a key has its one form, so that two texts are never one key.
+
+    Raises:
+        IntegrityError: It has another, or is too weak.
+    """
+    kind = algorithm.removesuffix("@openssh.com").removeprefix("sk-")
+    if kind == "ssh-ed25519":
+        right = len(fields[0]) == _ED25519
+    elif kind == "ssh-rsa":
+        right = all(string(each) == integer(Reader(string(each)).integer()) for each in fields)
+        bits = int.from_bytes(fields[1], "big").bit_length()
+        if bits < _SHORTEST_RSA:
+            raise IntegrityError(f"an RSA key of {bits} bits; it needs {_SHORTEST_RSA}")
+    else:
+        curve = kind.rpartition("-")[2]
+        right = fields[0] == curve.encode() and fields[1][:1] == b"\x04"
+        right = right and len(fields[1]) == 1 + 2 * -(-int(curve.removeprefix("nistp")) // 8)
+    if not right:
+        raise IntegrityError(f"a public key that is no {algorithm}")
 
 
 def _certificate(reader: Reader, blob: bytes) -> Certificate:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, parse
 from casflow.errors import CasflowError, IntegrityError
-from casflow.reference import TREE, check_name
+from casflow.reference import MODULE, TREE, check_name
 from casflow.refs import check_tag
 from casflow.signing.sshsig import BEGIN, Signature, parse_signature
 
@@ -32,6 +32,7 @@ FORMAT = 1
 LARGEST = 512 * 1024  # bytes of a statement and its signature
 _MAX_COUNTER = 10**8
 _VERSION, _TAG = "version", "tag"
+_ENTRIES = {TREE: "script", MODULE: "module"}  # what of the environment says where a run starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ class Statement:
     @classmethod
     def of(cls, reference: Reference, move: Move | None = None) -> Statement:
         """Return what has to be signed of a reference."""
-        environment, media_type = reference.environment, reference.media_type
-        entry = environment.get("module", environment.get("script", ""))
+        media_type = reference.media_type
+        entry = reference.environment.get(_ENTRIES.get(media_type, ""), "")
         attached = {} if media_type == TREE else reference.attachments
         return cls(
             reference.flow,

@@ -386,7 +386,7 @@ class Store:
             try:
                 self._versions.verify(name, each, tag)
             except SignatureError as error:
-                logger.warning("the tag %s is left out: %s", tag, error)
+                logger.info("the tag %s is left out: %s", tag, error)
             else:
                 passing[tag] = each
         return passing

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from casflow.blobs.draft import Draft, Source
 from casflow.errors import CasflowError, IntegrityError
 from casflow.reference import TREE, BlobName, Reference, check_name
+from casflow.signing import Statement
 from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
 from casflow.trees.packs import Pack, PackPlan, plan_packs, write_pack
@@ -129,12 +130,8 @@ class Pusher:
     def _is_same(self, newest: Selected, draft: Draft) -> bool:
         """Tell whether the newest version says what a draft does, and can be read back."""
         there, drafted = newest.reference, draft.preview()
-        same = (there.digest, there.labels, there.media_type) == (
-            drafted.digest,
-            drafted.labels,
-            drafted.media_type,
-        ) and there.environment.get("script") == drafted.environment.get("script")
-        return same and self._content.is_whole(newest.reference)
+        same = Statement.of(there) == Statement.of(drafted) and there.labels == drafted.labels
+        return same and self._content.is_whole(there)
 
     def _index_of(self, newest: Selected | None) -> Index | None:
         if newest is None or newest.reference.media_type != TREE:

@@ -443,7 +443,8 @@ def _tag_of(key: str) -> str:
 
 
 def _same_version(one: Reference, other: Reference) -> bool:
-    return one.digest == other.digest and number_of(one) == number_of(other)
+    """Tell whether two references are of one version, and who signs one signs the other."""
+    return Statement.of(one) == Statement.of(other) and number_of(one) == number_of(other)
 
 
 def _move(reference: Reference, name: str, key: str) -> TagMove:

@@ -10,14 +10,15 @@ import io
 import json
 import os
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
+from base64 import b64decode, b64encode
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import config
 from casflow.digests import digest_of
-from casflow.errors import CasflowError
+from casflow.errors import CasflowError, ConfigError
 from casflow.flow import bundle
 from casflow.http import parsing
 from casflow.http.answer import moment_of
@@ -25,6 +26,9 @@ from casflow.http.retry import wait_of
 from casflow.reference import Reference
 from casflow.registry.schema import Json, Labels, Moment, State
 from casflow.registry.validation import run_of, version_of
+from casflow.signing import Signed, Statement, packaged
+from casflow.signing.allowed import find_signer, parse_allowed, parse_revoked
+from casflow.signing.sshsig import BEGIN, END, parse_signature
 from casflow.storage.docker import layer
 from casflow.storage.docker.names import ImageName
 from casflow.trees.index import Index, Place
@@ -169,6 +173,41 @@ def _tree(data: bytes) -> object:
     return Root.from_bytes(data, where="here")
 
 
+_VECTORS = json.loads((Path(__file__).parents[1] / "signing" / "vectors.json").read_text())
+_STATEMENT = _VECTORS["statement"].encode()
+_SIGNERS = parse_allowed(_VECTORS["allowed"], where="vectors")
+
+
+def _signed(data: bytes) -> object:
+    """Read a statement and its signature, and ask whose it is, as a verifier does."""
+    signed = Signed.from_bytes(data)
+    packaged.is_right(signed.signature, signed.message)
+    return find_signer(signed.signature, signed.statement.moment, _SIGNERS, frozenset())
+
+
+def _envelope(data: bytes) -> object:
+    """Read what stands in the base64 of a signature; nothing that is changed may be right."""
+    text = f"{BEGIN}\n{b64encode(data).decode()}\n{END}\n"
+    signature = parse_signature(text)
+    right = packaged.is_right(signature, _STATEMENT)
+    signer = find_signer(signature, Statement.from_bytes(_STATEMENT).moment, _SIGNERS, frozenset())
+    if right and data not in _ENVELOPES and signature.raw not in _RAW:
+        raise AssertionError(f"a signature that {signer} never made")
+    return signer
+
+
+_ENVELOPES = tuple(
+    b64decode("".join(each.splitlines()[1:-1])) for each in _VECTORS["signatures"].values()
+)
+_RAW = {parse_signature(each).raw for each in _VECTORS["signatures"].values()}
+
+
+def _signers(data: bytes) -> object:
+    with suppress(ConfigError):
+        parse_revoked(_text(data), where="here")
+    return parse_allowed(_text(data), where="here")
+
+
 def _cli(data: bytes) -> object:
     """Run a command line whose words are the lines of the input."""
     from casflow.cli import _run
@@ -234,6 +273,20 @@ DOORS = {
             ).encode(),
         ),
     ),
+    "signature": Door(
+        _signed,
+        tuple(_STATEMENT + each.encode() for each in _VECTORS["signatures"].values()),
+    ),
+    "envelope": Door(_envelope, _ENVELOPES),
+    "signers": Door(
+        _signers,
+        (
+            _VECTORS["allowed"].encode(),
+            b'a,*@b cert-authority,namespaces="c,!d",valid-before="20270101Z" '
+            + _SIGNERS[0].key.to_line().encode(),
+            _SIGNERS[0].key.to_line().encode(),
+        ),
+    ),
     "cli": Door(
         _cli,
         (
@@ -245,6 +298,8 @@ DOORS = {
             b"gc\n/tmp/none\n--json",
             b"register\n-p\nx.py",
             b"registry\ncheck",
+            b"trust\nadd\nx.pub\n--as\nanna\n--until\n2027-01-01",
+            b"trust\nls\n--json",
         ),
     ),
 }

@@ -257,6 +257,38 @@ def test_who_moves_a_tag_signs_a_higher_number(signed, keys):
     assert signed.history("etl", "prod")[0].counter == 3
 
 
+# ---- what is signed is what was looked at --------------------------------------------------
+
+
+def forged(store, key, **changes):
+    form = json.loads(store._content.store.get(key))
+    store._content.store.put(key, json.dumps({**form, **changes}).encode())
+
+
+def test_who_pushes_again_does_not_sign_what_was_put_in_the_place(store, project, keys):
+    version = store.push(project(), "etl")
+    forged(store, version.key, environment={"script": "evil.py"})
+    again = store.push(project(), "etl", sign=str(keys["anna"]))
+    assert (again.is_new, again.version) == (True, 2)
+    assert store.signers("etl@1") == []
+
+
+def test_who_tags_again_does_not_sign_what_was_put_in_the_place(store, project, keys):
+    version = store.push(project(), "etl")
+    store.tag(version, "prod")
+    forged(store, moves_of(store)[0], environment={"script": "evil.py"})
+    move = store.tag(version, "prod", sign=str(keys["anna"]))
+    assert move.counter == 2
+    assert [each.counter for each in store.history("etl", "prod") if store.signers(each)] == [2]
+
+
+def test_no_other_key_of_the_environment_hides_the_script(signed):
+    version = signed.versions("etl")[0]
+    for environment in ({"script": "evil.py"}, {"script": "evil.py", "module": ""}):
+        forged(signed, version.key, environment=environment)
+        assert refusal(signed.resolve, "etl@2")[0] == "unsigned"
+
+
 # ---- flows ---------------------------------------------------------------------------------
 
 
