@@ -71,6 +71,24 @@ class SafeStream:
         return getattr(self.raw, name)
 
 
+class RedactedStream(SafeStream):
+    """A text stream that only leaves secrets out, for programs whose output is their own."""
+
+    def write(self, text: str | bytes) -> int:
+        """Write a text without secrets, and return the length of what was given.
+
+        Raises:
+            TypeError: It is no text.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self.raw.write(redact(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
 @contextmanager
 def safe_streams() -> Iterator[None]:
     """Have standard output and error of this process be safe streams."""

@@ -26,6 +26,7 @@ from casflow.storage.docker.engine import engine_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from casflow.agents.logs import RunLog
     from casflow.registry import Run
     from casflow.storage.docker.engine import Engine
 
@@ -103,6 +104,7 @@ class RunContainer(RunProcess):
         self._next_poll = 0.0
         self._exited_at: float | None = None
         self._output = b""
+        self._log: RunLog | None = None
         self._container = ""
         self._connection: Any = None
         self._pull: subprocess.Popen[str] | None = None
@@ -127,6 +129,10 @@ class RunContainer(RunProcess):
             return None
         self._next_poll = time.monotonic() + _POLL_INTERVAL
         return self._inspect()
+
+    def keep_log(self, log: RunLog) -> None:
+        """Have what it prints kept."""
+        self._log = log
 
     # ---- before it runs --------------------------------------------------------------------
 
@@ -204,6 +210,8 @@ class RunContainer(RunProcess):
             text = self._output[_HEADER:end].decode(errors="replace")
             self._output = self._output[end:]
             sys.stderr.write(secrets.redact(text))
+            if self._log is not None:
+                self._log.write(text.encode())
 
     def _inspect(self) -> int | None:
         """Ask the engine how it ended; None while it runs or nobody can say."""

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,10 @@ from casflow.flow import Flow
 from casflow.redaction import redact_value
 from casflow.registry import RunAttempt, RunState, message_line
 from casflow.storage.plugins import load
-from casflow.streams import SafeStream
+from casflow.streams import RedactedStream, SafeStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from casflow.flow import State
     from casflow.storage.base import LoadedFlow
@@ -47,7 +48,8 @@ def main() -> int:
         os.set_inheritable(spec.report, False)  # noqa: FBT003 - it takes no keyword
     sys.argv = [sys.argv[0], str(spec.run)]  # so that it looks the same, forked or not
     _log_to_stderr(spec.run)
-    report = _run(spec)
+    with _redacted_output():
+        report = _run(spec)
     try:
         _send_report(report, spec)
     except ConflictError:  # cancelled, or taken from the agent, in the meantime
@@ -63,6 +65,17 @@ def _log_to_stderr(run_id: int) -> None:
     handler = logging.StreamHandler(SafeStream(sys.stderr))
     handler.setFormatter(logging.Formatter(f"run {run_id}: %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+@contextmanager
+def _redacted_output() -> Iterator[None]:
+    """Keep known secrets out of what a flow prints, which its agent keeps, line by line."""
+    out, err = RedactedStream(sys.stdout), RedactedStream(sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 def _run(spec: lifetime.RunSpec) -> Report:

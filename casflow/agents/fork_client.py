@@ -18,10 +18,12 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from casflow.agents import lifetime
+from casflow.agents.logs import keep
 from casflow.agents.process import RunProcess
 from casflow.agents.report import ReportFile
 
 if TYPE_CHECKING:
+    from casflow.agents.logs import RunLog
     from casflow.registry import Run
 
 REPORT = 3  # descriptor of the report file in a forked run
@@ -41,11 +43,13 @@ class Child(NamedTuple):
         pid: Its id, and that of its group.
         pipe: Where it reads its run; it ends when that is closed.
         report_file: Where it will write its report.
+        output: Descriptor from which what it prints is read.
     """
 
     pid: int
     pipe: IO[bytes]
     report_file: ReportFile
+    output: int
 
 
 class ForkClient:
@@ -69,7 +73,7 @@ class ForkClient:
         self._connection = ours
         self._codes: dict[int, int] = {}
         self._forked: list[int] = []
-        self._spare: tuple[IO[bytes], ReportFile] | None = None
+        self._spare: tuple[IO[bytes], ReportFile, int] | None = None
         self._ready = False
         self.is_open = True
 
@@ -92,7 +96,7 @@ class ForkClient:
         Raises:
             OSError: The fork server is gone, or takes too long.
         """
-        pipe, report_file = self._spare or self._request_fork()
+        pipe, report_file, output = self._spare or self._request_fork()
         self._spare = None
         deadline = time.monotonic() + _TIMEOUT
         try:
@@ -102,24 +106,29 @@ class ForkClient:
                     raise ConnectionResetError("the fork server is gone")
         except OSError:
             pipe.close()
+            os.close(output)
             self._close()
             raise
-        return Child(self._forked.pop(), pipe, report_file)
+        return Child(self._forked.pop(), pipe, report_file, output)
 
-    def _request_fork(self) -> tuple[IO[bytes], ReportFile]:
+    def _request_fork(self) -> tuple[IO[bytes], ReportFile, int]:
         theirs, ours = os.pipe()
+        output, their_output = os.pipe()
         pipe = os.fdopen(ours, "wb")
         try:
             report_file = ReportFile()
             message = json.dumps({"fork": True}).encode()
-            socket.send_fds(self._connection, [message], [theirs, report_file.fileno()])
+            given = [theirs, report_file.fileno(), their_output]
+            socket.send_fds(self._connection, [message], given)
         except OSError:
             pipe.close()
+            os.close(output)
             self._close()
             raise
         finally:
             os.close(theirs)
-        return pipe, report_file
+            os.close(their_output)
+        return pipe, report_file, output
 
     def load(self, modules: list[str]) -> None:
         """Let modules be loaded before the next runs, those that leave no trace."""
@@ -147,6 +156,7 @@ class ForkClient:
         self._connection.close()
         if self._spare is not None:
             self._spare[0].close()
+            os.close(self._spare[2])
             self._spare = None
         self._process.kill()  # it holds nothing that would have to be brought to an end
 
@@ -203,11 +213,17 @@ class ForkedRun(RunProcess):
         self._code: int | None = None
         self._child = child.pid
         self._pipe = child.pipe
+        self._output = child.output
         try:
             lifetime.send(replace(spec, report=REPORT), self._pipe)
         except OSError:  # it died while it waited
             self._close_pipe()
+            os.close(self._output)
             raise
+
+    def keep_log(self, log: RunLog) -> None:
+        """Have what it prints kept."""
+        keep(self._output, log)
 
     @property
     def pid(self) -> int:

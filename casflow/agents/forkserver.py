@@ -3,7 +3,7 @@
 `python -m casflow.agents.forkserver DESCRIPTOR`, started by an agent that holds the other end of
 the socket. Owns what is loaded before a run is known, and the children. Invariant: it has one
 thread, runs nothing of a flow, and never changes after a run, so no run can leave anything to the
-next; a child has of it the memory, standard output and error, and nothing else.
+next; a child has of it the memory and nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOADED = (
     "cloudpickle",
 )
 _MAX_BYTES = 1 << 16  # bytes of a message
-_MAX_DESCRIPTORS = 2
+_MAX_DESCRIPTORS = 3
 
 
 class ForkServer:
@@ -168,10 +168,12 @@ def _set_up_child(connection: socket.socket, descriptors: Sequence[int] = ()) ->
 
     Args:
         connection: The server's, which the child must not keep.
-        descriptors: Its standard input and its report file, if any.
+        descriptors: Its standard input, report file and output, if any.
     """
-    for number, descriptor in zip((0, REPORT), descriptors, strict=False):
-        os.dup2(descriptor, number, inheritable=number == 0)
+    for number, descriptor in zip((0, REPORT, 1), descriptors, strict=False):
+        os.dup2(descriptor, number, inheritable=number != REPORT)
+    if descriptors:
+        os.dup2(1, 2)
     connection.detach()
     os.closerange(REPORT + bool(descriptors), os.sysconf("SC_OPEN_MAX"))
     if "numpy.random" in sys.modules:  # unlike Python's own it is not seeded again by a fork

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from casflow.agents.launcher import Launcher
 from casflow.agents.lifetime import RunSpec
+from casflow.agents.logs import RunLog, trim
 from casflow.errors import CasflowError, ConfigError, ConflictError, UnavailableError
 from casflow.registry import MAX_SKEW, RunState, check_labels
 
@@ -122,6 +123,7 @@ class LocalAgent:
         self._stopping = threading.Event()
         self._skewed = False
         self._skew_due = Periodic(60)
+        self._trim_due = Periodic(60)
         self._clock = _clock_offset()
         self._notified = True
 
@@ -185,6 +187,9 @@ class LocalAgent:
             self._reconcile(self._registry.heartbeat(agent))
         elif self._notified and self._processes:
             self._reconcile(self._registry.held_by(agent))
+        if self._trim_due.due():
+            with suppress(OSError):  # they may stay, then
+                trim()
         if self._skew_due.due():
             self._warn_of_skew(agent)
         if self._clock_was_set():
@@ -243,6 +248,7 @@ class LocalAgent:
             self._fail(run, f"Failed to load and execute flow run: {error}")
             return
         self._failed_starts = 0
+        process.keep_log(RunLog(run))
         self._processes.append(process)
         what = f"{run.flow!r} version {run.version}"
         log.info("run %s: started %s (%s)", run.id, what, process.pid)

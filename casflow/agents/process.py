@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from casflow.agents.logs import RunLog
     from casflow.agents.report import Report, ReportFile
     from casflow.registry import Run
 
@@ -50,6 +51,9 @@ class RunProcess(ABC):
     @abstractmethod
     def _signal(self, number: int) -> None:
         """Send a signal to all of it, if any of it is still there."""
+
+    def keep_log(self, log: RunLog) -> None:  # noqa: B027 - a worker elsewhere keeps its own
+        """Have what it prints kept from now on; what it printed before is in it, too."""
 
     def find_report(self) -> Report | None:
         """Return its report, or None while there is none."""

@@ -15,12 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from casflow.agents import lifetime
+from casflow.agents.logs import keep
 from casflow.agents.process import RunProcess
 from casflow.agents.report import ReportFile
 
 if TYPE_CHECKING:
     from typing import IO
 
+    from casflow.agents.logs import RunLog
     from casflow.registry import Run
 
 
@@ -40,11 +42,27 @@ class SpawnedRun(RunProcess):
         super().__init__(run, report_file)
         # -P: a file that happens to lie in the agent's folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "casflow.agents.execute", str(run.id)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, pass_fds=[report_file.fileno()], process_group=0
-        )
+        self._output, theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=theirs,
+                stderr=theirs,
+                pass_fds=[report_file.fileno()],
+                process_group=0,
+            )
+        except OSError:
+            os.close(self._output)
+            raise
+        finally:
+            os.close(theirs)
         with suppress(BrokenPipeError):  # it died at once; see `exit_code`
             lifetime.send(replace(spec, report=report_file.fileno()), self._pipe)
+
+    def keep_log(self, log: RunLog) -> None:
+        """Have what it prints kept."""
+        keep(self._output, log)
 
     @property
     def pid(self) -> int:

@@ -11,6 +11,7 @@ import click
 from casflow import config
 from casflow.cli.groups import Group
 from casflow.cli.output import json_option, note, show_json
+from casflow.cli.parameters import renamed_option
 from casflow.cli.table import Column, iso_option, show_table
 from casflow.errors import ConfigError
 from casflow.registry import Registry, check_labels
@@ -30,7 +31,10 @@ def agent() -> None:
 @click.argument("kind", type=click.Choice(["local", "docker", "dask"]), default="local")
 @click.option("-l", "--label", "labels", multiple=True, help="A label, besides the host's name.")
 @click.option("--name", help="What people call it.  [default: its kind]")
-@click.option("--limit", type=click.IntRange(min=1), default=1, show_default=True, help="At once.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once."
+)
+@renamed_option("--limit", "--concurrency", click.IntRange(min=1))
 @click.option("--no-hostname-label", is_flag=True, help="Do not carry the host's name as a label.")
 @click.option("--once", is_flag=True, help="Stop when no run waits any more.")
 @click.option("--timeout", type=float, help="Seconds that a run may take.")
@@ -53,7 +57,8 @@ def start(
     kind: str,
     labels: tuple[str, ...],
     name: str | None,
-    limit: int,
+    concurrency: int,
+    old_concurrency: int | None,
     no_hostname_label: bool,
     once: bool,
     timeout: float | None,
@@ -63,7 +68,11 @@ def start(
     """Take waiting runs, each run in a process, a container or by Dask, until SIGTERM."""
     logging.getLogger("casflow.agents").setLevel(logging.INFO)
     _check_special(kind, special)
-    options = {"name": name or kind, "limit": limit, "hostname_label": not no_hostname_label}
+    options = {
+        "name": name or kind,
+        "limit": old_concurrency or concurrency,
+        "hostname_label": not no_hostname_label,
+    }
     options["timeout"] = timeout
     make = {"local": _local, "docker": _docker, "dask": _dask}[kind]
     with Registry(config.load().registry) as registry, _served(registry, metrics):

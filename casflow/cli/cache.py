@@ -10,6 +10,7 @@ import click
 from casflow import cache as caches
 from casflow.cli.groups import Group
 from casflow.cli.output import json_option, note, show_json, size, working
+from casflow.cli.parameters import renamed_option
 from casflow.cli.table import Column, iso_option, plural, show_table
 from casflow.config import parse_size
 from casflow.errors import IntegrityError
@@ -90,12 +91,16 @@ def verify(as_json: bool) -> None:
 
 
 @cache.command()
-@click.option("--limit", help="What may stay, such as 500MB.  [default: nine tenths of the limit]")
+@click.option(
+    "--max-size", metavar="SIZE", help="What may stay: 500MB.  [default: nine tenths of the limit]"
+)
+@renamed_option("--limit", "--max-size")
 @json_option
-def prune(limit: str | None, as_json: bool) -> None:
+def prune(max_size: str | None, old_max_size: str | None, as_json: bool) -> None:
     """Remove what was used least recently until the rest fits."""
     kept = caches.default()
-    allowed = kept.limit * 9 // 10 if limit is None else parse_size(limit, where="--limit")
+    text = max_size or old_max_size
+    allowed = kept.limit * 9 // 10 if text is None else parse_size(text, where="--max-size")
     removed = kept.prune(allowed)
     _freed(len(removed), sum(each.size for each in removed), as_json=as_json)
 

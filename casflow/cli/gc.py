@@ -93,7 +93,8 @@ def gc(
         images.show(each)
     for name in hosted:
         click.echo(f"{name}: managed by the host; nothing there is ours to delete")
-    if not (dry_run or yes or ask):
+    changes = any(map(_changes, reports)) or any(each.condemned or each.deleted for each in placed)
+    if changes and not (dry_run or yes or ask):
         note("nothing was changed: give --yes to do it")
 
 

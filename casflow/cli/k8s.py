@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from casflow import config
 from casflow.cli.agent import pairs
 from casflow.cli.groups import Group
 from casflow.cli.output import show_json
 from casflow.cli.parameters import NUMBER, parameter_option, parse_parameters
-from casflow.registry import Registry
+from casflow.cli.versions import get_version
 
 
 @click.group(cls=Group)
@@ -73,6 +72,4 @@ def job(
         parameters=parameters,
         environment=pairs(variables, "="),
     )
-    with Registry(config.load().registry) as registry:
-        version = registry.get_version(project, name, number)
-    show_json(kubernetes.job(version, options))
+    show_json(kubernetes.job(get_version(project, name, number), options))

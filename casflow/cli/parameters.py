@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from casflow.cli.output import note
 from casflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,12 +31,27 @@ parameter_option = click.option(
 )
 
 
+def renamed_option(
+    old: str, new: str, type_: click.ParamType[Any] | None = None
+) -> Callable[[Command], Command]:
+    """Return an option that is still taken under its old name, and says its new one."""
+
+    def say(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        del context, parameter
+        if value is not None:
+            note(f"{old} is now called {new}; the old name goes with 0.3")
+        return value
+
+    name = f"old_{new.removeprefix('--').replace('-', '_')}"
+    return click.option(old, name, type=type_, hidden=True, callback=say, help=f"Now {new}.")
+
+
 def version_options(command: Command) -> Command:
     """Add the options that name a version and its parameters to a command."""
     options: list[Callable[[Command], Command]] = [
         click.option("--project", help="Project of the flow.  [default: default]"),
         click.option("--version", "number", type=NUMBER, help="Version.  [default: the latest]"),
-        click.option("--digest", help="Digest of the version."),
+        click.option("--digest", help="Digest of the version, or its first digits."),
         parameter_option,
     ]
     for option in reversed(options):

@@ -13,7 +13,7 @@ from casflow.agents.execute import execute, failure, run_flow
 from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
 from casflow.cli.table import show_fields
-from casflow.cli.versions import get_version
+from casflow.cli.versions import get_version, names_digest
 from casflow.errors import ConfigError, bounded
 from casflow.streams import raw_stream
 
@@ -61,7 +61,7 @@ def run(
     else:
         version = get_version(project, name, number, digest)
         form = {"flow": version.flow, "version": version.number, "digest": version.digest}
-        bound = None if digest is None else version.digest
+        bound = version.digest if digest is not None or names_digest(name, version) else None
         state = _run(
             lambda: execute(version.flow, version.storage, values, outcome, digest=bound),
             as_json=as_json,

@@ -121,6 +121,7 @@ class Run:
         started: When it was last claimed.
         ended: When it reached a final state.
         outcome: What the run measured, such as cache hit or miss, bytes and seconds.
+        host: The machine of that agent.
     """
 
     id: int
@@ -141,6 +142,7 @@ class Run:
     started: datetime | None
     ended: datetime | None
     outcome: Mapping[str, Any] | None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

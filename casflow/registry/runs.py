@@ -59,6 +59,7 @@ SELECT_RUNS: Select[Any] = select(
     versions.c.digest,
     label_sets.c.labels,
     agents.c.name.label("agent"),
+    agents.c.host,
 ).select_from(
     runs.join(versions, runs.c.version_id == versions.c.id)
     .join(flows, versions.c.flow_id == flows.c.id)

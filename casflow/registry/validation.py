@@ -56,6 +56,7 @@ _RUN: dict[str, tuple[type, ...]] = {
     "started": (datetime, NoneType),
     "ended": (datetime, NoneType),
     "outcome": (dict, NoneType),
+    "host": (str, NoneType),
 }
 _AGENT: dict[str, tuple[type, ...]] = {
     "id": (int,),

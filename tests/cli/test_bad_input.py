@@ -65,7 +65,7 @@ ARGUMENTS = {
     "unknown state": (("runs", "ls", "--state", "Lost"), 2, "Lost"),
     "unknown command": (("frobnicate",), 2, "frobnicate"),
     "unknown option": (("ls", "--nope"), 2, "--nope"),
-    "bad size": (("cache", "prune", "--limit", "much"), 2, "not a size"),
+    "bad size": (("cache", "prune", "--max-size", "much"), 2, "not a size"),
     "path as a name": (("run", "../../etc/passwd"), 3, "no such flow"),
     "store that is not there": (("verify", "/no/such/store"), 3, "/no/such/store"),
 }

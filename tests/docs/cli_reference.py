@@ -45,7 +45,9 @@ def _section(words: tuple[str, ...], command: click.Command) -> str:
     rows = [
         f"| `{shown}` | {_escaped(text)} |"
         for parameter in command.get_params(context)
-        if isinstance(parameter, click.Option) and "--help" not in parameter.opts
+        if isinstance(parameter, click.Option)
+        and not parameter.hidden
+        and "--help" not in parameter.opts
         for shown, text in [parameter.get_help_record(context) or ("", "")]
     ]
     table = ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
