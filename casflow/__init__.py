@@ -6,12 +6,14 @@ brings its module when it is first used.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from casflow.lazy import lazily
 
 if TYPE_CHECKING:
     from casflow.flow import Flow, Parameter, Task, task
+    from casflow.flow.single import flow
     from casflow.registration import Registration, register
     from casflow.serialize import digest, dumps, loads
     from casflow.store import Store
@@ -25,6 +27,7 @@ __all__ = [
     "Task",
     "digest",
     "dumps",
+    "flow",
     "loads",
     "register",
     "task",
@@ -48,6 +51,8 @@ _find = lazily(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "flow":  # the package, which can be called
+        return importlib.import_module("casflow.flow")
     if not name.startswith("_") and name not in __all__:
         from casflow.flow.prefect import NAMES, refuse
 

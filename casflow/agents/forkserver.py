@@ -174,10 +174,21 @@ def _set_up_child(connection: socket.socket, descriptors: Sequence[int] = ()) ->
         os.dup2(descriptor, number, inheritable=number != REPORT)
     if descriptors:
         os.dup2(1, 2)
+        _reopen_streams()
     connection.detach()
     os.closerange(REPORT + bool(descriptors), os.sysconf("SC_OPEN_MAX"))
     if "numpy.random" in sys.modules:  # unlike Python's own it is not seeded again by a fork
         sys.modules["numpy.random"].seed()
+
+
+def _reopen_streams() -> None:
+    """Make standard output and error anew, since the server's know the files that they were."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        encoding = getattr(sys, name).encoding
+        options: Any = {"buffering": 1, "encoding": encoding, "errors": "backslashreplace"}
+        stream = open(number, "w", closefd=False, **options)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _has_no_side_effects(name: str) -> bool:

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from casflow.cli.groups import Group
 from casflow.cli.output import transfers
@@ -72,6 +73,7 @@ COMMANDS = {
     "Machine": {
         "doctor": Entry("doctor:doctor", "Find what is wrong with this set-up.", usual=True),
         "cache": Entry("cache:cache", "Look at this machine's cache, and clean it.", usual=True),
+        "completion": Entry("completion:completion", "Print completions for a shell."),
         "config": Entry("settings:config", "Look at the settings.", usual=True),
         "trust": Entry("trust:trust", "Say whose signatures count on this machine."),
         "registry": Entry("registry:registry", "Look after the registry."),
@@ -111,6 +113,16 @@ class LazyGroup(Group):
                 return command
         return None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without importing any, and options."""
+        words = [
+            CompletionItem(name, help=each.summary)
+            for commands in COMMANDS.values()
+            for name, each in commands.items()
+            if name.startswith(incomplete)
+        ]
+        return words + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands by group without importing any, on one screen."""
         formatter.write(_HEAD)
@@ -138,6 +150,8 @@ def casflow(verbose: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if "_CASFLOW_COMPLETE" in os.environ:  # a shell asks; a warning would stand in its prompt
+        logging.disable()
     with safe_streams():
         code = _run(arguments)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from casflow.cli.agent import pairs
+from casflow.cli.completion import complete_flow
 from casflow.cli.groups import Group
 from casflow.cli.output import show_json
 from casflow.cli.parameters import NUMBER, parameter_option, parse_parameters
@@ -17,7 +18,7 @@ def k8s() -> None:
 
 
 @k8s.command()
-@click.argument("name")
+@click.argument("name", metavar="REF", shell_complete=complete_flow)
 @click.option("--project", help="Project of the flow.  [default: default]")
 @click.option("--version", "number", type=NUMBER, help="Version.  [default: the latest]")
 @parameter_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow.agents.execute import execute, failure, run_flow
+from casflow.cli.completion import complete_flow
 from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.parameters import parse_parameters, version_options
 from casflow.cli.table import show_fields
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", metavar="[REF]", required=False, shell_complete=complete_flow)
 @click.option("-p", "--path", help="A script whose flow is run as it is there, unregistered.")
 @click.option("-m", "--module", help="A module, or `module:attribute`, in place of a script.")
 @version_options
@@ -41,8 +42,9 @@ def run(
 ) -> int:
     """Run a version of a flow in this process, whatever labels it has.
 
-    NAME is the flow, or a ref such as `etl@3`. With --path or --module it only chooses among the
-    flows that stand there; nothing is stored then.
+    REF is a name, for its newest version, NAME@VERSION, NAME@TAG, a digest or the start of one.
+    With --path or --module it only chooses by name among the flows that stand there; nothing is
+    stored then.
     """
     values = parse_parameters(parameters)
     outcome: dict[str, Any] = {}

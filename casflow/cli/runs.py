@@ -11,6 +11,7 @@ import click
 
 from casflow import config
 from casflow.agents.logs import find_log
+from casflow.cli.completion import complete_flow
 from casflow.cli.groups import Group
 from casflow.cli.output import json_option, note, show_json, size, working
 from casflow.cli.parameters import NUMBER, parse_parameters, version_options
@@ -36,7 +37,7 @@ def runs() -> None:
 
 
 @runs.command()
-@click.argument("name")
+@click.argument("name", metavar="REF", shell_complete=complete_flow)
 @version_options
 @click.option("-l", "--label", "labels", multiple=True, help="Instead of the version's own.")
 @click.option("--wait", is_flag=True, help="Wait for its end; exit with 1 if it did not succeed.")
@@ -52,7 +53,10 @@ def create(
     wait: bool,
     as_json: bool,
 ) -> int:
-    """Ask for a run of a flow; an agent with its labels takes it."""
+    """Ask for a run of a flow; an agent with its labels takes it.
+
+    REF is a name, for its newest version, NAME@VERSION, NAME@TAG, a digest or the start of one.
+    """
     values = parse_parameters(parameters)
     version = get_version(project, name, number, digest)
     with _registry() as registry:

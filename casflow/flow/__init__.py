@@ -6,8 +6,11 @@ build it from the same code: no clock, no random name, no storage, no state of a
 
 from __future__ import annotations
 
+import sys
+
 from casflow.flow.context import loading_flow
 from casflow.flow.flows import Flow
+from casflow.flow.single import CallablePackage
 from casflow.flow.states import Failed, State, Success, TriggerFailed
 from casflow.flow.tasks import Parameter, Task, task
 
@@ -22,3 +25,5 @@ __all__ = [
     "loading_flow",
     "task",
 ]
+
+sys.modules[__name__].__class__ = CallablePackage  # `from casflow import flow` decorates
