@@ -104,9 +104,9 @@ def test_a_log_is_followed_while_it_grows(home):
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (("1",), "no agent has taken it yet"),
-        (("2",), "it ran on elsewhere"),
-        (("9",), "no such run"),
+        ("1", "no agent has taken it yet"),
+        ("2", "it ran on elsewhere"),
+        ("9", "no such run"),
     ],
 )
 def test_a_log_that_is_not_here_is_said_to_be_elsewhere(home, number, words):
