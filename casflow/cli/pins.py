@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from casflow.cli.completion import complete_flow
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import contents_of, find_live, find_trashed
 from casflow.cli.stores import known, record_renewed
@@ -30,7 +31,7 @@ store_option = click.option(
 
 
 @click.command()
-@click.argument("flow", metavar="[REF]", required=False)
+@click.argument("flow", metavar="[REF]", required=False, shell_complete=complete_flow)
 @click.option("--as", "name", metavar="NAME", help="Name of the pin.  [default: the key]")
 @click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
@@ -44,7 +45,8 @@ def pin(
     of a digest, or the key of a reference: <slug>/<timestamp>.
     """
     if flow is None:
-        _list(store, pins, as_json=as_json)
+        hint = "nothing is pinned; casflow pin NAME@VERSION keeps a version"
+        _list(store, pins, hint, as_json=as_json)
         return
     for content in _contents(store):
         if (found := find_live(content, flow, project)) is not None:
@@ -68,7 +70,7 @@ def unpin(name: str, store: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("flow", metavar="[REF]", required=False)
+@click.argument("flow", metavar="[REF]", required=False, shell_complete=complete_flow)
 @click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
 @json_option
@@ -79,7 +81,8 @@ def undelete(flow: str | None, project: str | None, store: str | None, as_json: 
     NAME@TAG, the start of a digest, or the key of a reference.
     """
     if flow is None:
-        _list(store, trashed, as_json=as_json)
+        hint = "the trash is empty; gc moves there what retention does not keep, for 7 days"
+        _list(store, trashed, hint, as_json=as_json)
         return
     for content in _contents(store):
         if (key := find_trashed(content, flow, project)) is not None:
@@ -107,7 +110,11 @@ def _done(what: str, name: str, reference: Reference | None, *, as_json: bool) -
 
 
 def _list(
-    url: str | None, listed: Callable[[ContentStore], Iterable[Found]], *, as_json: bool
+    url: str | None,
+    listed: Callable[[ContentStore], Iterable[Found]],
+    empty: str,
+    *,
+    as_json: bool,
 ) -> None:
     rows = [
         (content.store.url, found.key, found.reference)
@@ -125,4 +132,4 @@ def _list(
         ]
         show_table(columns, [(name, each.flow, each.digest, at) for at, name, each in rows])
     else:
-        note("there is nothing")
+        note(empty)

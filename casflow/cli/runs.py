@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import sys
 import time
@@ -189,7 +190,7 @@ def _print(pieces: list[Piece]) -> None:
     for piece in pieces:
         if piece.left_out:
             click.echo(f"… {size(piece.left_out)} left out …")
-        write_content(piece.data)
+        write_content(io.BytesIO(piece.data))
     sys.stdout.flush()
 
 

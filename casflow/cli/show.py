@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from casflow import config
-from casflow.cli.output import json_option, note, show_json
+from casflow.cli.completion import complete_flow
+from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.table import Column, iso_option, plural, show_fields, show_table
 from casflow.cli.versions import get_version
 from casflow.errors import CasflowError, NotFoundError
@@ -39,7 +40,7 @@ def ls(project: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="REF")
+@click.argument("name", metavar="REF", shell_complete=complete_flow)
 @click.option("--project", help="Project of the flow.  [default: default]")
 @click.option("--environment", is_flag=True, help="Show what the version was built with.")
 @iso_option
@@ -55,20 +56,30 @@ def show(name: str, project: str | None, environment: bool, as_json: bool) -> No
     elif as_json:
         show_json([{**_form(versions[0]), **_signed(versions[0])}, *map(_form, versions[1:])])
     else:
-        latest = versions[0]
-        show_fields(
-            {
-                "flow": latest.flow,
-                "project": latest.project,
-                "storage": latest.storage.get("type"),
-                "location": latest.location,
-                "digest": latest.digest,
-                **_signed(latest),
-            }
-        )
-        click.echo()
-        columns = [Column("version"), Column("digest"), Column("created"), Column("labels", drop=1)]
-        show_table(columns, [(v.number, v.digest, v.created, v.labels) for v in versions])
+        _show_version(versions[0], is_one=versions[0].flow != name)
+        if versions[0].flow == name:
+            click.echo()
+            rows = [(v.number, v.digest, v.created, v.labels) for v in versions]
+            show_table(["version", "digest", "created", Column("labels", drop=1)], rows)
+
+
+def _show_version(version: Version, *, is_one: bool) -> None:
+    """Print a version; of the newest one the table below it says the rest."""
+    fields: dict[str, Any] = {
+        "flow": version.flow,
+        "project": version.project,
+        "storage": version.storage.get("type"),
+        "location": version.location,
+        "digest": version.digest,
+    }
+    if is_one:
+        fields |= {
+            "version": version.number,
+            "created": version.created,
+            "labels": version.labels,
+            "size": size(int((version.reference or {}).get("size") or 0)),
+        }
+    show_fields({**fields, **_signed(version)})
 
 
 def _signed(version: Version) -> dict[str, Any]:
