@@ -109,7 +109,7 @@ def _from_file(name: str) -> Any:
         return None
     except PermissionError as error:
         raise AccessError("cannot read the secrets", where=path) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         # The parser's own message quotes the line, and with it the secret.
         raise ConfigError("not valid TOML", where=path) from None
 

@@ -111,7 +111,8 @@ class GCSBlobStore(FsspecBlobStore):
             with suppress(Exception):  # what went wrong first is what the user must know
                 await self.fs._call("DELETE", session.replace("&ifGenerationMatch=0", ""))  # noqa: SLF001
             raise
-        if (there := int(json.loads(answer or "{}").get("size", size))) != size:
+        there = _size_in(answer, size)
+        if there != size:
             raise UnavailableError(f"{there} bytes of {size} arrived", where=self.url)
 
     async def _send_part(self, session: str, part: _Part, size: int) -> tuple[int, str]:
@@ -200,3 +201,15 @@ def _credential() -> Any:
     if given is not None:
         return given
     return "anon" if secrets.variable("STORAGE_EMULATOR_HOST") else "google_default"
+
+
+def _size_in(answer: str, size: int) -> int | str:
+    """Return the size that the service says an object has; the one that was sent if it says none.
+
+    What is no number is returned as it is, and is not the size that was sent.
+    """
+    try:
+        said = json.loads(answer or "{}").get("size", size)
+        return int(said)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return answer[:40]

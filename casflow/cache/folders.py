@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile("[0-9a-f]{64}")
 RECORD = ".record"
+_LONGEST_LINE = 10_000  # bytes of the first line of a record
 _held: dict[str, int] = {}  # descriptors of the folders that this process uses, by path
 
 
@@ -149,12 +150,19 @@ class Folders:
         record = self.record(path.name)
         try:
             with record.open("rb") as file:
-                return int(json.loads(file.readline())["bytes"]), record.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):
+                size = json.loads(file.readline(_LONGEST_LINE))["bytes"]
+                return _whole(size), record.stat().st_mtime
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             files = (each for each in path.rglob("*") if each.is_file())
             with suppress(OSError):
                 return sum(each.stat().st_size for each in files), path.stat().st_mtime
             return 0, 0.0
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"no number of bytes: {str(value)[:40]}")
+    return value
 
 
 def remove_tree(path: Path) -> None:

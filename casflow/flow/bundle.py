@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from casflow.errors import IntegrityError
+from casflow.errors import IntegrityError, os_errors
 from casflow.flow.project import enter
 from casflow.flow.script import flow_from_script
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casflow.flow.flows import Flow
+
+
+_LONGEST_PATH = 4000  # bytes
 
 
 def pack(script: str, files: Mapping[str, bytes]) -> bytes:
@@ -50,18 +53,27 @@ def unpack(data: bytes, *, where: str) -> tuple[str, dict[str, bytes]]:
         header = json.loads(line)
         script, files, start = str(header["script"]), {}, 0
         for name, size in header["files"]:
-            files[_check_path(name)] = rest[start : start + size]
-            start += size
+            end = start + _check_size(size, len(rest) - start)
+            files[_check_path(name)] = rest[start:end]
+            start = end
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise IntegrityError(f"damaged bundle ({error!r})", where=where) from error
-    if script not in files or start != len(rest):
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    if script not in files or start != len(rest) or not folders.isdisjoint(files):
         raise IntegrityError("damaged bundle", where=where)
     return script, files
 
 
+def _check_size(size: object, left: int) -> int:
+    if type(size) is not int or not 0 <= size <= left:
+        raise ValueError(f"a file of {size!r} bytes, where {left} are left")
+    return size
+
+
 def _check_path(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or "\\" in name or ".." in parts:
+    path = PurePosixPath(name)
+    clean = str(path) == name and path.parts and not path.is_absolute() and ".." not in path.parts
+    if not clean or "\\" in name or min(name) < " " or len(name.encode()) > _LONGEST_PATH:
         raise ValueError(f"{name!r} is no path in a bundle")
     return name
 
@@ -85,8 +97,9 @@ def _write(files: Mapping[str, bytes]) -> Path:
     atexit.register(_remove, folder, os.getpid())
     for name, data in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        with os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
     return folder
 
 

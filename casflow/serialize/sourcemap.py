@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MAGIC = b"CFSM\x01"
 _HEADER = struct.Struct("<5sII")
 _NO_LINE = integer(1)
+_MOST_LINES = 2**31 - 1  # what Python's code objects can say
 _LARGE = 1 << 16  # bytes from which a blob is not copied for its map
 _BUFFER = 1 << 17
 _SHORT_BINBYTES, _BINBYTES = 0x43, 0x42
@@ -121,7 +122,7 @@ def _spliced(data: Any, source_map: bytes) -> list[Any]:
     ):
         name_end, end = start + width, line_start + 2
         fits = data[start:name_end] == NO_FILE and data[line_start:end] == _NO_LINE
-        if not fits or not last <= start < line_start:
+        if not fits or not last <= start < line_start or line > _MOST_LINES:
             raise ValueError("it does not belong to these bytes")
         place = data[last:start], files[index], data[name_end:line_start]
         pieces += (*place, integer(line), raw(table))

@@ -50,7 +50,10 @@ class Record:
         Raises:
             ValueError: It is damaged.
         """
-        return Listing(_entry(line) for line in self.listing.splitlines())
+        try:
+            return Listing(_entry(line) for line in self.listing.splitlines())
+        except (TypeError, KeyError, AttributeError, RecursionError, CasflowError) as error:
+            raise ValueError(f"damaged record ({error!r})") from error
 
 
 def _entry(line: bytes) -> Entry:
@@ -106,18 +109,18 @@ def read_record(folders: Folders, name: str) -> Record | None:
         data = folders.record(name).read_bytes()
         line, _, rest = data.partition(b"\n")
         head: dict[str, Any] = json.loads(line)
-        if head["format"] != _FORMAT:
+        if head["format"] != _FORMAT or not isinstance(head["boot"], str):
             return None
         size, count = int(head["names"]), int(head["count"])
         names = rest[:size].decode().split("\0")
         state = array("Q")
         end = size + count * _FIELDS * state.itemsize
         state.frombytes(rest[size:end])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     if len(names) != count or len(state) != count * _FIELDS:
         return None
-    return Record(str(head["boot"]), names, state, rest[end:])
+    return Record(head["boot"], names, state, rest[end:])
 
 
 def is_unchanged(folders: Folders, name: str, record: Record) -> bool:

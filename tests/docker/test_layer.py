@@ -69,3 +69,39 @@ def test_a_file_that_is_not_there_and_a_broken_archive_are_told_apart():
         extract(io.BytesIO(compress(pack(FILES))), "/opt/none", io.BytesIO(), where="x")
     with pytest.raises(IntegrityError):
         extract(io.BytesIO(b"no archive"), "/opt/none", io.BytesIO(), where="x")
+
+
+def _claiming(kind, size, name="x"):
+    """Return the header of a member that says it has so many bytes."""
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK],
+)
+def test_a_header_that_would_fill_the_memory_is_damage(kind):
+    class Endless(io.RawIOBase):
+        read_so_far = 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            start = Endless.read_so_far
+            Endless.read_so_far += len(buffer)
+            head = _claiming(kind, 4 << 30)[start : start + len(buffer)]
+            buffer[:] = head + bytes(len(buffer) - len(head))
+            return len(buffer)
+
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        extract(Endless(), "/opt/none", io.BytesIO(), where="x")
+    assert Endless.read_so_far < 1 << 20
+
+
+def test_a_file_with_holes_is_damage():
+    data = _claiming(tarfile.GNUTYPE_SPARSE, 1 << 30) + bytes(10_000)
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        extract(io.BytesIO(data), "/opt/none", io.BytesIO(), where="x")

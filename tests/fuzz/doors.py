@@ -10,29 +10,39 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from base64 import b64decode, b64encode
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casflow import config
+from requests.structures import CaseInsensitiveDict
+
+from casflow import config, secrets
+from casflow.agents.report import ReportFile
+from casflow.cache.folders import Folders
 from casflow.digests import digest_of
 from casflow.errors import CasflowError, ConfigError
 from casflow.flow import bundle
-from casflow.http import parsing
+from casflow.http import Answer, parsing
 from casflow.http.answer import moment_of
 from casflow.http.retry import wait_of
 from casflow.reference import Reference
 from casflow.registry.schema import Json, Labels, Moment, State
 from casflow.registry.validation import run_of, version_of
+from casflow.results import JSONSerializer, LocalResult
+from casflow.serialize import deserialize, serialize
 from casflow.signing import Signed, Statement, packaged
 from casflow.signing.allowed import find_signer, parse_allowed, parse_revoked
 from casflow.signing.sshsig import BEGIN, END, parse_signature
 from casflow.storage.docker import layer
+from casflow.storage.docker.image_store import config_of
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.registry import Registry
 from casflow.trees.index import Index, Place
 from casflow.trees.listing import Entry, Listing, Root
+from casflow.trees.record import is_unchanged, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +75,8 @@ class Door:
     examples: tuple[bytes, ...]
 
 
+_FOO = {"digest": layer.sha256(b"foo"), "size": 3}
+_MANIFEST = json.dumps({"layers": [_FOO], "config": {"digest": "sha256:0", "size": 2}}).encode()
 _ARCHIVE = layer.pack({"/flows/a": b"x"})
 
 
@@ -169,6 +181,92 @@ def _bundle(data: bytes) -> object:
     return bundle.unpack(data, where="here")
 
 
+def _columns(data: bytes) -> object:
+    """Read the index of a tree whose compressed columns are the input."""
+    raw = _index_example()
+    inflater = zlib.decompressobj()
+    inflater.decompress(raw)
+    root = Root.from_bytes(_listing().root, where="here")
+    return Index.from_bytes(zlib.compress(data, 1) + inflater.unused_data, root, where="here")
+
+
+def _columns_example() -> bytes:
+    return zlib.decompressobj().decompress(_index_example())
+
+
+class _Registry(Registry):
+    """A registry whose answers are the input: headers in the first line, then the body."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("127.0.0.1:5000", credentials={})
+        line, _, self._body = data.partition(b"\n")
+        names = ("Content-Type", "Link", "Date", "Location", "WWW-Authenticate")
+        values = (each[:65_536] for each in _text(line).split("|"))  # as http.client bounds them
+        self._headers = dict(zip(names, values, strict=False))
+
+    def _send(self, method: str, url: str, options: dict[str, Any]) -> Answer:
+        if options.get("target") is not None:
+            options["target"].write(b"foo" if options["limit"] == len(b"foo") else self._body)
+        status = 202 if method == "POST" else 200
+        return Answer(status, "OK", CaseInsensitiveDict(self._headers), url, self._body)
+
+
+def _manifest(data: bytes) -> object:
+    registry, name = _Registry(data), ImageName.parse("127.0.0.1:5000/a/b:1")
+    for ask in (
+        lambda: [registry.get_blob(name, each) for each in registry.get_manifest(name).layers],
+        lambda: registry.get_manifest(name).is_index,
+        lambda: registry.tags(name),
+        lambda: registry.upload_blob(name, b"x", "sha256:0"),
+        lambda: config_of(registry, name, registry.get_manifest(name)),
+    ):
+        try:
+            ask()
+        except CasflowError as error:
+            if error.exit_code == 1:
+                raise
+    return None
+
+
+def _source_map(data: bytes) -> object:
+    return deserialize(_MAPPED, attachments={"source_map": data})
+
+
+def _result(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        result = LocalResult(folder, serializer=JSONSerializer(), location="x")
+        Path(folder, "x").write_bytes(data)
+        try:
+            LocalResult(folder).read("x", digest=DIGEST)
+        except CasflowError as error:
+            str(error)
+        return result.read("x").value
+
+
+def _record(data: bytes) -> object:
+    """Read what stands beside a checked-out folder, a run's report, and a saved head."""
+    with tempfile.TemporaryDirectory() as folder:
+        folders = Folders(Path(folder))
+        path = folders.record("a" * 64)
+        path.parent.mkdir()
+        path.write_bytes(data)
+        folders.path("a" * 64).mkdir()
+        if (found := read_record(folders, "a" * 64)) is not None:
+            is_unchanged(folders, "a" * 64, found)
+        folders.entries()
+    report = ReportFile()
+    os.write(report.fileno(), data)
+    return report.find()
+
+
+def _secrets(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder, _environment(CASFLOW_HOME=folder):
+        file = Path(folder, "secrets.toml")
+        file.write_bytes(data)
+        file.chmod(0o600)
+        return secrets.find("TOKEN")
+
+
 def _tree(data: bytes) -> object:
     return Root.from_bytes(data, where="here")
 
@@ -241,6 +339,14 @@ class _environment:  # noqa: N801 - a context manager
         os.environ.update(self._before)
 
 
+def _mapped() -> tuple[bytes, bytes]:
+    made = serialize(_mapped)
+    return made.data, made.attachments["source_map"]
+
+
+_MAPPED, _MAP = _mapped()
+
+
 def _rows() -> Iterator[str]:
     yield from (DIGEST, '{"type": "Local"}', json.dumps(REFERENCE), '["gpu"]', "etl/2026", "5")
     yield from ("Running", '{"n": 3}', "[]", "1", "2", '{"cache": "hit"}')
@@ -265,6 +371,24 @@ DOORS = {
     "image": Door(lambda data: ImageName.parse(_text(data)), (b"h:5000/a/b:1",)),
     "layer": Door(_layer, (layer.compress(_ARCHIVE), _ARCHIVE)),
     "bundle": Door(_bundle, (bundle.pack("a.py", {"a.py": b"x", "b/c.txt": b"y"}),)),
+    "columns": Door(_columns, (_columns_example(),)),
+    "manifest": Door(
+        _manifest,
+        (
+            b"application/vnd.oci.image.manifest.v1+json|<x?n=2>; rel=next|||\n" + _MANIFEST,
+            b'application/json\n{"tags": ["a", "b"], "config": {"Env": ["A=b"], "Labels": {}}}',
+        ),
+    ),
+    "sourcemap": Door(_source_map, (_MAP,)),
+    "result": Door(_result, (b'{"a": [1, 2.5, null]}', b"blake3:" + b"0" * 64 + b"\nx")),
+    "record": Door(
+        _record,
+        (
+            b'{"format": 1, "boot": "x", "bytes": 4, "names": 3, "count": 2}\na\0b' + bytes(64),
+            b'{"state": "Success", "message": "done", "outcome": {"cache": "hit"}}',
+        ),
+    ),
+    "secrets": Door(_secrets, (b'TOKEN = "x"\n[AWS]\nKEY = "a"', b'TOKEN = {a = "b"}')),
     "tree": Door(
         _tree,
         (

@@ -198,3 +198,17 @@ def test_what_is_no_address_is_an_error_of_the_caller(url):
     with pytest.raises(CasflowError) as caught:
         http.send("GET", url, where="there")
     assert caught.value.exit_code == 2
+
+
+def test_a_list_is_bounded_in_bytes_and_time(monkeypatch):
+    def page(url):
+        return http.Answer(200, "OK", {}, url, bytes(1 << 20))
+
+    def following(answer):
+        return f"?n={int(answer.url.rpartition('=')[2]) + 1}"
+
+    with pytest.raises(IntegrityError, match="more than 67108864 bytes"):
+        list(http.read_pages("http://h/?n=0", page, following, where="there"))
+    monkeypatch.setattr("casflow.http.pages.MOST_SECONDS", -1.0)
+    with pytest.raises(UnavailableError, match="took more than"):
+        list(http.read_pages("http://h/?n=0", page, following, where="there"))

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from casflow import http
 from casflow.blobs.content import DEADLINE, boottime
 from casflow.errors import IntegrityError, NotFoundError
 from casflow.storage.docker.markers import marker
@@ -144,7 +145,8 @@ class EngineImageStore(ImageStore):
 
 def config_of(registry: Registry, name: ImageName, manifest: Manifest) -> dict[str, Any]:
     """Return an image's configuration; IntegrityError when it is none."""
-    data = registry.get_blob(name, manifest.form["config"])
+    described = http.member(manifest.form, "config", dict, where=str(name))
+    data = registry.get_blob(name, described)
     try:
         found: Any = json.loads(data)
     except (ValueError, RecursionError):

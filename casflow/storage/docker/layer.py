@@ -15,7 +15,7 @@ import struct
 import tarfile
 import zlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from casflow.digests import hex_of
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _LONGEST_NAME = 100  # bytes of a ustar header's name, and of its prefix
 _LONGEST_PREFIX = 155
+_LONGEST_HEADER = 1 << 20  # bytes of a header that continues another
+_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _BLANK = b" " * 8  # stands for the checksum while it is computed
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _FILE = (b"0", stat.S_IFREG | 0o644)
@@ -77,6 +82,23 @@ def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose headers are small: `tarfile` reads them whole, whatever they say they have."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+        """Read a header.
+
+        Raises:
+            ReadError: It is one of a header that is too long, or of a file with holes.
+        """
+        made = super().frombuf(buf, encoding, errors)
+        is_header = made.type in _HEADERS and made.size > _LONGEST_HEADER
+        if is_header or made.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(f"a header of type {made.type!r} and {made.size} bytes")
+        return made
+
+
 def extract(archive: BinaryIO, path: str, target: BinaryIO, *, where: str) -> None:
     """Write one file of a layer, compressed or not, to another file.
 
@@ -85,8 +107,9 @@ def extract(archive: BinaryIO, path: str, target: BinaryIO, *, where: str) -> No
         IntegrityError: It is not an archive, or ends early.
     """
     try:
-        with tarfile.open(fileobj=archive, mode="r|*") as layer:
+        with tarfile.open(fileobj=archive, mode="r|*", tarinfo=_Member) as layer:
             for member in layer:
+                layer.members.clear()  # type: ignore[attr-defined]  # it keeps them all
                 source = _content(layer, member, path)
                 if source is not None:
                     shutil.copyfileobj(source, target, 1 << 20)
