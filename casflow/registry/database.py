@@ -2,22 +2,33 @@
 
 Owns the engine of this process. Invariant: an engine is opened at first use, never crosses a
 fork, and every transaction either happened as a whole or not at all; on SQLite a writer holds
-the write lock from its first statement, so that what it read is still so when it writes.
+the write lock from its first statement, so that what it read is still so when it writes; and a
+file that cannot be written can still be read.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from casflow import config
-from casflow.errors import AccessError, ConfigError, MissingExtraError, UnavailableError
+from casflow.errors import (
+    AccessError,
+    CasflowError,
+    ConfigError,
+    MissingExtraError,
+    UnavailableError,
+)
 from casflow.redaction import remember_url
 from casflow.registry.failures import find_login_code, translated
 from casflow.registry.lookup import SQLITE, file_of
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT = 30.0  # seconds that a writer waits for another
 _SECRET_OPTIONS = ("password", "sslpassword")
@@ -40,6 +53,7 @@ _TCP_TIMEOUTS = {  # a server that vanished without a word is given up after tha
     "tcp_user_timeout": 60_000,  # milliseconds
 }
 _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON")
+_warned: set[str] = set()
 _inherited: list[Engine] = []  # kept, since closing them would disturb the process they belong to
 
 
@@ -78,9 +92,20 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a transaction that sees one state of the database."""
-        with translated(self.where), self.engine().connect() as connection, connection.begin():
-            yield connection
+        """Give a transaction that sees one state of the database.
+
+        A file that cannot be written here (a read-only home, a full disk) is still read.
+        """
+        try:
+            engine, is_own = self.engine(), False
+        except (AccessError, UnavailableError) as error:
+            engine, is_own = self._open_read_only(error), True
+        try:
+            with translated(self.where), engine.connect() as connection, connection.begin():
+                yield connection
+        finally:
+            if is_own:  # the next one tries again whether the file can be written
+                engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -111,6 +136,31 @@ class Database:
             if self._engine is None:
                 self._engine, self._pid = self._opened(), os.getpid()
             return self._engine
+
+    def _open_read_only(self, error: CasflowError) -> Engine:
+        """Return an engine for a file that cannot be opened for writing.
+
+        Raises:
+            CasflowError: The error by which that failed; the file cannot be read either.
+        """
+        if self.path is None:
+            raise error
+        for option in ("mode=ro", "immutable=1"):  # the second where the log of writes cannot be
+            engine = _sqlite_read_only(self.path, option)
+            try:
+                with translated(self.where):
+                    prepare(engine, self.where)
+            except (AccessError, UnavailableError):
+                engine.dispose()
+            else:
+                self._warn_once(error)
+                return engine
+        raise error
+
+    def _warn_once(self, error: CasflowError) -> None:
+        if self.where not in _warned:
+            _warned.add(self.where)
+            logger.warning("%s; it is only read", error.what)
 
     def close(self) -> None:
         """Close every connection of this process; the next use opens new ones."""
@@ -160,6 +210,19 @@ def _sqlite(path: Path, url: URL) -> Engine:
     return engine
 
 
+def _sqlite_read_only(path: Path, option: str) -> Engine:
+    address = f"file:{quote(str(path))}?{option}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, _TIMEOUT, uri=True, check_same_thread=False)
+        connection.isolation_level = None
+        return connection
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, hide_parameters=True)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
 def _make_folder(folder: Path) -> None:
     try:
         config.make_folder(folder)
@@ -195,9 +258,6 @@ def _set_up(connection: Any, _record: object) -> None:
 
 def _switch_to_wal(connection: Any) -> None:
     """Switch a new file to WAL; unlike other statements this one does not wait by itself."""
-    import sqlite3
-    import time
-
     deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
