@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -181,8 +182,19 @@ def _explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code of an error that is none of casflow's own."""
     if isinstance(error, OSError) and error.errno in _NO_PATH:
         return f"{error.filename!r} is no path: {error.strerror}", ConfigError.exit_code
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+        return "the current folder is gone; change to another one", ConfigError.exit_code
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {line}; casflow -vv shows where", 1
+
+
+def _has_folder() -> bool:
+    """Tell whether the working folder of this process is still there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _print_error(line: str, code: int) -> int:

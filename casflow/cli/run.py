@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,8 @@ def run(
     values = parse_parameters(parameters)
     outcome: dict[str, Any] = {}
     # As for `register`, flows may import what lies here; it takes the place of nothing else.
-    sys.path.append(str(Path.cwd()))
+    with suppress(FileNotFoundError):  # the working folder may have been removed
+        sys.path.append(str(Path.cwd()))
     if path is not None or module is not None:
         if project or number or digest:
             raise ConfigError("a flow that is not registered has no versions", where=path or module)

@@ -52,22 +52,34 @@ def test_what_only_reads_works_with_one_warning(stuck):
     assert "Traceback" not in err
 
 
+def run_in_a_lost_folder(home, lost, words):
+    lost.mkdir()
+    command = f'cd {lost} && rmdir {lost} && exec "$@"'
+    return subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "casflow", *words.split()],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_a_lost_working_folder_stops_nothing(home, tmp_path):
     script = home.script("Plain")
     home.casflow("register", "-p", script)
-    for words in [*READS, f"register -p {script}", "gc", "config show"]:
-        lost = tmp_path / "lost"
-        lost.mkdir()
-        command = f'cd {lost} && rmdir {lost} && exec "$@"'
-        arguments = [sys.executable, "-m", "casflow", *words.split()]
-        done = subprocess.run(
-            ["sh", "-c", command, "sh", *arguments],
-            env=home.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    for words in [*READS, f"register -p {script}", f"run -p {script}", "gc", "config show"]:
+        done = run_in_a_lost_folder(home, tmp_path / "lost", words)
         assert done.returncode == 0, (words, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words", ["register -p f.py", "register -m flows", "run -p f.py", "push ."]
+)
+def test_what_needs_the_lost_working_folder_says_so_in_a_line(home, tmp_path, words):
+    done = run_in_a_lost_folder(home, tmp_path / "lost", words)
+    assert done.returncode in (2, 3), done.stderr
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_agent_whose_working_folder_is_lost_runs_flows(home, tmp_path):
