@@ -122,7 +122,7 @@ def _row(data: bytes) -> object:
         "created": column(Moment),
     }
     run = {
-        **dict.fromkeys(("message", "agent", "heartbeat", "started", "ended")),
+        **dict.fromkeys(("message", "agent", "host", "heartbeat", "started", "ended")),
         "id": 1,
         "project": "p",
         "flow": "f",
