@@ -43,6 +43,7 @@ COMMANDS = {
         "show": Entry("show:show", "Show a flow and its versions, newest first.", usual=True),
         "import": Entry("imports:imports", "Take over what other programs stored."),
         "diff": Entry("diff:diff", "Show where two versions of a flow differ.", usual=True),
+        "why": Entry("diff:why", "Show what made a version a new one."),
         "demo": Entry("demo:demo", "Store a flow and a project; run them cold and warm."),
     },
     "Projects": {

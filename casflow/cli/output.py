@@ -47,6 +47,13 @@ def open_console(*, stderr: bool = False, **options: Any) -> Console:
     return Console(file=stream, markup=False, highlight=False, **options)
 
 
+def show_line(line: str, style: str | None = None) -> None:
+    """Print a line of data, in a style where there are colours."""
+    from rich.text import Text
+
+    open_console().print(Text(safe(line), style=style or ""), soft_wrap=True)
+
+
 def note(line: str) -> None:
     """Tell a person something that is not data."""
     click.echo(line, err=True)

@@ -55,6 +55,8 @@ class Difference:
         b: What is there in the second.
         subject: The task, function or class that it belongs to, such as `task transform`.
         start: The path of the subject.
+        file: The file of the function that it belongs to, if that is known.
+        line: Where the function begins there.
     """
 
     path: str
@@ -62,6 +64,8 @@ class Difference:
     b: str
     subject: str = ""
     start: str = ROOT
+    file: str = ""
+    line: int = 0
 
     def describe(self) -> str:
         """Return the same as people say it: `task transform: constant 2 -> 3`."""
@@ -108,6 +112,8 @@ class _Subject:
     name: str = ""
     start: str = ROOT
     task: str = ""
+    file: str = ""
+    line: int = 0
 
     def within(self, path: str, a: Item, b: Item) -> _Subject:
         """Return what the parts of a node belong to: the node itself, when it has a name."""
@@ -120,7 +126,7 @@ class _Subject:
             name = text_of(a.items[1].items[2]) or ""
             own = name == self.task
             said = f"task {name}" if own else f"{_file_of(b)}function {name}{_line_of(b)}"
-            return _Subject(said, path, self.task)
+            return _Subject(said, path, self.task, *_place_of(b))
         if target in CLASSES and a.kind == REDUCE:
             return _Subject(label(a), path)
         return self
@@ -141,6 +147,13 @@ def _line_of(function: Node) -> str:
     code = function.items[1].items[0]
     line = value_of(code.items[1].items[13])
     return f" (line {line})" if _known_file(code) else ""
+
+
+def _place_of(function: Node) -> tuple[str, int]:
+    """Return the file and the first line of a function."""
+    code = function.items[1].items[0]
+    line = value_of(code.items[1].items[13])
+    return _known_file(code), line if isinstance(line, int) else 0
 
 
 def _file_of(function: Node) -> str:
@@ -211,7 +224,8 @@ class _Comparison:
     def _found(self, path: str, a: Item | None, b: Item | None) -> Difference:
         self._count += 1
         one, two = (ABSENT if each is None else label(each) for each in (a, b))
-        return Difference(path, one, two, self._subject.name, self._subject.start)
+        subject = self._subject
+        return Difference(path, one, two, subject.name, subject.start, subject.file, subject.line)
 
     def _below(
         self, path: str, a: Node, b: Node

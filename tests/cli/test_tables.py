@@ -8,7 +8,6 @@ paths) is made the same before it is laid out.
 from __future__ import annotations
 
 import getpass
-import io
 import os
 import re
 import socket
@@ -20,8 +19,9 @@ import pytest
 
 from casflow import Store, config
 from casflow.cli import COMMANDS as COMMAND_GROUPS
-from casflow.cli import casflow, table
+from casflow.cli import table
 from casflow.registry import Registry, RunState
+from tests.cli.terminal import capture, run
 
 APPROVED = Path(__file__).with_name("approved")
 WIDTHS = (40, 60, 80, 120)
@@ -57,17 +57,6 @@ def extract():
 with Flow("Quarterly orders") as flow:
     extract()
 """
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal, or not."""
-
-    def __init__(self, *, is_terminal):
-        super().__init__()
-        self.is_terminal = is_terminal
-
-    def isatty(self):
-        return self.is_terminal
 
 
 @pytest.fixture
@@ -148,23 +137,6 @@ def normal(text, names):
     text = re.sub(r"\b\d s$", "3 s", text, flags=re.MULTILINE)
     text = KEY.sub("2026-01-31t16-59-03-123456-00-00", text)
     return MOMENT.sub("2026-01-31T16:59:03+00:00", text)
-
-
-def run(*arguments):
-    casflow.main([str(each) for each in arguments], "casflow", standalone_mode=False)
-
-
-def capture(monkeypatch, arguments, width):
-    """Return what a command prints on a terminal of a width; None for no terminal."""
-    stream = Terminal(is_terminal=width is not None)
-    with monkeypatch.context() as patch:
-        patch.setattr("sys.stdout", stream)
-        patch.setattr("sys.stderr", io.StringIO())
-        patch.setenv("COLUMNS", str(width or 80))
-        patch.setenv("NO_COLOR", "1")
-        patch.setenv("TERM", "xterm")
-        run(*arguments)
-    return re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
 
 
 @pytest.fixture
