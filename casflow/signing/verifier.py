@@ -140,21 +140,29 @@ class Verifier:
             return
         trust, named = load_trust(self._settings), name or reference.flow
         if required(self._settings, named):
-            self._check_version(named, reference, texts, trust)
-        alias = self._alias(trust, f"{name or ''} {reference.digest}")
-        if self._cache.find_alias(alias) is None:
-            self._cache.set_alias(alias, "1")
+            passed = self._check_version(named, reference, texts, trust)
+        else:
+            passed = False  # nobody asks, but what follows need not be read again
+        if name is None or not passed:
+            self._remember(trust, f"{name or ''} {reference.digest}")
 
-    def _check_version(self, name: str, reference: Reference, texts: Find, trust: Trust) -> None:
+    def _check_version(self, name: str, reference: Reference, texts: Find, trust: Trust) -> bool:
+        """Make sure that a version is signed; return whether that was known before."""
         statement = Statement.of(reference)
         self._check_name(name, statement.name)
         alias = self._alias(trust, statement.subject)
         if self._cache.find_alias(alias) is not None:
-            return
+            return True
         # A signed move of a tag says of the name and the bytes all that a signed version does.
         found = [each for each in readable(texts()) if each.statement.content == statement]
         self._count(found, trust, name, hint=f"sign it: casflow sign {name}@{reference.digest}")
         self._cache.set_alias(alias, "1")
+        return False
+
+    def _remember(self, trust: Trust, subject: str) -> None:
+        alias = self._alias(trust, subject)
+        if self._cache.find_alias(alias) is None:
+            self._cache.set_alias(alias, "1")
 
     def has_passed(self, name: str | None, digest: str) -> bool:
         """Tell, without a request, whether the bytes of a digest have passed before.
@@ -221,8 +229,12 @@ class Verifier:
             raise SignatureError("altered", what, where=asked)
 
     def _alias(self, trust: Trust, subject: str) -> str:
-        policy = json.dumps([trust.identity, self._settings.threshold, self._settings.require])
-        return f"signed {digest_of(policy.encode())} {subject}"
+        return f"signed {self._policy(trust)} {subject}"
+
+    def _policy(self, trust: Trust) -> str:
+        """Return what changes when anything does that decides what passes."""
+        settings = self._settings
+        return f"{trust.identity} {settings.threshold} {' '.join(settings.require)}"
 
     def _count(self, found: list[Signed], trust: Trust, where: str, *, hint: str) -> None:
         """Make sure that enough trusted signers made signatures."""

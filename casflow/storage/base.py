@@ -395,11 +395,12 @@ class Storage(ABC):
 
     def _verified(self, name: str, reference: Reference) -> Reference:
         """Return a reference, if this machine's policy lets the name of a flow mean it."""
-        if config.load().require:
+        settings = config.load()
+        if settings.require:
             from casflow.signing import Verifier
 
             texts = partial(self.find_signatures, name, reference)
-            Verifier(self.cache).check(name, reference, texts)
+            Verifier(self.cache, settings).check(name, reference, texts)
         return reference
 
     def verify_signatures(self, name: str) -> Reference:

@@ -38,6 +38,7 @@ def attack(tmp_path_factory, monkeypatch, keys, home):
     return lambda seed: run(seed, tmp_path_factory, monkeypatch, keys)
 
 
+@pytest.mark.timeout(7200)
 def test_no_name_means_what_nobody_signed_and_no_tag_goes_back(attack):
     seen = signed = 0
     for seed in range(EXAMPLES):

@@ -19,6 +19,7 @@ from casflow.signing import objects as signatures
 from casflow.signing.engines import SigningKey
 from casflow.signing.statement import Move, Signed, Statement
 from casflow.storage import Local, load
+from casflow.store import finish_leases
 
 WEEK = timedelta(days=7)
 
@@ -390,6 +391,7 @@ def test_what_passed_once_needs_no_request(signed, keys, trusting):
     refs = (f"etl@{digest}", digest, signed.resolve("etl@prod"))
     for ref in refs:
         signed.checkout(ref)
+    finish_leases()
     counting = signed._content.store = Counting(signed._content.store)
     signed._versions._store = counting
     for ref in refs:
