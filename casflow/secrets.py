@@ -72,16 +72,27 @@ def find(name: str) -> Any:
     for source in (_given.get().get, os.environ.get, _from_file):
         value = source(name)
         if value is not None:
-            remember(value)
-            return value
+            return _handed_out(value)
     return None
+
+
+def _handed_out(value: Any) -> Any:
+    """Return a secret's value without the newline that an editor or `echo` left at its end."""
+    if isinstance(value, str):
+        remember(value)
+        value = value.removesuffix("\n").removesuffix("\r")
+    remember(value)
+    return value
+
+
+def _optional(value: str | None) -> str | None:
+    found: str | None = None if value is None else _handed_out(value)
+    return found
 
 
 def variable(name: str) -> str | None:
     """Return an environment variable that may hold a secret, or None when it is not set."""
-    value = os.environ.get(name)
-    remember(value)
-    return value
+    return _optional(os.environ.get(name))
 
 
 @contextmanager
@@ -129,5 +140,4 @@ def _from_keyring(name: str) -> str | None:
         value: str | None = keyring.get_password(KEYRING_SERVICE, name)
     except (keyring.errors.KeyringError, RuntimeError):
         return None
-    remember(value)
-    return value
+    return _optional(value)

@@ -11,15 +11,19 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
 from casflow.blobs.progress import moved
+from casflow.config import ca_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+# adlfs takes whatever the environment holds for a connection string, and makes a client of it.
+_UNUSED = "AccountName=unused;AccountKey=dW51c2Vk"
 _HIDDEN_PARTS = ("AccountKey", "SharedAccessSignature")
 
 
@@ -28,11 +32,13 @@ class AzureBlobStore(FsspecBlobStore):
 
     Args:
         container: Name of the container.
-        connection: A connection string, or the account's address (`https://<account>.blob…`),
-            which is used with Azure's default credential.
+        connection: A connection string, or the address (`https://<account>.blob…`) of the account
+            or of the container, with a shared access signature (`?sv=…&sig=…`) or without; then
+            Azure's default credential is used.
     """
 
     def __init__(self, container: str, connection: str) -> None:
+        connection = _without_container(connection, container)
         secrets.remember(connection)
         address = account_address(connection)
         url = f"{address}/{container}"
@@ -133,6 +139,15 @@ def account_address(connection: str) -> str:
     return f"{protocol}://{parts.get('AccountName', 'unknown')}.blob.{suffix}"
 
 
+def _without_container(connection: str, container: str) -> str:
+    """Return a connection whose address is that of the account, also where it had the container."""
+    if not connection.startswith(("http://", "https://")):
+        return connection
+    address, mark, signature = connection.partition("?")
+    name = container.partition("/")[0]
+    return address.rstrip("/").removesuffix(f"/{name}") + mark + signature
+
+
 def _parts(connection: str) -> dict[str, str]:
     pairs = (part.partition("=") for part in connection.split(";") if part)
     return {name.strip(): value for name, _, value in pairs}
@@ -147,7 +162,7 @@ def open_filesystem(connection: str) -> Any:
     from adlfs import AzureBlobFileSystem
 
     filesystem = AzureBlobFileSystem(
-        account_name="unused", anon=True, use_listings_cache=False, skip_instance_cache=True
+        connection_string=_UNUSED, use_listings_cache=False, skip_instance_cache=True
     )
     filesystem.service_client = _client(connection)
     return filesystem
@@ -164,6 +179,14 @@ def _client(connection: str) -> Any:
         "max_single_get_size": PIECE,
         "max_chunk_get_size": 5 * 2**20,  # up to three times in memory, for each part
     }
+    if (bundle := ca_bundle()) is not None:
+        options["connection_verify"] = bundle
+    if connection.startswith(("http://", "https://")):
+        signature = connection.partition("?")[2]
+        secrets.remember([signature, *parse_qs(signature).get("sig", [])])
+        return BlobServiceClient(
+            account_address(connection), signature or _default_credential(), **options
+        )
     parts = _parts(connection)
     secrets.remember([parts.get(name) for name in _HIDDEN_PARTS])
     if any(name in parts for name in (*_HIDDEN_PARTS, "UseDevelopmentStorage")):

@@ -383,15 +383,31 @@ class ContentStore:
 
         Raises:
             IntegrityError: The store has a format that is not known here.
+            ConfigError: The store creates a key twice.
         """
         try:
             found = self.store.get(layout.FORMAT)
         except NotFoundError:
             with suppress(ConflictError):
                 self.store.create(layout.FORMAT, FORMAT_OBJECT)
+            self._require_one_winner()
             return
         if check_format(found, where=self.store.location(layout.FORMAT)) != FORMAT:
             self.store.put(layout.FORMAT, FORMAT_OBJECT)
+
+    def _require_one_winner(self) -> None:
+        """Check with a key that is there that the store creates none twice.
+
+        Raises:
+            ConfigError: It does: two writers would lose each other's flows.
+        """
+        try:
+            self.store.create(layout.FORMAT, FORMAT_OBJECT)
+        except ConflictError:
+            return
+        what = "the server ignores conditional writes (If-None-Match)"
+        hint = "use another server, or promise exclusive_writer=True: that nobody else writes here"
+        raise ConfigError(what, where=self.store.url, hint=hint)
 
     # ---- reading ---------------------------------------------------------------------------
 

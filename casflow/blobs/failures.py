@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from casflow import certificates
 from casflow.errors import (
     AccessError,
     CasflowError,
@@ -61,8 +62,15 @@ NO_ROOT = Family(
 )
 REGION = Family(ConfigError, "the bucket is in another region", "set the region that it is in")
 WRONG = Family(ConfigError, "the service does not accept the request")
+UNKNOWN = Family(
+    ConfigError,
+    "the service does not know this kind of request",
+    "if it is a conditional write (If-None-Match), use another release or service, "
+    "or promise exclusive_writer=True: that nobody else writes there",
+)
 
 _BY_CODE = {
+    "NotImplemented": UNKNOWN,
     "NoSuchBucket": NO_ROOT,
     "InvalidBucketName": NO_ROOT,
     "ContainerNotFound": NO_ROOT,
@@ -86,6 +94,7 @@ _BY_CODE = {
     "ServerBusy": THROTTLED,
 }
 _BY_STATUS = {
+    501: UNKNOWN,
     301: REGION,
     401: EXPIRED,
     403: REFUSED,
@@ -141,6 +150,9 @@ def translate(error: BaseException, *, where: object) -> CasflowError:
     """
     if isinstance(error, ImportError):
         return _missing(error)
+    if certificates.find_distrust(error) is not None:
+        what = redact(certificates.describe(error))
+        return AccessError(what, where=redact(str(where)), hint=certificates.HINT)
     family = _family(error)
     return family.error(_message(family, error), where=redact(str(where)), hint=family.hint)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PIECE = 8 * 2**20  # bytes of one request of a big transfer
 PARALLEL = 4  # requests of a big upload that are under way at once
-MARK = "casflow_writer"  # name of the metadata that tells who created an object
+MARK = "casflowwriter"  # name of the metadata that tells who created an object; proxies drop "_"
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries when writers meet
 _one_creates = Lock()
 

@@ -19,7 +19,9 @@ from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import BIG, reporting
-from casflow.errors import UnavailableError
+from casflow.certificates import context_of
+from casflow.config import ca_bundle
+from casflow.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +36,14 @@ class GCSBlobStore(FsspecBlobStore):
     Args:
         bucket: Name of the bucket.
         project: Project that is billed; that of the credential when left out.
+        requester_pays: Whether the project pays for the requests, not the bucket's owner.
     """
 
-    def __init__(self, bucket: str, project: str | None = None) -> None:
-        super().__init__(partial(open_filesystem, project), bucket, f"gs://{bucket}")
+    def __init__(
+        self, bucket: str, project: str | None = None, *, requester_pays: bool = False
+    ) -> None:
+        opening = partial(open_filesystem, project, requester_pays=requester_pays)
+        super().__init__(opening, bucket, f"gs://{bucket}")
 
     def _read(self, path: str) -> bytes:
         try:
@@ -75,7 +81,8 @@ class GCSBlobStore(FsspecBlobStore):
 
         headers = self.fs._get_headers({"Range": span})  # noqa: SLF001 - with its credential
         timeout = ClientTimeout(sock_connect=_READ_TIMEOUT, sock_read=_READ_TIMEOUT)
-        answer = await self.fs.session.get(self.fs.url(path), headers=headers, timeout=timeout)
+        given = {"headers": headers, "params": self.fs._get_params({}), "timeout": timeout}  # noqa: SLF001
+        answer = await self.fs.session.get(self.fs.url(path), **given)
         if not answer.ok:
             validate_response(answer.status, await answer.read(), path)
         return answer
@@ -174,8 +181,8 @@ class _Part(RawIOBase):
         """Leave it open: who sends it closes it each time."""
 
 
-def open_filesystem(project: str | None) -> Any:
-    """Return a gcsfs filesystem that caches nothing.
+def open_filesystem(project: str | None, *, requester_pays: bool = False) -> Any:
+    """Return a gcsfs filesystem that caches nothing and asks through the environment's proxy.
 
     Raises:
         ImportError: The extra is not installed.
@@ -189,16 +196,39 @@ def open_filesystem(project: str | None) -> Any:
         project=project or "",
         token=_credential(),
         consistency="size",  # a piece whose answer was lost is sent again, and must count once
+        requester_pays=requester_pays,
+        session_kwargs={"trust_env": True},
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+    _trust(filesystem, ca_bundle())
     filesystem._call = reporting(filesystem._call, "data")  # noqa: SLF001 - no hook of its own
     return filesystem
+
+
+def _trust(filesystem: Any, bundle: str | None) -> None:
+    """Let a filesystem trust a file of authorities; a connector is made where its loop runs."""
+    if bundle is None:
+        return
+    open_session = filesystem._set_session  # noqa: SLF001 - no hook of its own
+
+    async def set_session() -> Any:
+        from aiohttp import TCPConnector
+
+        options = filesystem.session_kwargs
+        if "connector" not in options:
+            options["connector"] = TCPConnector(ssl=context_of(bundle))
+        return await open_session()
+
+    filesystem._set_session = set_session  # noqa: SLF001
 
 
 def _credential() -> Any:
     given = secrets.decoded(secrets.find("GCP_CREDENTIALS"))
     if given is not None:
+        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+            hint = "write the key of a service account as JSON"
+            raise ConfigError("not a credential", where="GCP_CREDENTIALS", hint=hint)
         return given
     return "anon" if secrets.variable("STORAGE_EMULATOR_HOST") else "google_default"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,14 @@ from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import reporting
-from casflow.errors import AccessError, CasflowError, UnavailableError
+from casflow.config import ca_bundle
+from casflow.errors import AccessError, CasflowError, ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+_ALWAYS = ("RequestPayer", "ExpectedBucketOwner")
 MOST_PARTS = 10_000  # of one upload; the service's limit
 _ATTEMPTS = 2  # of s3fs, for bodies that are cut short; botocore has retried all else by then
 
@@ -32,7 +36,10 @@ class S3BlobStore(FsspecBlobStore):
     Args:
         bucket: Name of the bucket.
         client_options: Arguments of boto3's client, and `profile_name`.
-        upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`.
+        upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`. `RequestPayer` and
+            `ExpectedBucketOwner` go with every other request as well.
+        exclusive_writer: Whether nobody else writes to the bucket, which is promised for a server
+            that does not know, or ignores, conditional writes.
     """
 
     def __init__(
@@ -40,10 +47,15 @@ class S3BlobStore(FsspecBlobStore):
         bucket: str,
         client_options: Mapping[str, Any] | None = None,
         upload_options: Mapping[str, Any] | None = None,
+        *,
+        exclusive_writer: bool = False,
     ) -> None:
-        options = dict(client_options or {})
-        super().__init__(partial(open_filesystem, options), bucket, f"s3://{bucket}")
-        self._upload_options = dict(upload_options or {})
+        options, uploads = dict(client_options or {}), dict(upload_options or {})
+        always = {name: uploads[name] for name in _ALWAYS if name in uploads}
+        super().__init__(partial(open_filesystem, options, always), bucket, f"s3://{bucket}")
+        self._upload_options = uploads
+        self._exclusive_writer = exclusive_writer
+        self._deletes_singly = False
 
     def _read(self, path: str) -> bytes:
         # With more than one connection s3fs asks for the size first.
@@ -79,16 +91,33 @@ class S3BlobStore(FsspecBlobStore):
 
     def _write_new(self, path: str, data: bytes | Path, mark: str) -> None:
         metadata = {**self._upload_options.get("Metadata", {}), MARK: mark}
-        options = {**self._upload_options, "Metadata": metadata}
-        self._send(path, data, mode="create", **_parts(data), **options)
+        options = {**self._upload_options, "Metadata": metadata, **_parts(data)}
+        if not self._exclusive_writer:
+            self._send(path, data, mode="create", **options)
+            return
+        with suppress(FileNotFoundError):
+            self._head(path)
+            raise FileExistsError(path)
+        self._send(path, data, **options)
 
     def _overwrite(self, path: str, data: bytes | Path) -> None:
         self._send(path, data, **_parts(data), **self._upload_options)
 
     def delete_many(self, keys: Sequence[str]) -> None:
-        """Remove at most 1000 objects in one request."""
-        if not keys:
+        """Remove at most 1000 objects in one request, or singly where the server takes none such.
+
+        Some ask for a Content-MD5, which clients of today do not send any more.
+        """
+        if self._deletes_singly or not keys:
+            super().delete_many(keys)
             return
+        try:
+            self._delete_together(keys)
+        except ConfigError:
+            self._deletes_singly = True
+            super().delete_many(keys)
+
+    def _delete_together(self, keys: Sequence[str]) -> None:
         bucket, _, _ = self.fs.split_path(self._path(keys[0]))
         paths = [{"Key": self.fs.split_path(self._path(key))[1]} for key in keys]
         with self._border(self.url):
@@ -125,8 +154,12 @@ def _parts(data: bytes | Path) -> dict[str, int]:
     }
 
 
-def open_filesystem(client_options: Mapping[str, Any]) -> Any:
+def open_filesystem(client_options: Mapping[str, Any], always: Mapping[str, Any]) -> Any:
     """Return an s3fs filesystem that caches nothing.
+
+    Args:
+        client_options: Arguments of boto3's client, and `profile_name`.
+        always: Arguments of every request that takes them.
 
     Raises:
         ImportError: The extra is not installed.
@@ -134,7 +167,9 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
     from aiobotocore.session import AioSession
     from s3fs import S3FileSystem
 
-    options = {**client_options, **_given_credentials()}
+    options = {**client_options, **given_credentials()}
+    if "verify" not in options and not os.environ.get("AWS_CA_BUNDLE"):
+        options |= {} if (bundle := ca_bundle()) is None else {"verify": bundle}
     secrets.remember([options.get(name) for name in _SECRET_OPTIONS])
     session = AioSession(profile=options.pop("profile_name", None))
     session.lazy_register_component(
@@ -144,6 +179,7 @@ def open_filesystem(client_options: Mapping[str, Any]) -> Any:
     filesystem = S3FileSystem(
         client_kwargs=options,
         config_kwargs=dict(getattr(config, "_user_provided_options", None) or {}),
+        s3_additional_kwargs=dict(always),
         use_listings_cache=False,
         skip_instance_cache=True,
     )
@@ -161,6 +197,7 @@ def _loader(data_path: str | None) -> Any:
     return create_loader(data_path)
 
 
+_SECRET_NAMES = ("ACCESS_KEY", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 _SECRET_OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _PLAIN_OPTIONS = ("api_version", "endpoint_url", "profile_name", "region_name", "use_ssl", "verify")
 
@@ -173,11 +210,23 @@ def without_credentials(client_options: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _given_credentials() -> dict[str, str]:
-    """Return the options that the `AWS_CREDENTIALS` secret stands for."""
+def given_credentials() -> dict[str, str]:
+    """Return the options that the `AWS_CREDENTIALS` secret stands for.
+
+    Raises:
+        ConfigError: It is there, and is not what it must be.
+    """
     given = secrets.decoded(secrets.find("AWS_CREDENTIALS"))
-    if not isinstance(given, dict):
+    if given is None:
         return {}
-    names = ("ACCESS_KEY", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
-    found = {option: given.get(name) for option, name in zip(_SECRET_OPTIONS, names, strict=True)}
+    names = dict(zip(_SECRET_OPTIONS, _SECRET_NAMES, strict=True))
+    found = {} if not isinstance(given, dict) else {key: given.get(names[key]) for key in names}
+    if not (isinstance(given, dict) and set(given) <= set(_SECRET_NAMES) and _are_keys(found)):
+        hint = 'write it as JSON: {"ACCESS_KEY": "...", "SECRET_ACCESS_KEY": "..."}'
+        raise ConfigError("not the keys of an account", where="AWS_CREDENTIALS", hint=hint)
     return {option: value for option, value in found.items() if value is not None}
+
+
+def _are_keys(found: Mapping[str, Any]) -> bool:
+    *needed, token = found.values()
+    return all(isinstance(each, str) and each for each in needed) and isinstance(token, str | None)

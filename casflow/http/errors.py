@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from casflow import certificates
 from casflow.errors import (
     AccessError,
     CasflowError,
@@ -93,8 +94,11 @@ def failure(error: Exception, where: str) -> CasflowError:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     name = type(error).__name__
+    if certificates.find_distrust(error) is not None:
+        return AccessError(certificates.describe(error), where=where, hint=certificates.HINT)
     if isinstance(error, SSLError):
-        return AccessError(f"no TLS connection ({_tls_reason(error)})", where=where, hint=_TLS_HINT)
+        what = f"no TLS connection ({_tls_reason(error)})"
+        return AccessError(what, where=where, hint=certificates.HINT)
     if isinstance(error, ValueError | TypeError):  # the address, a header or an option is malformed
         return ConfigError(f"no request can be made ({name})", where=where)
     hint = "check the network and try again"
@@ -103,16 +107,11 @@ def failure(error: Exception, where: str) -> CasflowError:
     return UnavailableError(f"no answer ({name})", where=where, hint=hint)
 
 
-_TLS_HINT = "name the authority that signed it in SSL_CERT_FILE (or REQUESTS_CA_BUNDLE)"
-
-
 def _tls_reason(error: BaseException) -> str:
     """Return the reason that the TLS library gave, from below the layers that wrap it."""
     import ssl
 
     for each in _causes(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return f"the certificate is not trusted: {each.verify_message}"
         if isinstance(each, ssl.SSLError) and each.reason:
             return each.reason.lower().replace("_", " ")
     return "certificate or protocol"

@@ -6,9 +6,13 @@ names, and what kind of thing the path is.
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from casflow import certificates
+from casflow.blobs.s3 import given_credentials
+from casflow.config import ca_bundle
 from casflow.errors import (
     AccessError,
     CasflowError,
@@ -107,7 +111,9 @@ class CodeCommit(SourceStorage):
             from botocore.config import Config
         except ImportError as error:
             raise MissingExtraError("boto3", "git") from error
-        options = dict(self._client_options)
+        options = {**self._client_options, **given_credentials()}
+        if "verify" not in options and not os.environ.get("AWS_CA_BUNDLE"):
+            options |= {} if (bundle := ca_bundle()) is None else {"verify": bundle}
         session = boto3.session.Session(profile_name=options.pop("profile_name", None))
         defaults = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 3})
         given = options.pop("config", None)
@@ -115,6 +121,9 @@ class CodeCommit(SourceStorage):
         return session.client("codecommit", **options)
 
     def _error(self, error: Any) -> CasflowError:
+        if certificates.find_distrust(error) is not None:
+            what = certificates.describe(error)
+            return AccessError(what, where=self.address, hint=certificates.HINT)
         code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
         where = f"{self.address}:{self.path}@{self.ref or 'the default branch'}"
         if code.endswith("DoesNotExistException"):

@@ -6,12 +6,14 @@ client finds one itself wherever the storage is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from casflow.blobs.gcs import GCSBlobStore
 from casflow.storage.blob import BlobStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from casflow.results import Result
 
 
@@ -27,6 +29,7 @@ class GCS(BlobStorage):
         project: Project that is billed; that of the credential when left out.
         stored_as_script: Whether the script is stored instead of a pickle.
         local_script_path: The script that is stored.
+        requester_pays: Whether the project pays for requests, not the owner of the bucket.
         options: What every storage takes.
     """
 
@@ -39,6 +42,8 @@ class GCS(BlobStorage):
         project: str | None = None,
         stored_as_script: bool = False,  # noqa: FBT001, FBT002 - the original's signature
         local_script_path: str | None = None,
+        *,
+        requester_pays: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -49,10 +54,23 @@ class GCS(BlobStorage):
         )
         self.bucket = bucket
         self.project = project
+        self.requester_pays = requester_pays
 
     def open_store(self) -> GCSBlobStore:
         """Return the bucket as a blob store."""
-        return GCSBlobStore(self.bucket, self.project)
+        return GCSBlobStore(self.bucket, self.project, requester_pays=self.requester_pays)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON form without its flows."""
+        paid = {"requester_pays": True} if self.requester_pays else {}
+        return {**super().identity(), **paid}
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        storage = super().from_dict(form)
+        storage.requester_pays = bool(form.get("requester_pays"))
+        return storage
 
     @property
     def result(self) -> Result | None:
@@ -60,5 +78,7 @@ class GCS(BlobStorage):
         if self._result is None:
             from casflow.results import GCSResult
 
-            self._result = GCSResult(self.bucket, project=self.project)
+            self._result = GCSResult(
+                self.bucket, project=self.project, requester_pays=self.requester_pays
+            )
         return self._result

@@ -6,7 +6,7 @@ options reach the client and nothing else; no form of the storage that leaves th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from casflow.blobs.s3 import S3BlobStore, without_credentials
 from casflow.errors import ConfigError
@@ -30,7 +30,10 @@ class S3(BlobStorage):
         stored_as_script: Whether the script is stored instead of a pickle.
         local_script_path: The script that is stored.
         client_options: Arguments of boto3's client, and `profile_name`.
-        upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`.
+        upload_options: Extra arguments of each upload, as boto3's `ExtraArgs`; `RequestPayer` and
+            `ExpectedBucketOwner` go with every other request as well.
+        exclusive_writer: Promises that nobody else writes to the bucket, for a server that knows
+            no conditional writes.
         options: What every storage takes.
     """
 
@@ -44,6 +47,8 @@ class S3(BlobStorage):
         local_script_path: str | None = None,
         client_options: Mapping[str, Any] | None = None,
         upload_options: Mapping[str, Any] | None = None,
+        *,
+        exclusive_writer: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -55,18 +60,30 @@ class S3(BlobStorage):
         self.bucket = bucket
         self.client_options = dict(client_options or {})
         self.upload_options = dict(upload_options or {})
+        self.exclusive_writer = exclusive_writer
         if keys := [each for each in self.upload_options if each.startswith("SSECustomer")]:
             hint = "use ServerSideEncryption with KMS: every reader would need the customer's key"
             raise ConfigError("upload_options cannot hold " + keys[0], where=bucket, hint=hint)
 
     def open_store(self) -> S3BlobStore:
         """Return the bucket as a blob store."""
-        return S3BlobStore(self.bucket, self.client_options, self.upload_options)
+        promise = self.exclusive_writer
+        return S3BlobStore(
+            self.bucket, self.client_options, self.upload_options, exclusive_writer=promise
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return the JSON form without its flows and without credentials."""
         shown = without_credentials(self.client_options)
-        return {**super().identity(), "client_options": shown}
+        promise = {"exclusive_writer": True} if self.exclusive_writer else {}
+        return {**super().identity(), "client_options": shown, **promise}
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        storage = super().from_dict(form)
+        storage.exclusive_writer = bool(form.get("exclusive_writer"))
+        return storage
 
     def __getstate__(self) -> dict[str, Any]:
         shown = without_credentials(self.client_options)

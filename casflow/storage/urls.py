@@ -27,8 +27,9 @@ def open_url(url: str, **options: Any) -> BlobStore:
     Args:
         url: A folder's path, or `file://`, `s3://bucket`, `gs://bucket`, `az://container`, each
             with a prefix after it or without, or `memory://name` for one in this process.
-        options: For S3, arguments of boto3's client; for Google Cloud Storage `project`; for
-            Azure `connection_string` or `connection_string_secret`.
+        options: For S3, arguments of boto3's client, `upload_options` and `exclusive_writer`; for
+            Google Cloud Storage `project` and `requester_pays`; for Azure `connection_string` or
+            `connection_string_secret`.
 
     Raises:
         ConfigError: The scheme or an option is not known, or the URL names no root.
@@ -71,9 +72,15 @@ def _bucket(url: str, options: dict[str, Any]) -> Storage:
     return _made(_KINDS[scheme], f"{parts.netloc}/{prefix}".rstrip("/"), options)
 
 
+_OWN_OF_S3 = ("upload_options", "exclusive_writer")
+
+
 def _made(kind: str, root: str, options: dict[str, Any]) -> Storage:
     storage: Any = find_class(kind)
-    known = {"client_options": options} if kind == "S3" and options else options
+    known = dict(options)
+    if kind == "S3":
+        own = {name: known.pop(name) for name in _OWN_OF_S3 if name in known}
+        known = {"client_options": known, **own}
     try:
         return cast("Storage", storage(root, **known))
     except TypeError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from threading import Lock, Thread
@@ -35,6 +36,7 @@ Kind = Literal[
     "429",
 ]
 Dialect = Literal["s3", "gcs", "azure", "plain"]
+Rule = Callable[[str, str, Any], tuple[int, str] | None]
 
 
 @dataclass
@@ -76,6 +78,8 @@ class Proxy:
         self.latency = latency
         self.dialect = dialect
         self.requests: list[Record] = []
+        self.rule: Rule | None = None  # tells by method, path and headers who is refused, and how
+        self.dropped: frozenset[str] = frozenset()  # names of headers that the server never sees
         self._faults: dict[int, Kind] = {}
         self._every: Kind | None = None
         self._lock = Lock()

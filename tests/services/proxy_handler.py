@@ -65,6 +65,12 @@ class ProxyHandler(BaseHTTPRequestHandler):
             body.drain()
             self._refuse(record, int(record.fault))
             return
+        rule = self._proxy.rule
+        refusal = None if rule is None else rule(self.command, self.path, self.headers)
+        if refusal is not None:
+            body.drain()
+            self._refuse_by_rule(record, *refusal)
+            return
         with contextlib.closing(self._proxy.connect()) as upstream:
             self._forward(upstream, record, body)
             self._answer(upstream.getresponse(), record)
@@ -73,7 +79,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         upstream.putheader("Host", f"{upstream.host}:{upstream.port}")
         for name, value in self.headers.items():
-            if name.lower() not in _OWN:
+            if name.lower() not in _OWN | self._proxy.dropped:
                 upstream.putheader(name, value)
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         if chunked:
@@ -154,6 +160,16 @@ class ProxyHandler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self._send(body, record, chunked=False)
+
+    def _refuse_by_rule(self, record: Record, status: int, code: str) -> None:
+        record.status = status
+        body = f"<Error><Code>{code}</Code><Message>by rule</Message></Error>".encode()
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -57,6 +57,7 @@ class TlsRegistry(Server):
     """
 
     name = "nginx"
+    settings = _SETTINGS
 
     def __init__(self, upstream: str) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class TlsRegistry(Server):
         (self.folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
         settings = self.folder / "nginx.conf"
         parts = {"folder": self.folder, "port": self.port, "upstream": self._upstream}
-        settings.write_text(_SETTINGS.format(**parts))
+        settings.write_text(self.settings.format(**parts))
         return [program("nginx"), "-c", str(settings), "-p", str(self.folder)]
 
     def _make_keys(self) -> None:
@@ -118,3 +119,14 @@ class TlsRegistry(Server):
         folder = home / ".config" / "containers" / "certs.d" / self.host
         folder.mkdir(parents=True)
         shutil.copy(self.authority, folder / "ca.crt")
+
+
+class TlsFront(TlsRegistry):
+    """The front of any server: TLS by a private authority, and nothing else."""
+
+    settings = "".join(line for line in _SETTINGS.splitlines(keepends=True) if "uth" not in line)
+
+    @property
+    def url(self) -> str:
+        """Where the front answers."""
+        return f"https://{self.host}"
