@@ -55,6 +55,7 @@ class Report:
         policy: The rules that took them, as a line.
         purged: Keys in the trash that ended.
         leases: Leases that ended.
+        signatures: Signatures that went with what they spoke of.
         condemned: Blobs that got a marker: nothing names them.
         deleted: Blobs that were deleted: condemned a grace ago, and still nothing names them.
         waiting: Blobs that are condemned and will be deleted by a later run.
@@ -85,6 +86,7 @@ class Report:
     leftovers: int = 0
     policy: str = ""
     leases: int = 0
+    signatures: int = 0
     missing: tuple[tuple[str, str, str], ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
@@ -115,6 +117,7 @@ class Report:
             leftovers=leftovers,
             policy=plan.policy,
             leases=len(plan.leases),
+            signatures=len(plan.signatures),
             missing=tuple((each.key, each.flow, each.digest) for each in plan.missing),
             unreadable=plan.unreadable,
             unknown=tuple(plan.unknown),
@@ -151,6 +154,7 @@ class Report:
             "policy": self.policy,
             "explained": self.explain(),
             "leases": self.leases,
+            "signatures": self.signatures,
             "missing": [
                 {"key": key, "flow": flow, "digest": digest} for key, flow, digest in self.missing
             ],

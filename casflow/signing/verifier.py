@@ -125,13 +125,16 @@ class Verifier:
         self._cache = cache
         self._settings = settings or config.load()
 
-    def check(self, name: str | None, reference: Reference, texts: Find) -> None:
+    def check(
+        self, name: str | None, reference: Reference, texts: Find, remedy: str = "sign it"
+    ) -> None:
         """Make sure that a reference may be what a name means.
 
         Args:
             name: The name that was asked for, or None for a bare digest.
             reference: What it leads to.
             texts: Returns the signatures that speak of its digest; asked only when needed.
+            remedy: What to do where it is not signed, or not by enough.
 
         Raises:
             SignatureError: The policy does not let it pass.
@@ -140,13 +143,15 @@ class Verifier:
             return
         trust, named = load_trust(self._settings), name or reference.flow
         if required(self._settings, named):
-            passed = self._check_version(named, reference, texts, trust)
+            passed = self._check_version(named, reference, texts, trust, remedy)
         else:
             passed = False  # nobody asks, but what follows need not be read again
         if name is None or not passed:
             self._remember(trust, f"{name or ''} {reference.digest}")
 
-    def _check_version(self, name: str, reference: Reference, texts: Find, trust: Trust) -> bool:
+    def _check_version(
+        self, name: str, reference: Reference, texts: Find, trust: Trust, remedy: str
+    ) -> bool:
         """Make sure that a version is signed; return whether that was known before."""
         statement = Statement.of(reference)
         self._check_name(name, statement.name)
@@ -155,7 +160,7 @@ class Verifier:
             return True
         # A signed move of a tag says of the name and the bytes all that a signed version does.
         found = [each for each in readable(texts()) if each.statement.content == statement]
-        self._count(found, trust, name, hint=f"sign it: casflow sign {name}@{reference.digest}")
+        self._count(found, trust, name, hint=remedy)
         self._cache.set_alias(alias, "1")
         return False
 

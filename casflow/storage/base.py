@@ -400,7 +400,8 @@ class Storage(ABC):
             from casflow.signing import Verifier
 
             texts = partial(self.find_signatures, name, reference)
-            Verifier(self.cache, settings).check(name, reference, texts)
+            remedy = "register it again with --sign"
+            Verifier(self.cache, settings).check(name, reference, texts, remedy)
         return reference
 
     def verify_signatures(self, name: str) -> Reference:

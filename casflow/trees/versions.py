@@ -139,7 +139,8 @@ class Versions:
         verifier, reference = self._verifier(), selected.reference
         texts = partial(signatures.read, self._store, reference.digest)
         if tag is None:
-            verifier.check(name, reference, texts)
+            remedy = f"sign it: casflow sign {reference.flow}@{reference.digest}"
+            verifier.check(name, reference, texts, remedy)
             return
         verifier.check_move(
             self._store.url, str(name), reference, _signed_move(selected, tag), texts

@@ -82,10 +82,11 @@ class OneForAll(Statement):
 class OneName(Verifier):
     """Does not look at the name that was signed."""
 
-    def _check_version(self, name, reference, texts, trust):
+    def _check_version(self, name, reference, texts, trust, remedy):
         found = verifier.readable(texts())
         found = [each for each in found if each.statement.digest == reference.digest]
-        self._count(found, trust, name, hint="")
+        self._count(found, trust, name, hint=remedy)
+        return False
 
 
 class TagsAsVersions(Verifier):
