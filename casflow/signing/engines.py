@@ -16,7 +16,7 @@ from casflow import config
 from casflow.errors import ConfigError, NotFoundError
 from casflow.signing import openssh, packaged
 from casflow.signing.keys import parse_line
-from casflow.signing.statement import Signed
+from casflow.signing.statement import LARGEST, Signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,9 +102,17 @@ class SigningKey:
         return signature
 
     def signed(self, statement: Statement) -> Signed:
-        """Return a statement with its signature; see `sign`."""
+        """Return a statement with its signature; see `sign`.
+
+        Raises:
+            ConfigError: The statement is longer than anybody reads.
+        """
         message = statement.to_bytes()
-        return Signed(statement, self.sign(message), message)
+        signed = Signed(statement, self.sign(message), message)
+        if len(signed.to_bytes()) > LARGEST:
+            what = f"{len(statement.attachments)} attachments are too many to sign"
+            raise ConfigError(what, where=statement.name)
+        return signed
 
     @contextmanager
     def _file(self) -> Iterator[Path]:

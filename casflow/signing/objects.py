@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from casflow.reference import BlobName
     from casflow.signing.engines import SigningKey
 
-MOST = 1000  # signatures of one digest that are looked at
+MOST = 256  # signatures of one digest that are looked at
 
 
 def write(store: BlobStore, blob: BlobName, signed: Signed) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,11 @@ def sign(message: bytes, key: Path) -> Signature:
         AccessError: ssh-keygen refused.
     """
     command = ["-Y", "sign", "-q", "-n", NAMESPACE, "-f", str(key)]
-    done = _call(command, message, timeout=None)
+    shown = sys.stderr.isatty()  # where somebody is asked to touch a security key
+    done = _call(command, message, timeout=None, stderr=None if shown else subprocess.PIPE)
     if done.returncode:
-        raise AccessError(f"cannot sign ({_reason(done.stderr)})", where=key)
+        reason = "see above" if shown else _reason(done.stderr)
+        raise AccessError(f"ssh-keygen does not sign ({reason})", where=key)
     return parse_signature(done.stdout.decode(errors="replace"))
 
 
@@ -73,12 +76,20 @@ def agent_keys() -> list[str]:
 
 
 def _call(
-    arguments: Sequence[str], message: bytes, timeout: float | None
+    arguments: Sequence[str],
+    message: bytes,
+    timeout: float | None,
+    stderr: int | None = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[bytes]:
     command = [program() or "ssh-keygen", *arguments]
     try:
         return subprocess.run(
-            command, input=message, capture_output=True, timeout=timeout, check=False
+            command,
+            input=message,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=timeout,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError("ssh-keygen gives no answer", where=command[0]) from error

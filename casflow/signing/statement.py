@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from casflow.reference import Reference
 
 FORMAT = 1
-LARGEST = 512 * 1024  # bytes of a statement and its signature
+LARGEST = 128 * 1024  # bytes of a statement and its signature
 _MAX_COUNTER = 10**8
 _VERSION, _TAG = "version", "tag"
 _ENTRIES = {TREE: "script", MODULE: "module"}  # what of the environment says where a run starts

@@ -12,6 +12,7 @@ import casflow
 from casflow import Flow, aio, task
 from casflow.blobs import layout
 from casflow.cache import Cache
+from casflow.digests import digest_of
 from casflow.errors import AccessError, SignatureError
 from casflow.registration import register
 from casflow.registry import Registry
@@ -101,6 +102,34 @@ def test_what_nobody_signed_is_refused_by_every_way_in(store, project, policy, t
     assert standing.exists()
     assert store.versions("etl")[0].tags == ()  # a tag that may not be used is not shown as one
     assert not (tmp_path / "copy").exists()
+
+
+def test_integrations_obey(store, project, keys, trusting, policy):
+    from casflow.integrations.dask_tree import CasflowPlugin
+    from casflow.integrations.fsspec import CasflowFileSystem
+
+    def read():
+        files = CasflowFileSystem(store=store.url, skip_instance_cache=True)
+        return files.cat_file("etl@prod/main.py")
+
+    trusting("anna")
+    store.push(project(), "etl")
+    store.tag("etl", "prod")
+    policy("*@prod")
+    for act in (read, lambda: CasflowPlugin("etl@prod", store.url)):
+        assert refusal(act)[0] == "unsigned"
+    store.tag("etl@1", "prod", sign=str(keys["anna"]))
+    assert read() == b"one"
+    assert CasflowPlugin("etl@prod", store.url).digest == store.resolve("etl@1").digest
+
+
+def test_too_many_signatures_are_not_looked_at(signed):
+    blobs, version = signed._content.store, signed.versions("etl")[0]
+    for number in range(signatures.MOST):
+        key = layout.signature(version.digest, 0, digest_of(bytes([number % 256, number // 256])))
+        blobs.create(key, b"junk")
+    with pytest.raises(AccessError, match="more than 256 signatures"):
+        signed.resolve("etl@2")
 
 
 def test_a_policy_for_tags_alone(store, project, keys, trusting, policy):
