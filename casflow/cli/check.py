@@ -1,8 +1,10 @@
-"""`casflow register --check`: whether a flow is the same in another process.
+"""`casflow register --check`: whether a flow is the same in another process, and loads in one.
 
-Owns the two fresh processes that make the flow's bytes again, with another hash seed, folder and
-home, one of which imports the script after other modules, and the words for what differs.
-`python -m casflow.cli.check FOLDER path|import|module TARGET` is such a process.
+Owns the fresh processes that make the flow's bytes again, each with another hash seed and home, and
+the words for what differs. The script is run by its path; imported by another, after other modules;
+and reached through another folder, under another name, with its byte code cached. One more process,
+which knows neither the project nor casflow, loads it. `python -m casflow.cli.check FOLDER WAY
+TARGET` is one of the first three.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from casflow.cli.flows import read_flows
@@ -24,8 +27,15 @@ if TYPE_CHECKING:
     from casflow.flow import Flow
     from casflow.serialize import Difference
 
-SEEDS = ("1", "4242")
+PATH, IMPORT, RENAMED, MODULE = "path", "import", "renamed", "module"
+_WAYS = {PATH: "1", IMPORT: "4242", RENAMED: "77"}  # with the hash seed of each
+_WORDS = {
+    IMPORT: "when it is imported after other modules",
+    RENAMED: "when it lies elsewhere and __name__ is another",
+    MODULE: "in another process",
+}
 _TIMEOUT = 600.0  # seconds that a script may take to be read
+_LOAD = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
 
 
 def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
@@ -36,21 +46,51 @@ def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
         LoadError: One of the processes could not make them.
     """
     with tempfile.TemporaryDirectory(prefix="casflow-check-") as scratch:
-        folders = [Path(scratch) / seed for seed in SEEDS]
-        for folder, seed in zip(folders, SEEDS, strict=True):
-            _make(folder, seed, path, module)
+        made = _make_all(Path(scratch), path, module)
         for flow in flows:
-            _complain(name_of(flow), _differences(name_of(flow), folders))
+            first, *others = ((way, folder / _file(name_of(flow))) for way, folder in made)
+            for way, file in others:
+                _complain(name_of(flow), way, explain(first[1].read_bytes(), file.read_bytes()))
+            _load(name_of(flow), first[1])
 
 
-def _make(folder: Path, seed: str, path: Path | None, module: str | None) -> None:
-    folder.mkdir()
-    kind = "import" if path and path.stem.isidentifier() and seed != SEEDS[0] else "path"
-    target = [kind, str(path.absolute())] if path else ["module", str(module)]
+def _make_all(scratch: Path, path: Path | None, module: str | None) -> list[tuple[str, Path]]:
+    """Make the bytes in every way that there is for a target; return the ways and folders."""
+    if path is None:
+        ways = dict.fromkeys(range(2), MODULE)
+    else:
+        ways = dict(enumerate(_WAYS if path.stem.isidentifier() else (PATH, RENAMED)))
+    found = []
+    for number, way in ways.items():
+        folder = scratch / str(number)
+        folder.mkdir()
+        target = str(module if path is None else _place(path.absolute(), way, folder))
+        seed = _WAYS.get(way, str(number))
+        _make(folder, way, target, {**_other(folder, seed), **_byte_code(scratch, way)})
+        found.append((way, folder))
+    return found
+
+
+def _place(path: Path, way: str, folder: Path) -> Path:
+    """Return the script, behind a link to its folder when it shall lie elsewhere."""
+    if way != RENAMED:
+        return path
+    (folder / "elsewhere").symlink_to(path.parent, target_is_directory=True)
+    return folder / "elsewhere" / path.name
+
+
+def _byte_code(scratch: Path, way: str) -> dict[str, str]:
+    """Return where a process keeps byte code: the first has none, later ones share a folder."""
+    if way == PATH:
+        return {"PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PYTHONPYCACHEPREFIX": str(scratch / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def _make(folder: Path, way: str, target: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "casflow.cli.check", str(folder), *target],
+        [sys.executable, "-m", "casflow.cli.check", str(folder), way, target],
         cwd=folder,
-        env={**os.environ, **_other(folder, seed)},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -58,8 +98,33 @@ def _make(folder: Path, seed: str, path: Path | None, module: str | None) -> Non
         check=False,
     )
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LoadError(f"the flow cannot be made in another process ({last})", where=target[1])
+        what = f"the flow cannot be made {_WORDS.get(way, 'in another process')}"
+        raise LoadError(f"{what} ({_last_line(done.stderr)})", where=target)
+
+
+def _load(name: str, file: Path) -> None:
+    """Load a flow where neither its project nor the search path of this process is known.
+
+    Raises:
+        LoadError: It does not load; the message is what the loading process said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _LOAD, str(file)],
+        cwd=file.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        hint = "what it needs must be importable, or made inside the function that uses it"
+        what = f"the flow does not load in a clean process ({_last_line(done.stderr)})"
+        raise LoadError(what, where=name, hint=hint)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def _other(folder: Path, seed: str) -> dict[str, str]:
@@ -71,21 +136,16 @@ def _other(folder: Path, seed: str) -> dict[str, str]:
         "HOME": str(folder),
         "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONPATH": os.pathsep.join(each or str(Path.cwd()) for each in sys.path),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
-def _differences(name: str, folders: list[Path]) -> list[Difference]:
-    first, second = ((folder / _file(name)).read_bytes() for folder in folders)
-    return explain(first, second)
-
-
-def _complain(name: str, differences: list[Difference]) -> None:
+def _complain(name: str, way: str, differences: list[Difference]) -> None:
     for each in differences[1:]:
         note(str(each))
     if differences:
         hint = "make the value the same in every process, or pass it as a parameter"
-        raise ConfigError(f"the flow is not reproducible: {differences[0]}", where=name, hint=hint)
+        what = f"the flow is not reproducible: {differences[0]} ({_WORDS[way]})"
+        raise ConfigError(what, where=name, hint=hint)
 
 
 def _file(name: str) -> str:
@@ -94,14 +154,17 @@ def _file(name: str) -> str:
     return hex_of(digest_of(name.encode()))
 
 
-def main(folder: str, kind: str, target: str) -> None:
+def main(folder: str, way: str, target: str) -> None:
     """Write the bytes of every flow of a script or module to a folder."""
-    path, module = (None, target) if kind == "module" else (Path(target), None)
-    if kind == "import":  # as a script does that drives it, after other imports
+    path, module = (None, target) if way == MODULE else (Path(target), None)
+    if way == IMPORT:  # as a script does that drives it, after other imports
         import xml.dom.minidom  # noqa: F401
 
         sys.path.insert(0, str(Path(target).parent))
         path, module = None, Path(target).stem
+    elif way == RENAMED:
+        stem = Path(target).stem
+        sys.modules.setdefault(stem, ModuleType(stem))  # the name is taken
     for name, flow in read_flows(path, module).items():
         (Path(folder) / _file(name)).write_bytes(serialize(flow).data)
 

@@ -45,3 +45,27 @@ def test_an_order_of_a_set_is_named(tmp_path):
     assert done.returncode != 0
     assert "not reproducible" in done.stderr
     assert "ORDER" in done.stderr
+
+
+def test_a_text_made_of_the_modules_name_is_named(tmp_path):
+    """It is one text when the script is registered, and another when something imports it."""
+    done = register(tmp_path, "'jobs of ' + __name__")
+    assert done.returncode != 0
+    assert "ORDER" in done.stderr
+    assert "__name__ is another" in done.stderr
+
+
+def test_a_path_of_the_script_is_named(tmp_path):
+    """It is another one wherever the project lies."""
+    done = register(tmp_path, "__file__")
+    assert done.returncode != 0
+    assert "ORDER" in done.stderr
+
+
+def test_a_flow_that_does_not_load_is_told_why(tmp_path):
+    """A clean process says what it says, before anything is registered."""
+    value = "type('Odd', (), {'__reduce__': lambda self: (int, ('seven',))})()"
+    done = register(tmp_path, value)
+    assert done.returncode != 0
+    assert "does not load in a clean process (ValueError" in done.stderr
+    assert "registered" not in done.stdout
