@@ -17,7 +17,7 @@ import cloudpickle
 
 from casflow.digests import digest_of
 from casflow.errors import CasflowError, ConfigError
-from casflow.serialize import compat, normalize, sourcemap, unpicklable
+from casflow.serialize import compat, habits, normalize, sourcemap, unpicklable
 from casflow.serialize.buffers import StreamBuffer
 from casflow.serialize.emit import emit
 from casflow.serialize.environment import check_installed, modules_in, modules_of, report
@@ -134,7 +134,9 @@ def _canonical(obj: Any, scope: Scope, *, warn: bool) -> tuple[bytes, bytes, lis
 def _emit(buffer: StreamBuffer, pickler: StagePickler) -> tuple[Graph, Emitted]:
     graph = buffer.parse()
     attach(graph)
-    normalize.apply(Context(graph, pickler.scope.renamed))
+    context = Context(graph, pickler.scope.renamed, pickler.scope.relative)
+    normalize.apply(context)
+    habits.apply(context)
     order(graph)
     return graph, emit(graph.root, Schedule(graph))
 

@@ -129,7 +129,7 @@ class Graph:
         self.contents: list[Node] = []  # what the streams after the first hold
         self.owners: dict[Node, None] = {}  # functions, classes, cells, namespaces of the object
         self.classes: list[Node] = []  # classes among the owners
-        self.states: list[Item] = []  # what instances are built of
+        self.states: list[tuple[Node, Item]] = []  # instances, and what they are built of
         self._made: dict[Any, Node] = {}
         self._pure: set[Node] = set()
         self._aliases: dict[Item, tuple[str | None, str | None]] = {}

@@ -268,16 +268,12 @@ def _without_address(item: Item, context: Context) -> Item:
         return item
     for name, canonical in context.renamed.items():
         value = re.sub(rf"(?<![\w.]){re.escape(name)}\.", f"{canonical}.", value)
-    return text(_ADDRESS.sub(lambda match: _ordinal(match[0], context), value))
-
-
-def _ordinal(address: str, context: Context) -> str:
-    return str(context.ordinals.setdefault(address, len(context.ordinals)))
+    return text(_ADDRESS.sub(lambda match: context.ordinal(match[0]), value))
 
 
 def states_by_file(context: Context) -> None:
     """Give `__module__` and its like in any state the name that follows from the module's file."""
-    for state in context.graph.states:
+    for _, state in context.graph.states:
         if isinstance(state, Node):
             for node in (state, *state.items) if state.kind == TUPLE else (state,):
                 if isinstance(node, Node) and node.kind == DICT:

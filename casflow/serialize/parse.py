@@ -310,7 +310,7 @@ class Parser:
     @_on(ord("b"))
     def _build(self, at: int) -> int:
         state = self._stack.pop()
-        self._graph.states.append(state)
+        self._graph.states.append((self._stack[-1], state))
         self._event(BUILD, [state])
         return at + 1
 
@@ -385,7 +385,7 @@ class Parser:
         getter, plain = builtin
         setter = graph.call(getter, graph.tuple((plain, text("__setattr__"))))
         if isinstance(attributes, Node):
-            graph.states.append(attributes)
+            graph.states.append((self._stack[-1], attributes))
             self._event(EFFECT, [setter, text("__dict__"), attributes])
         pairs = entries(slots) if isinstance(slots, Node) else ()
         for name, value in pairs:

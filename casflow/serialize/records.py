@@ -19,7 +19,7 @@ from casflow.serialize.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 NO_FILE = text("<flow>")
 CODE_PARTS = (
@@ -37,6 +37,7 @@ class Context:
     Attributes:
         graph: The graph.
         renamed: Names of modules in this process that their files say otherwise.
+        relative: What to call a file, within its project.
         ordinals: Numbers that stand for addresses in texts.
         codes: Code objects by all but their line tables.
         same: For each code object the one that stands for it.
@@ -44,9 +45,14 @@ class Context:
 
     graph: Graph
     renamed: Mapping[str, str] = field(default_factory=dict)
+    relative: Callable[[str], str] = str
     ordinals: dict[str, int] = field(default_factory=dict)
     codes: dict[Any, Node] = field(default_factory=dict)
     same: dict[Item, Item] = field(default_factory=dict)
+
+    def ordinal(self, address: str) -> str:
+        """Return the number that stands for an address."""
+        return str(self.ordinals.setdefault(address, len(self.ordinals)))
 
 
 @dataclass(frozen=True, slots=True)

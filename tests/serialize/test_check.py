@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 FLOW = """
 from casflow import Flow, task
 
@@ -47,6 +49,7 @@ def test_an_order_of_a_set_is_named(tmp_path):
     assert "ORDER" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_text_made_of_the_modules_name_is_named(tmp_path):
     """It is one text when the script is registered, and another when something imports it."""
     done = register(tmp_path, "'jobs of ' + __name__")
@@ -55,6 +58,7 @@ def test_a_text_made_of_the_modules_name_is_named(tmp_path):
     assert "__name__ is another" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_path_of_the_script_is_named(tmp_path):
     """It is another one wherever the project lies."""
     done = register(tmp_path, "__file__")
@@ -62,6 +66,7 @@ def test_a_path_of_the_script_is_named(tmp_path):
     assert "ORDER" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_flow_that_does_not_load_is_told_why(tmp_path):
     """A clean process says what it says, before anything is registered."""
     value = "type('Odd', (), {'__reduce__': lambda self: (int, ('seven',))})()"

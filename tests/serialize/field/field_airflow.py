@@ -24,7 +24,9 @@ def setting(name):
     return Variable.get(name, default=None)
 
 
-with DAG("etl", start_date=datetime(2024, 1, 1), schedule="@daily", default_args=default_args) as etl:
+with DAG(
+    "etl", start_date=datetime(2024, 1, 1), schedule="@daily", default_args=default_args
+) as etl:
     first = PythonOperator(task_id="extract", python_callable=extract, op_kwargs={"n": 1})
     second = BashOperator(task_id="say", bash_command="echo {{ ds }}")
     first >> second

@@ -1,0 +1,118 @@
+"""What libraries count and note in the objects that they make is not in the digest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from tests.serialize.matrix import ROOT
+
+TABLE = """
+import sqlalchemy as sa
+{before}
+t = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), sa.Column("b", sa.{kind}))
+f = t
+"""
+PARAMETER = """
+import luigi
+{before}
+class T(luigi.Task):
+    a = luigi.IntParameter(default={default})
+    b = luigi.Parameter(default="x")
+f = T
+"""
+FIELD = """
+import marshmallow as m
+{before}
+class S(m.Schema):
+    a = m.fields.Int()
+    b = m.fields.{kind}()
+f = S
+"""
+STEP = """
+from prefect import task
+{before}
+@task
+def f(a):
+    return a + {number}
+"""
+TYPED = """
+from beartype import beartype
+{before}
+class A: pass
+@beartype
+def f(a: A, b: "list[A]" = None) -> dict[str, A]:
+    return {number}
+"""
+# Source, what changes nothing, and what changes something.
+CASES = {
+    "sqlalchemy": (
+        TABLE,
+        {"before": "", "kind": "String"},
+        {"before": "sa.Column('other', sa.Integer)"},
+        {"kind": "Integer"},
+    ),
+    "luigi": (
+        PARAMETER,
+        {"before": "", "default": "1"},
+        {"before": "luigi.Parameter()"},
+        {"default": "2"},
+    ),
+    "marshmallow": (
+        FIELD,
+        {"before": "", "kind": "Str"},
+        {"before": "m.fields.Int()"},
+        {"kind": "Date"},
+    ),
+    "prefect": (STEP, {"before": "", "number": "1"}, {"before": "# comment"}, {"number": "2"}),
+    "beartype": (
+        TYPED,
+        {"before": "", "number": "{}"},
+        {"before": "kept = [object() for _ in range(99999)]"},
+        {"number": "[]"},
+    ),
+}
+
+
+def digest(folder, source):
+    """Return the digest of `f` of a script in a process of its own."""
+    folder.mkdir()
+    (folder / "habit.py").write_text(source)
+    program = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import habit, casflow; "
+        "print(json.dumps(casflow.digest(habit.f)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("library", CASES)
+def test_a_habit_is_not_in_the_digest(tmp_path, library):
+    """One unrelated object or line before changes nothing; a change of the object does."""
+    if find_spec(library) is None:
+        pytest.skip(f"needs {library}")
+    template, usual, same, other = CASES[library]
+    digests = [
+        digest(tmp_path / str(number), template.format(**{**usual, **changes}))
+        for number, changes in enumerate(({}, same, other))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_attribute_of_that_name_of_ones_own_counts(tmp_path):
+    """A class of the project that counts by the same name says something by it."""
+    source = "class C: pass\nf = C()\nf._creation_order = {0}\nf._counter = {0}\n"
+    digests = [digest(tmp_path / str(n), source.format(n)) for n in (1, 2)]
+    assert digests[0] != digests[1]
