@@ -8,6 +8,9 @@ import pytest
 
 import casflow
 from casflow.cache import Cache
+from tests.signing.conftest import keys, policy, trusting
+
+__all__ = ["keys", "policy", "trusting"]  # fixtures of others
 
 SERVERS = {"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}
 KINDS = ["folder", "memory", *(pytest.param(kind, marks=pytest.mark.service) for kind in SERVERS)]
