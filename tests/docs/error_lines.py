@@ -122,7 +122,7 @@ def text() -> str:
     parts = [
         START,
         "What casflow says, by family, each with what to do about it; `…` stands for what is",
-        "known only when it happens. On the command line it begins with `error:`, and names the place.",
+        "known only when it happens. The command line begins it with `error:` and names a place.",
         "",
     ]
     for family, rows in lines().items():
