@@ -7,7 +7,9 @@ that is killed leaves at most a temporary folder that nobody looks into.
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +17,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle
 
 import casflow
 from casflow.errors import ConfigError
+from casflow.integrations.airflow_provider import store_of
 
 _KEPT = 2  # a parser may still read the folder that a refresh has just replaced
 
@@ -30,7 +33,7 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
         store: URL of the store; the setting `store` when None.
         subdir: Folder of the tree that holds the DAGs; its root when None.
         casflow_conn_id: An Airflow connection whose extra holds `store` and the store's options
-            (keys, `endpoint_url`, ...); settings and environment when None.
+            (`aws_access_key_id`, `endpoint_url`, ...); settings and environment when None.
         **options: What every bundle takes: `name`, `version`, `refresh_interval`,
             `view_url_template`.
 
@@ -84,7 +87,9 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
         self._materialize(self._base(version.path_safe), version.digest)
         self._latest = version.path_safe
         with self.lock():  # two processors may refresh at once
-            self._drop_old(keep=version.path_safe)
+            os.utime(self._base(version.path_safe))
+            for each in self._standing()[_KEPT:]:
+                shutil.rmtree(each, ignore_errors=True)
 
     def get_current_version(self) -> Any:
         """Return the digest that `path` holds: a `BundleVersion` where Airflow has one."""
@@ -99,7 +104,9 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
     def path(self) -> Path:
         """The folder that holds the DAGs."""
         version = self.version or self._latest
-        folder: Path = self._base(version) if version else self.base_dir
+        # Some commands of Airflow read without a refresh before it.
+        standing = [self._base(version)] if version else self._standing()
+        folder = next(iter(standing), self.base_dir)
         return folder / self.subdir if self.subdir else folder
 
     def _base(self, version: str) -> Path:
@@ -108,14 +115,8 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
         return parent / version
 
     def _store(self) -> casflow.Store:
-        options: dict[str, Any] = {}
-        if self._conn_id is not None:
-            from airflow.sdk import BaseHook
-
-            options = dict(BaseHook.get_connection(self._conn_id).extra_dejson)
-        url = self._url or options.pop("store", None)
-        options.pop("store", None)
-        return casflow.Store(url, **options)
+        url, options = (None, {}) if self._conn_id is None else store_of(self._conn_id)
+        return casflow.Store(self._url or url, **options)
 
     def _materialize(self, folder: Path, ref: str) -> None:
         if folder.is_dir():
@@ -125,9 +126,10 @@ class CasflowDagBundle(BaseDagBundle):  # type: ignore[misc]
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 self._store().checkout(ref, to=folder)
 
-    def _drop_old(self, keep: str) -> None:
-        folder = self.base_dir / "latest"
-        found = sorted(folder.glob("blake3-*"), key=lambda each: each.stat().st_ctime, reverse=True)
-        others = [each for each in found if each.name != keep]
-        for each in others[_KEPT - 1 :]:
-            shutil.rmtree(each, ignore_errors=True)
+    def _standing(self) -> list[Path]:
+        """Return the folders that were the latest one, the last one first."""
+        found: list[tuple[float, Path]] = []
+        for each in (self.base_dir / "latest").glob("blake3-*"):
+            with suppress(FileNotFoundError):  # another processor drops it
+                found.append((each.stat().st_mtime, each))
+        return [each for _, each in sorted(found, reverse=True)]

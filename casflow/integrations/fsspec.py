@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
 
@@ -28,7 +29,8 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """Trees as a read-only file system.
 
     `name@ref` is what every command takes: a version, a tag, a digest; the newest version without
-    one. A name that holds a `/` is written with `%2F`.
+    one. It is written percent-encoded: a `/` in a name as `%2F`, and where another program takes
+    what stands before an `@` for a user (Airflow does), the `@` as `%40`.
 
     Args:
         store: URL of the store; the setting `store` when None.
@@ -91,7 +93,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         found: list[dict[str, Any]]
         if not path:
-            names = [name.replace("/", "%2F") for name in self._store.names()]
+            names = [name.replace("%", "%25").replace("/", "%2F") for name in self._store.names()]
             found = [{"name": name, "type": "directory", "size": 0} for name in names]
         else:
             found = list(self._children(path))
@@ -146,7 +148,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if known is not None and time.monotonic() < known[0]:
             return known[1], known[2]
         try:
-            tree = self._store.resolve(ref.replace("%2F", "/")).digest
+            tree = self._store.resolve(unquote(ref)).digest
             listing = self._store.listing(tree)
         except NotFoundError as error:
             raise FileNotFoundError(str(error)) from error

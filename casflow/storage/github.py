@@ -8,14 +8,7 @@ from urllib.parse import quote
 from casflow import http
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content
-from casflow.storage.validation import (
-    check_blob_id,
-    check_id,
-    clean_url,
-    decode_base64,
-    not_a_file,
-    repository_path,
-)
+from casflow.storage.validation import check_blob_id, check_id, clean_url, decode_base64, not_a_file
 
 if TYPE_CHECKING:
     from casflow.http import Answer
@@ -51,7 +44,7 @@ class GitHub(RestStorage):
         **options: Any,
     ) -> None:
         super().__init__(path=path, ref=ref, **options)
-        self.repo = repository_path(repo, "owner/name")
+        self.repo = repo
         self.access_token_secret = access_token_secret
         self.base_url = None if base_url is None else clean_url(base_url)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integrations.conftest import host_of
+from tests.integrations.walkthrough import type_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +46,7 @@ def test_two_versions_run_side_by_side(store, project: Path, tmp_path: Path) -> 
     )
     output = host.run("python", "-c", PROGRAM, store.url)
     assert "[(1, 'a,b'), (2, 'a,b')]" in output
+
+
+def test_as_the_page_says(store, tmp_path: Path) -> None:
+    type_page("ray", host_of("ray", tmp_path), tmp_path, CASFLOW_STORE=store.url)

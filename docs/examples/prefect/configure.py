@@ -1,0 +1,3 @@
+from casflow.integrations.prefect_bundle import configure
+
+configure("machines", launcher=["python"])

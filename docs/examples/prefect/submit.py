@@ -1,0 +1,13 @@
+from prefect import flow
+from prefect.flows import bind_flow_to_infrastructure
+from prefect.workers.process import ProcessWorker
+
+
+@flow(log_prints=True)
+def adhoc():
+    with open("etl/steps.py") as file:
+        print("sent along:", file.read())
+
+
+bound = bind_flow_to_infrastructure(adhoc, "machines", ProcessWorker, include_files=["etl/"])
+bound.submit_to_work_pool()
