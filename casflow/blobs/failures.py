@@ -61,6 +61,12 @@ NO_ROOT = Family(
     ConfigError, "there is no such bucket or container", "create it or correct its name"
 )
 REGION = Family(ConfigError, "the bucket is in another region", "set the region that it is in")
+PROXY = Family(AccessError, "the proxy asks for a login", "write it into HTTPS_PROXY, HTTP_PROXY")
+CHECKSUMS = Family(
+    ConfigError,
+    "the service does not take the checksums of this client",
+    "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required",
+)
 WRONG = Family(ConfigError, "the service does not accept the request")
 UNKNOWN = Family(
     ConfigError,
@@ -70,6 +76,9 @@ UNKNOWN = Family(
 )
 
 _BY_CODE = {
+    "XAmzContentSHA256Mismatch": CHECKSUMS,
+    "InvalidTrailer": CHECKSUMS,
+    "MissingContentMD5": CHECKSUMS,
     "NotImplemented": UNKNOWN,
     "NoSuchBucket": NO_ROOT,
     "InvalidBucketName": NO_ROOT,
@@ -94,6 +103,8 @@ _BY_CODE = {
     "ServerBusy": THROTTLED,
 }
 _BY_STATUS = {
+    304: EXISTS,  # older servers answer a conditional write so
+    407: PROXY,
     501: UNKNOWN,
     301: REGION,
     401: EXPIRED,

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from casflow.flow.states import Failed, State, Success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_LOADING = "PREFECT__CONTEXT__LOADING_FLOW"
 
 
 def is_flow(value: object) -> bool:
@@ -40,6 +46,31 @@ def flow_name(flow: Any) -> Any:
 
 def _is_called_flow(kind: type) -> bool:
     return any(base.__name__ == "Flow" for base in kind.__mro__)
+
+
+@contextmanager
+def loading_of_others() -> Iterator[None]:
+    """Let Prefect 1 know, too, that code is only loaded: its flows then do not run or register."""
+    before = os.environ.get(_LOADING)
+    os.environ[_LOADING] = "true"  # for a Prefect that the code will import
+    for each in _contexts_of_prefect():
+        each["loading_flow"] = True
+    try:
+        yield
+    finally:
+        os.environ.pop(_LOADING)
+        if before is not None:
+            os.environ[_LOADING] = before
+        for each in _contexts_of_prefect():
+            each.pop("loading_flow", None)
+
+
+def _contexts_of_prefect() -> Iterator[MutableMapping[str, Any]]:
+    module = sys.modules.get("prefect")
+    settings = getattr(getattr(module, "config", None), "context", None)
+    for each in (getattr(module, "context", None), settings):
+        if isinstance(each, MutableMapping):
+            yield each
 
 
 def run(flow: Any, parameters: Mapping[str, Any]) -> State:

@@ -26,7 +26,7 @@ from casflow.errors import (
     NotAFlowError,
 )
 from casflow.flow.context import loading_flow
-from casflow.flow.foreign import can_be_flow, flow_name, is_flow
+from casflow.flow.foreign import can_be_flow, flow_name, is_flow, loading_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ def flows_in_module(target: str) -> dict[str, Flow]:
         LoadError: The module raised an exception.
     """
     module_name, _, attribute = target.partition(":")
-    with loading_flow():
+    with loading_flow(), loading_of_others():
         module = _import(module_name)
         if attribute:
             flow = _make_flow(module, attribute, target)
@@ -117,7 +117,7 @@ def _execute(data: bytes, path: str) -> ModuleType:
     sys.modules[module.__name__] = module
     register_pickle_by_value(module)  # no other process can import it
     try:
-        with loading_flow():
+        with loading_flow(), loading_of_others():
             exec(code, vars(module))  # noqa: S102 - running flows is what scripts are for
     except BaseException as error:
         _restore(module.__name__, before)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from casflow.http.answer import Answer
 
 _LONGEST = 200  # characters of a host's own message that are passed on
-_UNAUTHORIZED, _FORBIDDEN, _TOO_MANY, _SERVER = 401, 403, 429, 500
+_UNAUTHORIZED, _FORBIDDEN, _PROXY, _TOO_MANY, _SERVER = 401, 403, 407, 429, 500
 _ABSENT = (404, 410, 422)
 
 
@@ -54,6 +54,9 @@ def _error(answer: Answer, where: str, hint: str | None) -> CasflowError:
     if status == _TOO_MANY or (status == _FORBIDDEN and wait is not None):
         until = "later" if wait is None else f"after {_at(now(answer.headers) + wait)}"
         return UnavailableError("the host limits requests", where=where, hint=f"try again {until}")
+    if status == _PROXY:
+        hint = "write its user and password into HTTPS_PROXY, HTTP_PROXY"
+        return AccessError(f"the proxy asks for a login ({message})", where=where, hint=hint)
     if status in (_UNAUTHORIZED, _FORBIDDEN):
         refused = status == _FORBIDDEN
         what = "the host refused the request" if refused else "the credential was refused"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from casflow.errors import ConfigError, NotFoundError
@@ -17,7 +18,13 @@ from casflow.reference import TREE
 from casflow.secrets import Secret, find
 from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote
 from casflow.storage.source import Content, Head, SourceStorage
-from casflow.storage.validation import check_commit, check_script, is_commit, not_a_file
+from casflow.storage.validation import (
+    check_commit,
+    check_script,
+    is_commit,
+    is_lfs_pointer,
+    not_a_file,
+)
 from casflow.trees.listing import check_path
 from casflow.trees.memory import File, MemoryTree
 
@@ -31,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 _LARGE = 2000  # entries of a tree; the small files of more are not fetched for those of one folder
 
+_SHOWN = 3  # files of a kind that a warning names
+_ABOVE = re.compile(rb"""["']\.\./|\.parent\.parent|\.parents\[[1-9]|os\.pardir""")
 _EXECUTABLE = "100755"  # mode of such a file in git's trees
 
 
@@ -52,6 +61,8 @@ class Git(SourceStorage):
         clone_depth: Commits that are fetched.
         use_ssh: Whether `repo` is reached by ssh.
         format_access_token: Whether the token is the user's password; else it is the user.
+        folder: Folder of the repository that is taken with the script in it, `""` for all of it;
+            that of the script when left out.
         options: What every storage of this family takes.
     """
 
@@ -76,6 +87,8 @@ class Git(SourceStorage):
         clone_depth: int = 1,
         use_ssh: bool = False,  # noqa: FBT001, FBT002 - the original's signature
         format_access_token: bool = True,  # noqa: FBT001, FBT002
+        *,
+        folder: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(path=flow_path, ref=_ref(branch_name, tag, commit), **options)
@@ -92,9 +105,23 @@ class Git(SourceStorage):
         self.clone_depth = clone_depth
         self.use_ssh = use_ssh
         self.format_access_token = format_access_token
+        self.folder = None if folder is None else folder.strip("/")
         self._check()
 
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON form without its flows."""
+        return {**super().identity(), **({} if self.folder is None else {"folder": self.folder})}
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> Self:
+        """Return the storage of its JSON form."""
+        storage = super().from_dict(form)
+        storage.folder = form.get("folder")
+        return storage
+
     def _check(self) -> None:
+        if self.folder and not self.flow_path.startswith(f"{self.folder}/"):
+            raise ConfigError("the script is not in the folder", where=self.folder)
         if self.git_clone_url_secret_name is not None:
             if self.repo is not None:
                 logger.warning(
@@ -149,7 +176,12 @@ class Git(SourceStorage):
         token = _text(self.git_token_secret_name)
         if not self.format_access_token:
             return f"{token}:"
-        return f"{self.git_token_username or str(self.repo).split('/')[-2]}:{token}"
+        return f"{self.git_token_username or self._owner()}:{token}"
+
+    def _owner(self) -> str:
+        """Return who owns the repository, or what hosts take for a token's user without one."""
+        parts = urlsplit(self.address).path.strip("/").split("/")
+        return parts[0] if len(parts) > 1 else "git"
 
     def look_up(self, etag: str | None) -> Head | None:  # noqa: ARG002 - the protocol has none
         """Ask for the ref's commit."""
@@ -165,6 +197,16 @@ class Git(SourceStorage):
         with self.remote().checked_out(commit, workplace, self.clone_depth, narrow) as snapshot:
             return self._content(snapshot)
 
+    def content_options(self) -> tuple[str, ...]:
+        """Return the folder, if one was named."""
+        return () if self.folder is None else (self.folder,)
+
+    def script_name(self) -> str:
+        """Return the script's path in the folder that is taken."""
+        if self.folder is None:
+            return super().script_name()
+        return str(self.path).removeprefix(f"{self.folder}/" if self.folder else "")
+
     def _filter(self) -> str:
         """Small files come with the commit, in one fetch, unless there are known to be many."""
         return SMALL_FILES if self.cache.find_alias(self._alias("many files")) is None else NO_FILES
@@ -175,9 +217,11 @@ class Git(SourceStorage):
             self.cache.set_alias(self._alias("many files"), str(len(tree)))
         where = f"{self.address}:{self.path}"
         _check_file(tree, str(self.path), where)
-        folder, script = posixpath.split(str(self.path))
+        folder = posixpath.dirname(str(self.path)) if self.folder is None else self.folder
+        script = self.script_name()
         files = _files_below(snapshot, tree, f"{folder}/" if folder else "")
         check_script(files[script].data, where=where)
+        _warn_of_absent(files, folder, where)
         if len(files) == 1:
             return Content(files[script].data)
         made = MemoryTree(files)
@@ -232,6 +276,28 @@ def _files_below(snapshot: Snapshot, tree: Mapping[str, TreeEntry], prefix: str)
         for path, content in plain.items()
         if _can_be_held(path)
     }
+
+
+def _warn_of_absent(files: Mapping[str, File], folder: str, where: str) -> None:
+    """Say what a run will miss: contents that Git LFS keeps elsewhere, and files above."""
+    pointers = sorted(path for path, each in files.items() if is_lfs_pointer(each.data))
+    if pointers:
+        logger.warning(
+            "%s: %s holds a Git LFS pointer, and a run reads that, not what it points at",
+            *(where, ", ".join(pointers[:_SHOWN])),
+        )
+    above = sorted(path for path, each in files.items() if _reads_above(path, each.data))
+    if folder and above:
+        logger.warning(
+            "%s: %s seems to read files above %s/, which is all that a run has; "
+            'name a folder with both in folder="..."',
+            *(where, ", ".join(above[:_SHOWN]), folder),
+        )
+
+
+def _reads_above(path: str, data: bytes) -> bool:
+    """Tell whether a module at the top of the folder names something above it."""
+    return path.endswith(".py") and "/" not in path and _ABOVE.search(data) is not None
 
 
 def _can_be_held(path: str) -> bool:

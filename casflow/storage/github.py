@@ -8,7 +8,14 @@ from urllib.parse import quote
 from casflow import http
 from casflow.storage.rest import RestStorage
 from casflow.storage.source import Content
-from casflow.storage.validation import check_blob_id, check_id, clean_url, decode_base64, not_a_file
+from casflow.storage.validation import (
+    check_blob_id,
+    check_id,
+    clean_url,
+    decode_base64,
+    not_a_file,
+    repository_path,
+)
 
 if TYPE_CHECKING:
     from casflow.http import Answer
@@ -44,7 +51,7 @@ class GitHub(RestStorage):
         **options: Any,
     ) -> None:
         super().__init__(path=path, ref=ref, **options)
-        self.repo = repo
+        self.repo = repository_path(repo, "owner/name")
         self.access_token_secret = access_token_secret
         self.base_url = None if base_url is None else clean_url(base_url)
 

@@ -14,6 +14,7 @@ from casflow.storage.validation import (
     clean_url,
     decode_base64,
     refuse_unnamed,
+    repository_path,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class GitLab(RestStorage):
     ) -> None:
         refuse_unnamed(unnamed, "GitLab", "path=, host=, ref=")
         super().__init__(path=path, ref=ref, **options)
-        self.repo = str(repo)
+        self.repo = repository_path(str(repo), "namespace/project")
         self.host = None if host is None else clean_url(host)
         self.access_token_secret = access_token_secret
 

@@ -134,6 +134,14 @@ class SourceStorage(Storage):
     def read(self, commit: str) -> Content:
         """Download what a commit holds for the flow."""
 
+    def content_options(self) -> tuple[str, ...]:
+        """Return what else, besides path and commit, says what is read."""
+        return ()
+
+    def script_name(self) -> str:
+        """Return the script's path in what is read of a commit."""
+        return PurePosixPath(str(self.path)).name
+
     # ---- from a name to a reference --------------------------------------------------------
 
     def locate(self, flow: Flow) -> str:  # noqa: ARG002
@@ -177,7 +185,7 @@ class SourceStorage(Storage):
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
             labels=tuple(self.labels),
             environment={
-                "script": PurePosixPath(str(self.path)).name,
+                "script": self.script_name(),
                 "commit": commit,
                 "source": self.address,
             },
@@ -230,7 +238,7 @@ class SourceStorage(Storage):
 
     def _known_content(self, commit: str) -> KnownContent:
         """Return what a commit holds; one of many processes reads it, the others wait."""
-        alias = self._alias("content", self.path, commit)
+        alias = self._alias("content", self.path, *self.content_options(), commit)
         known = self._find_content(alias)
         if known is not None:
             return known

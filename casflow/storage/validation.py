@@ -102,13 +102,36 @@ def check_blob_id(data: bytes, identity: str, *, where: str) -> bytes:
     return data
 
 
+def is_lfs_pointer(data: bytes) -> bool:
+    """Tell whether bytes only say where Git LFS keeps a file's content."""
+    return data.startswith(_LFS)
+
+
+def repository_path(text: str, example: str) -> str:
+    """Return a repository's path on its host, as people copy it: with slashes around, or `.git`.
+
+    Args:
+        text: What was given.
+        example: How it is written.
+
+    Raises:
+        ConfigError: It is a whole address, or no path.
+    """
+    path = text.strip().strip("/").removesuffix(".git")
+    if "://" in path or "@" in path or not path or path.isspace():
+        hint = f"write {example}; the host is named by itself"
+        shown = path.rpartition("@")[2]
+        raise ConfigError("not the path of a repository", where=shown, hint=hint)
+    return path
+
+
 def check_script(data: bytes, *, where: str) -> None:
     """Check that bytes can be a script at all.
 
     Raises:
         ConfigError: They are a pointer to something else, or binary; the message says what to do.
     """
-    if data.startswith(_LFS):
+    if is_lfs_pointer(data):
         hint = "keep scripts out of Git LFS"
         raise ConfigError("the path holds a Git LFS pointer", where=where, hint=hint)
     if b"\0" in data:

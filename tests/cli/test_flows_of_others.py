@@ -165,3 +165,32 @@ def test_what_is_edited_is_registered_again(home, script):
 )
 def test_an_option_of_which_one_value_counts_is_refused_twice(home, words):
     assert "given 2 times" in home.casflow(*words, code=2)[1]
+
+
+PREFECT = """\
+import os, sys, types
+prefect = sys.modules["prefect"] = types.ModuleType("prefect")
+prefect.context = {"loading_flow": os.environ.get("PREFECT__CONTEXT__LOADING_FLOW") == "true"}
+class Flow:
+    def __init__(self, name): self.name = name
+    def run(self, parameters=None, run_on_schedule=None):
+        assert not prefect.context.get("loading_flow")
+        return 1
+    def start(self):
+        while not prefect.context.get("loading_flow"):
+            pass
+flow = Flow("starts itself")
+flow.start()
+"""
+
+
+def test_a_script_that_runs_its_prefect_flow_is_only_loaded(home):
+    script = home.script(text=PREFECT, file="starts.py")
+    assert home.json("register", script)[0]["flow"] == "starts itself"
+    home.casflow("run", "-p", script)
+
+
+def test_an_agent_without_its_registry_says_that_it_is_away(home):
+    away = {"CASFLOW_REGISTRY": "postgresql://u:p@127.0.0.1:1/x"}
+    _, err = home.casflow("agent", "start", "local", environment=away, code=7)
+    assert "does not answer" in err

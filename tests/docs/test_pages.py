@@ -13,7 +13,7 @@ import pytest
 from casflow import config, errors
 from casflow.reference import Reference
 from casflow.storage.plugins import CLASSES
-from tests.docs import cli_reference, drawings
+from tests.docs import cli_reference, drawings, error_lines
 from tests.docs.pages import PAGES, ROOT, anchors, cells, fences, links
 
 DOCS = ROOT / "docs"
@@ -81,6 +81,13 @@ def test_every_error_is_listed_with_its_exit_code(error):
 def test_no_error_is_listed_that_there_is_not():
     listed = {row[0] for row in cells(DOCS / "errors.md") if row[0].endswith("Error")}
     assert listed == {each.__name__ for each in error_classes()}
+
+
+def test_every_line_of_an_error_is_on_the_page():
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    again = "run `uv run python -m tests.docs.error_lines`"
+    assert page.endswith(f"\n{error_lines.text()}"), again
+    assert sum(map(len, error_lines.lines().values())) > 200
 
 
 def test_every_setting_is_listed_with_its_variable():

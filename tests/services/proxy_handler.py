@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import socket
 import struct
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,8 @@ class ProxyHandler(BaseHTTPRequestHandler):
 
     def _refuse_by_rule(self, record: Record, status: int, code: str) -> None:
         record.status = status
-        body = f"<Error><Code>{code}</Code><Message>by rule</Message></Error>".encode()
+        text = f"<Error><Code>{code}</Code><Message>by rule</Message></Error>"
+        body = b"" if status == HTTPStatus.NOT_MODIFIED else text.encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))

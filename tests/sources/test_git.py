@@ -14,7 +14,7 @@ from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, IntegrityError, LoadError, NotFoundError
 from casflow.flow import Flow
 from casflow.reference import TREE
-from casflow.storage import Git
+from casflow.storage import Git, GitHub, GitLab, load
 from casflow.trees.scan import scan
 from tests.hosts.repository import Link, Submodule
 from tests.sources.conftest import PATH, restored, script
@@ -108,7 +108,7 @@ def test_a_tree_has_one_digest_in_every_process(repository, at_home, tmp_path):
     program = """
         import os, sys
         os.environ["CASFLOW_HOME"] = sys.argv[2]
-        from casflow.storage import Git
+        from casflow.storage import Git, GitHub, GitLab, load
         storage = Git("flows/my_flow.py", repo=sys.argv[1])
         storage.flows["my-flow"] = "flows/my_flow.py"
         print(storage.reference("my-flow").digest)
@@ -410,3 +410,56 @@ def test_no_child_of_git_sees_a_credential_in_its_arguments(
     for path in [*seen.iterdir(), *(p for p in Path(tmp_path / "homes").rglob("*") if p.is_file())]:
         assert b"sentinel-argv" not in path.read_bytes()
         assert coded.encode() not in path.read_bytes()
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+READS_ABOVE = """\
+from pathlib import Path
+from casflow.flow import Flow
+flow = Flow("my-flow")
+flow.mark = (Path(__file__).parent.parent / "sql" / "q.sql").read_text()
+"""
+
+
+def test_a_pointer_beside_the_script_is_said(repository, at_home, caplog):
+    repository.commit({PATH: script("x"), "flows/data.bin": POINTER})
+    open_flow(at_home())
+    assert "data.bin holds a Git LFS pointer" in caplog.text
+
+
+def test_a_script_that_reads_above_its_folder_is_said_and_the_folder_can_be_named(
+    repository, at_home, caplog
+):
+    repository.commit({PATH: READS_ABOVE, "sql/q.sql": "select", "flows/beside.py": ""})
+    with pytest.raises(LoadError, match=r"q\.sql"):
+        open_flow(at_home())
+    assert 'name a folder with both in folder="..."' in caplog.text
+    for folder in ("", "/"):
+        storage = at_home(folder=folder)
+        assert open_flow(storage).flow.mark == "select"
+        assert load(storage.serialize()).folder == ""
+    assert "folder" not in at_home().serialize()
+    with pytest.raises(ConfigError, match="not in the folder"):
+        at_home(folder="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("repo", "user"), [("o/r", "o"), ("o/sub/r", "o"), ("r", "git"), ("https://h.x/a/b/c", "a")]
+)
+def test_a_tokens_user_is_the_owner_of_any_repository(repo, user, monkeypatch):
+    monkeypatch.setenv("T", "token")
+    assert Git("f.py", repo, git_token_secret_name="T")._credential() == f"{user}:token"
+
+
+@pytest.mark.parametrize("repo", ["g/s/p", "/g/s/p", "g/s/p/", "g/s/p.git", " g/s/p\n"])
+def test_a_path_of_a_repository_is_taken_as_people_copy_it(repo):
+    assert GitLab(repo, path="f.py").address.endswith("/projects/g%2Fs%2Fp")
+    assert GitHub(repo, "f.py").repo == "g/s/p"
+
+
+@pytest.mark.parametrize("repo", ["https://gitlab.com/g/p", "git@h:g/p", "", "/", "u:pw@h/p"])
+@pytest.mark.parametrize("kind", [GitLab, GitHub])
+def test_an_address_is_no_path_of_a_repository(kind, repo):
+    with pytest.raises(ConfigError, match="not the path of a repository") as caught:
+        kind(repo, path="f.py")
+    assert "pw" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from casflow import Flow, config, task
 from casflow.blobs.gcs import GCSBlobStore
 from casflow.blobs.s3 import S3BlobStore
-from casflow.errors import AccessError, ConfigError, ConflictError
+from casflow.errors import AccessError, ConfigError, ConflictError, UnavailableError
 from casflow.storage import GCS, S3, Azure, load
 from casflow.storage.urls import open_url
 from tests.services.azure import ACCOUNT, KEY
@@ -135,6 +136,41 @@ def test_a_server_that_knows_no_conditions_is_not_asked_again(relative):
     refused = [each for each in proxy.requests if each.status == 501]
     assert len(refused) == 1
     assert flow_of(S3(bucket, exclusive_writer=True)).register().is_new
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "words"),
+    [
+        (304, "", ConflictError, "already"),
+        (412, "PreconditionFailed", ConflictError, "already"),
+        (400, "XAmzContentSHA256Mismatch", ConfigError, "when_required"),
+        (400, "InvalidTrailer", ConfigError, "when_required"),
+        (400, "MissingContentMD5", ConfigError, "when_required"),
+        (407, "", AccessError, "the proxy asks for a login"),
+        (403, "AccessDenied", AccessError, "permissions"),
+    ],
+)
+def test_each_refusal_of_a_write_is_what_it_is(relative, status, code, error, words):
+    bucket, proxy = relative
+    store = S3BlobStore(bucket)
+    store.create("there", b"x")
+    proxy.rule = lambda method, path, headers: (status, code) if method == "PUT" else None
+    with pytest.raises(error, match=words):
+        store.create("there", b"y")
+
+
+def test_a_proxy_is_not_asked_for_hosts_that_are_excepted_and_its_password_is_not_shown(
+    cloud, monkeypatch
+):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://user:SENTINELpassword@127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UnavailableError) as caught:
+        cloud.storage().content.store.get("x")
+    assert "SENTINEL" not in "".join(traceback.format_exception(caught.value, chain=False))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert cloud.storage().content.store.find("x") is None
 
 
 def test_a_bucket_whose_readers_pay_is_told_so_by_every_request(relative):
