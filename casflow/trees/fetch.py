@@ -67,19 +67,26 @@ class TreeReader:
         self._cache = cache
         self._checkouts = Checkouts(cache)
         self._reference = reference
+        self._index: Index | None = None
 
     @property
     def downloaded(self) -> int:
         """Bytes that this process downloaded for the tree."""
         return self._contents.downloaded
 
-    @cached_property
+    @property
     def index(self) -> Index:
-        """The tree's index.
+        """The tree's index, read once.
 
         Raises:
             IntegrityError: It is not that of the tree, or names a pack that the reference does not.
         """
+        # Not a cached property: in Python 3.11 one reader would wait for all others.
+        if self._index is None:
+            self._index = self._read_index()
+        return self._index
+
+    def _read_index(self) -> Index:
         reference, where = self._reference, self._where
         if INDEX not in reference.attachments:
             raise IntegrityError("a tree without an index", where=where)

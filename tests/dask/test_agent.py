@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from contextlib import contextmanager
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 import pytest
 
 from casflow import Flow, Parameter, config, register, task
+from casflow.cache.folders import Folders
+from casflow.digests import hex_of
 from casflow.errors import UnavailableError
 from casflow.integrations.dask_agent import DaskAgent
 from casflow.registry import Registry, RunState
 from casflow.storage import Local
+from tests.store.conftest import write
 
 pytestmark = pytest.mark.service
 TIMEOUT = 60  # seconds
@@ -98,3 +102,36 @@ def test_without_a_scheduler_the_agent_does_not_start(registry):
     with impatient, pytest.raises(UnavailableError, match="does not answer"):
         DaskAgent(registry, address="tcp://127.0.0.1:9").start(once=True)
     assert registry.agents() == []
+
+
+PROJECT = """\
+from casflow import Flow, task
+import beside
+
+@task
+def check():
+    import late
+    assert (beside.VALUE, late.VALUE) == ({value}, 2)
+
+with Flow("Project") as flow:
+    check()
+"""
+
+
+def test_a_project_is_run_by_workers_from_the_nodes_checkout(home, cluster, node, tmp_path):
+    project, digests = tmp_path / "project", []
+    for value in (1, 7):
+        files = {"flow.py": PROJECT.replace("{value}", str(value)), "late.py": "VALUE = 2"}
+        write(project, {**files, "beside.py": f"VALUE = {value}"})
+        made = home.json("register", "-p", project / "flow.py", "--tree", project)[0]
+        digests.append(made["digest"])
+    shutil.rmtree(project)
+    with Registry(config.load().registry) as registry:
+        for number in (1, 2, 1):  # in processes that have run the other one before
+            run = registry.create_run(registry.get_version(None, "Project", number))
+            DaskAgent(registry, address=cluster.address).start(once=True)
+            run = registry.get_run(run.id)
+            assert run.state == RunState.SUCCESS, run.message
+        assert run.outcome["cache"] == "hit"
+    for digest in digests:
+        assert Folders(node / "cache").path(hex_of(digest)).is_dir()

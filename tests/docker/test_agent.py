@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 import uuid
@@ -10,10 +11,12 @@ import uuid
 import pytest
 
 from casflow import Flow, register, task
+from casflow.digests import hex_of
 from casflow.storage import Docker
 from casflow.storage.docker.names import ImageName
 from tests.docker import revival
 from tests.docker.flows import make
+from tests.store.conftest import write
 
 pytestmark = [
     pytest.mark.service,
@@ -167,6 +170,39 @@ def test_a_flow_without_an_image_runs_in_the_agents(home, casflow_base, docker_e
     assert show(home, first)["state"] == "Failed"
     assert "--image" in show(home, first)["message"]
     assert show(home, second)["state"] == "Success", show(home, second)
+
+
+PROJECT = """\
+from pathlib import Path
+from casflow import Flow, task
+import beside
+
+@task
+def check():
+    import late
+    assert (beside.VALUE, late.VALUE) == (1, 2)
+    assert str(Path(__file__).parent).startswith("/var/cache/casflow/trees/")
+
+with Flow("Project") as flow:
+    check()
+"""
+
+
+def test_a_project_runs_from_the_checkout_that_containers_share(
+    home, casflow_base, docker_engine, tmp_path
+):
+    files = {"flow.py": PROJECT, "beside.py": "VALUE = 1", "late.py": "VALUE = 2"}
+    project, flows = write(tmp_path / "project", files), str(home.path / "flows")
+    digest = home.json("register", "-p", project / "flow.py", "--tree", project)[0]["digest"]
+    shutil.rmtree(project)
+    folder = home.path / "cache" / "trees" / hex_of(digest)
+    inodes = set()
+    for _ in range(2):
+        run = ask(home, "Project")
+        run_once(home, docker_engine, "--image", casflow_base, "--volume", f"{flows}:{flows}")
+        assert show(home, run)["state"] == "Success", show(home, run)
+        inodes.add(folder.stat().st_ino)
+    assert len(inodes) == 1
 
 
 def test_secrets_are_in_the_environment_and_not_in_what_is_said(home, storage, docker_engine):

@@ -66,9 +66,11 @@ class Scenario:
         limits: What collectors hold themselves to.
     """
 
+    world_class = World
+
     def __init__(self, seed, content=WatchedContent, collector=Collector, deadline=D, limits=None):
         self.random = random.Random(seed)
-        self.world = World(seed, deadline=deadline)
+        self.world = self.world_class(seed, deadline=deadline)
         self.store = WorldStore(self.world)
         self._content_class = content
         self._collector_class = collector

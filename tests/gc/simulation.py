@@ -33,6 +33,7 @@ KINDS = {
     layout.NAMES: "name",
     layout.LEASES: "lease",
     layout.TAGS: "tag",
+    layout.VERSIONS: "number",
     layout.SIGNATURES: "signature",
     layout.FORMAT: "format",
     **{f"{kind}/": f"image {kind}" for kind in ("tag", "marker", "row")},  # of a registry
@@ -258,13 +259,13 @@ class WorldStore(BlobStore):
         def effect():
             if key in self.world.objects:
                 raise ConflictError("already exists", where=key)
-            self.world.objects[key] = (data, self.world.clock)
+            self.world.objects[key] = (_bytes_of(data), self.world.clock)
 
         self.world.point("create", key, effect)
 
     def put(self, key, data):
         def effect():
-            self.world.objects[key] = (data, self.world.clock)
+            self.world.objects[key] = (_bytes_of(data), self.world.clock)
 
         self.world.point("put", key, effect)
 
@@ -288,6 +289,10 @@ class WorldStore(BlobStore):
             return None
         data, modified = self.world.objects[key]
         return ObjectInfo(key, len(data), modified, f"{zlib.crc32(data):x}")
+
+
+def _bytes_of(data):
+    return data if isinstance(data, bytes) else data.read_bytes()
 
 
 class Images(dict):
