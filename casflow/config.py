@@ -38,6 +38,7 @@ VARIABLES = (
     "CASFLOW_CHECKPOINTING",
     "CASFLOW_RETENTION",
     "CASFLOW_STORE",
+    "CASFLOW_S3_UPLOAD_OPTIONS",
     "CASFLOW_ALLOWED_SIGNERS",
     "CASFLOW_REVOKED_KEYS",
     "CASFLOW_REQUIRE",
@@ -71,6 +72,7 @@ class Config:
             nothing unless they are signed.
         threshold: How many signers each of these needs.
         signing_key: Path of the key that `--sign` uses, or the public key itself.
+        s3_upload_options: What every upload to S3 needs where a store is named by its URL, as JSON.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -83,6 +85,7 @@ class Config:
     checkpointing: bool
     retention: str
     store: str
+    s3_upload_options: str
     allowed_signers: Path
     revoked_keys: Path
     require: tuple[str, ...]
@@ -239,6 +242,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "checkpointing": False,
         "retention": "",
         "store": "",
+        "s3_upload_options": "",
         "allowed_signers": home / "allowed_signers",
         "revoked_keys": home / "revoked_keys",
         "require": (),
@@ -275,7 +279,14 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         return _patterns(value, origin)
     if name == "threshold":
         return _threshold(value, origin)
-    if name in ("registry", "default_storage", "retention", "store", "signing_key"):
+    if name in (
+        "registry",
+        "default_storage",
+        "retention",
+        "store",
+        "s3_upload_options",
+        "signing_key",
+    ):
         value = _text(name, value, origin)
     if name == "registry":
         remember_url(value)

@@ -169,6 +169,8 @@ class Way:
         script = source.path if self.as_script else None
         with working("registering"):
             for storage, together in flows_by_storage(flows, script, self.store):
+                if source.path is not None:
+                    storage.suggest_script(source.path)
                 try:
                     self.done += register_all(storage, together, self.request, registry)
                 except CasflowError as error:

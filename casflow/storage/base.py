@@ -133,6 +133,10 @@ class Storage(ABC):
         """
         raise ConfigError(f"{self.name} storage does not store scripts", where=path)
 
+    def suggest_script(self, path: Path) -> None:
+        """Take the script that makes the flows, where a script is stored and none was named."""
+        del path  # only storages that hold bytes store scripts
+
     def store_project(self, folder: Path, script: Path) -> None:
         """Store a whole folder with a script in it from now on, instead of a pickle.
 

@@ -129,6 +129,11 @@ class BlobStorage(Storage):
         if not (self.stored_as_script and self.script_path()):
             self.stored_as_script, self.local_script_path = True, str(path)
 
+    def suggest_script(self, path: Path) -> None:
+        """Take the script that makes the flows; one under a key of the user's own stays there."""
+        if self.stored_as_script and self.key is None and self.script_path() is None:
+            self.local_script_path = str(path)
+
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""
         return "A `key` must be provided if stored as script without a `local_script_path`"

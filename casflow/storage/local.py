@@ -77,6 +77,11 @@ class Local(BlobStorage):
         if not self.stored_as_script:
             self.stored_as_script, self.path = True, str(path)
 
+    def suggest_script(self, path: Path) -> None:
+        """Take the script that makes the flows, where none was named."""
+        if self.stored_as_script and self.path is None:
+            self.path = str(path)
+
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""
         return "A `path` must be provided to show where flow `.py` file is stored."

@@ -6,10 +6,12 @@ credentials come from where each storage finds them or from options, never from 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
+from casflow import config
 from casflow.blobs.local import LocalBlobStore
 from casflow.errors import ConfigError
 from casflow.storage.plugins import find_class
@@ -80,11 +82,29 @@ def _made(kind: str, root: str, options: dict[str, Any]) -> Storage:
     known = dict(options)
     if kind == "S3":
         own = {name: known.pop(name) for name in _OWN_OF_S3 if name in known}
-        known = {"client_options": known, **own}
+        known = {"client_options": known, "upload_options": _upload_options(), **own}
     try:
         return cast("Storage", storage(root, **known))
     except TypeError as error:
         raise ConfigError(f"unknown option of a store ({error})", where=root) from error
+
+
+def _upload_options() -> dict[str, Any]:
+    """Return what the settings say that every upload needs.
+
+    Raises:
+        ConfigError: It is no JSON object.
+    """
+    settings = config.load()
+    try:
+        found = json.loads(settings.s3_upload_options or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        hint = 'write it as JSON: {"ServerSideEncryption": "aws:kms"}'
+        where = settings.origins["s3_upload_options"]
+        raise ConfigError("not the options of an upload", where=where, hint=hint)
+    return found
 
 
 def _is_unclean(prefix: str) -> bool:

@@ -99,6 +99,11 @@ class Webhook(Storage):
 
     # ---- the road down ---------------------------------------------------------------------
 
+    def suggest_script(self, path: Path) -> None:
+        """Take the script that makes the flow, where none was named."""
+        if self.stored_as_script and not self.flow_script_path:
+            self.flow_script_path = str(path)
+
     def add(self, flow: Flow) -> str:
         """Take a flow in; it takes the place of the one that was here."""
         for each in (self.flows, self.references, self._flows):

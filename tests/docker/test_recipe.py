@@ -107,7 +107,7 @@ def test_a_release_of_casflow_can_be_asked_for():
         {"files": {"relative.py": "/a"}},
         {"files": {"C:\\flows\\flow.py": "/a"}},
         {"files": {"/a.py": "C:\\flows"}},
-        {"files": {"/a.py": "relative"}},
+        {"files": {"/a.py": "../outside"}},
         {"casflow_directory": "C:\\casflow"},
         {"prefect_directory": "relative"},
         {"path": "flows\\flow.py"},

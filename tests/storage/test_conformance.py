@@ -361,6 +361,34 @@ def test_the_list_of_dependencies_that_was_given_stays_as_it_was():
     assert given_list == ["a"]
 
 
+@pytest.mark.parametrize("target", ["/flow.py", "flow.py", "./flow.py"])
+def test_a_relative_path_in_an_image_begins_at_its_root(target, tmp_path):
+    source = str(tmp_path / "flow.py")
+    storage = Docker(files={source: target}, path=target, stored_as_script=True)
+    assert (storage.files, storage.path) == ({source: "/flow.py"}, "/flow.py")
+
+
+@pytest.mark.parametrize("kind", ["Local", "S3", "GCS", "Azure", "Webhook", "Docker"])
+def test_the_script_that_a_command_reads_is_the_one_that_is_stored(kind, tmp_path):
+    options = {"path": "/in/image.py"} if kind == "Docker" else {}
+    storage = make(kind, stored_as_script=True, **options)
+    storage.suggest_script(tmp_path / "f.py")
+    names = ("local_script_path", "flow_script_path", "path")
+    found = [getattr(storage, name, None) for name in names]
+    assert str(tmp_path / "f.py") in map(str, found)
+    pickled = make(kind)
+    pickled.suggest_script(tmp_path / "f.py")
+    assert str(tmp_path / "f.py") not in [str(getattr(pickled, name, "")) for name in names]
+
+
+@pytest.mark.parametrize("kind", ["S3", "GCS", "Azure"])
+def test_a_script_under_a_key_of_the_users_is_left_there(kind, tmp_path):
+    option = "blob_name" if kind == "Azure" else "key"
+    storage = make(kind, stored_as_script=True, **{option: "mine.py"})
+    storage.suggest_script(tmp_path / "f.py")
+    assert storage.local_script_path is None
+
+
 def test_the_variables_of_an_image_may_be_given():
     assert Docker(env_vars={"A": "1"}).env_vars["A"] == "1"
 

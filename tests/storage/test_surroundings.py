@@ -190,6 +190,29 @@ def test_a_bucket_whose_readers_pay_is_told_so_by_every_request(relative):
     assert list(open_url(f"s3://{bucket}", upload_options={"RequestPayer": "requester"}).list())
 
 
+def test_a_bucket_that_wants_each_upload_encrypted_gets_it_whoever_writes(relative, monkeypatch):
+    bucket, proxy = relative
+    proxy.rule = lambda method, path, headers: (
+        (403, "AccessDenied")
+        if method == "PUT" and headers.get("x-amz-server-side-encryption") != "aws:kms"
+        else None
+    )
+    options = {"ServerSideEncryption": "aws:kms"}
+    storage = S3(bucket, upload_options=options)
+    flow_of(storage).register()
+    again = load(json.loads(json.dumps(storage.serialize())))
+    again.result.write(5)
+    with pytest.raises(AccessError):
+        open_url(f"s3://{bucket}").create("a", b"x")
+    monkeypatch.setenv("CASFLOW_S3_UPLOAD_OPTIONS", json.dumps(options))
+    open_url(f"s3://{bucket}").create("a", b"x")
+    open_url(f"s3://{bucket}").put("a", b"y")
+    for text in ("[]", "x", "5"):
+        monkeypatch.setenv("CASFLOW_S3_UPLOAD_OPTIONS", text)
+        with pytest.raises(ConfigError, match="CASFLOW_S3_UPLOAD_OPTIONS"):
+            open_url(f"s3://{bucket}")
+
+
 def test_a_project_that_pays_is_named_in_every_request(gcs_server, proxy_to, monkeypatch, home):
     proxy = proxy_to(gcs_server.url, dialect="gcs")
     enter(gcs_server.through(proxy.url), monkeypatch)

@@ -194,12 +194,18 @@ def check_directory(path: str) -> str:
     return str(clean)
 
 
+def from_root(path: str) -> str:
+    """Return a path in an image; a relative one begins where Docker's working folder does."""
+    return path if path.startswith("/") or "\\" in path else f"/{path.removeprefix('./')}"
+
+
 def check_files(files: Mapping[str, str]) -> dict[str, str]:
     """Return files by absolute path if all of them are there to be copied.
 
     Raises:
         ConfigError: A path is relative, or an image cannot have its target.
     """
+    files = {source: from_root(target) for source, target in files.items()}
     for source, target in files.items():
         _check_line(target)
         if not (Path(source).is_absolute() or _is_ours(source)):

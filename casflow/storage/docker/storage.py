@@ -31,6 +31,7 @@ from casflow.storage.docker.recipe import (
     check_files,
     check_variables,
     default_base,
+    from_root,
 )
 from casflow.storage.docker.registry import Registry
 from casflow.storage.docker.registry_build import RegistryBuilder
@@ -60,7 +61,7 @@ class Docker(Storage):
         dockerignore: Path of the patterns of what it shall not see; found as `docker build` does.
         python_dependencies: What pip installs.
         env_vars: Environment variables of the image.
-        files: Absolute path in the image by absolute path here.
+        files: Path in the image by absolute path here; a relative one begins at its root.
         extra_dockerfile_commands: Further lines of the Dockerfile.
         path: With `stored_as_script`, the script's path in the image, one of `files`; else a
             further path of the only flow in the image.
@@ -129,7 +130,7 @@ class Docker(Storage):
         self.build_kwargs = dict(build_kwargs or {})
         self.casflow_directory = check_directory(prefect_directory or casflow_directory)
         self.env_vars = {"CASFLOW_HOME": self.casflow_directory, **check_variables(env_vars or {})}
-        self.path = None if path is None else check_directory(path)
+        self.path = None if path is None else check_directory(from_root(path))
         self.local_script_path = local_script_path
         self.extra_dockerfile_commands = list(extra_dockerfile_commands or ())
         self.builder = builder
@@ -257,13 +258,23 @@ class Docker(Storage):
             return draft_pickle(flow, labels)
         return draft_script(flow, self._script(), labels)
 
-    def _script(self) -> Path:
-        """Return the script here that is at `path` in the image."""
-        if self.local_script_path is not None:
-            return Path(self.local_script_path)
+    def suggest_script(self, path: Path) -> None:
+        """Take the script that makes the flows, where none was named."""
+        if self.stored_as_script and self.local_script_path is None and self._copied() is None:
+            self.local_script_path = path
+
+    def _copied(self) -> Path | None:
+        """Return the one of `files` that is at `path` in the image."""
         for source, target in self.files.items():
             if self.path in (target, f"{target.rstrip('/')}/{Path(source).name}"):
                 return Path(source)
+        return None
+
+    def _script(self) -> Path:
+        """Return the script here that is at `path` in the image."""
+        found = self._copied() if self.local_script_path is None else Path(self.local_script_path)
+        if found is not None:
+            return found
         hint = "name it in `files` or as `local_script_path`"
         raise ConfigError("the flow's script is not known here", where=self.path, hint=hint)
 
