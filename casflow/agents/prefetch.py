@@ -7,6 +7,7 @@ flow's bytes name. Invariant: nothing of a flow is unpickled or executed here.
 from __future__ import annotations
 
 import ast
+import logging
 import pickletools
 import re
 import sys
@@ -31,13 +32,15 @@ _MAX_BYTES = 10_000_000  # bytes that are looked through for names of modules
 
 def main() -> int:
     """Prefetch what standard input specifies; return the exit code."""
+    # The run itself will say what is wrong; here nobody waits for it.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     try:
         spec = lifetime.receive(lifetime.PrefetchSpec)
         with Registry(spec.registry) as registry:
             version = registry.get_version(spec.project, spec.flow, spec.version)
         for name in sorted(modules_of(version)):
             sys.stdout.write(f"{name}\n")
-    except EOFError:
+    except (EOFError, SyntaxError, ValueError, RecursionError, MemoryError):
         return 1
     except CasflowError as error:
         return error.exit_code

@@ -13,10 +13,11 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from casflow.cache import outages
 from casflow.errors import ConfigError, NotFoundError
 from casflow.reference import TREE
 from casflow.secrets import Secret, find
-from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote
+from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote, WorkFolderError
 from casflow.storage.source import Content, Head, SourceStorage
 from casflow.storage.validation import (
     check_commit,
@@ -30,6 +31,7 @@ from casflow.trees.memory import File, MemoryTree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from casflow.flow import Flow
     from casflow.storage.git_remote import Snapshot, TreeEntry
@@ -193,7 +195,16 @@ class Git(SourceStorage):
 
     def read(self, commit: str) -> Content:
         """Fetch the script and the files in and below its folder."""
-        workplace, narrow = self.cache.work_folder("git"), self._filter()
+        workplace = self.cache.work_folder("git")
+        if workplace is not None:
+            try:
+                return self._read(commit, workplace)
+            except WorkFolderError as error:
+                outages.report(self.cache.root, error.what)
+        return self._read(commit, None)
+
+    def _read(self, commit: str, workplace: Path | None) -> Content:
+        narrow = self._filter()
         with self.remote().checked_out(commit, workplace, self.clone_depth, narrow) as snapshot:
             return self._content(snapshot)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _TIMEOUT = 900.0  # seconds that one call of git may take
+_PROBE = 1 << 16  # bytes
 _LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
 NO_FILES = "blob:none"
 SMALL_FILES = "blob:limit=64k"
@@ -62,6 +63,10 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[CasflowError], str, str], ...] = (
     (_REFUSED, AccessError, "git was refused", "check the credential and what it may read"),
     (_ABSENT, NotFoundError, "not found", "check the names of the repository and the ref"),
 )
+
+
+class WorkFolderError(UnavailableError):
+    """The folder that a commit was to be fetched into fails; the repository is innocent."""
 
 
 class UnnamedObjectError(UnavailableError):
@@ -115,8 +120,9 @@ class GitRemote:
 
     def find(self, ref: str) -> str | None:
         """Return the commit of `HEAD` or of a fully named ref, or None when there is none."""
-        output = self._git("ls-remote", "--quiet", "origin", ref, f"{ref}^{{}}").decode()
-        found = {name: commit for commit, name in (row.split("\t") for row in output.splitlines())}
+        output = self._git("ls-remote", "--quiet", "origin", ref, f"{ref}^{{}}")
+        rows = (row.partition(b"\t") for row in output.splitlines())
+        found = {os.fsdecode(name): os.fsdecode(commit) for commit, _, name in rows}
         return found.get(f"{ref}^{{}}") or found.get(ref)
 
     @contextlib.contextmanager
@@ -130,16 +136,26 @@ class GitRemote:
             parent: Where the folder is made; among the system's temporary ones when left out.
             depth: How many commits are fetched.
             narrow: Git's filter of what is fetched with them.
+
+        Raises:
+            WorkFolderError: The folder cannot be made, or fails.
         """
         if parent is not None:
             _drop_left_overs(parent)
-        with os_errors(parent or tempfile.gettempdir()):
-            folder = Path(tempfile.mkdtemp(prefix="casflow-git-", dir=parent))
+        try:
+            with os_errors(parent or tempfile.gettempdir()):
+                folder = Path(tempfile.mkdtemp(prefix="casflow-git-", dir=parent))
+        except CasflowError as error:
+            raise WorkFolderError(error.what, where=error.where) from error
         try:
             kind = "sha256" if len(commit) == _SHA256 else "sha1"
             self._git("init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
             self._fetch(commit, folder, depth, narrow)
             yield Snapshot(self, folder, commit)
+        except CasflowError as error:
+            if str(folder) in error.what or not _is_usable(folder):
+                raise WorkFolderError(error.what, where=folder) from error
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -204,6 +220,16 @@ class GitRemote:
                     return kind(f"{what} ({line})", where=self._where, hint=hint)
         hint = "check the network and try again"
         return UnavailableError(f"git failed ({text})", where=self._where, hint=hint)
+
+
+def _is_usable(folder: Path) -> bool:
+    """Tell whether files can be written to a folder and read back."""
+    path = folder / "casflow-probe"
+    try:
+        path.write_bytes(bytes(_PROBE))
+        return path.read_bytes() == bytes(_PROBE)
+    except OSError:
+        return False
 
 
 class Snapshot:

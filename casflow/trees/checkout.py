@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from casflow.cache import outages
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
 from casflow.digests import hex_of, verify
-from casflow.errors import ConfigError, ConflictError, IntegrityError, os_errors
+from casflow.errors import CasflowError, ConfigError, ConflictError, IntegrityError, os_errors
 from casflow.trees.listing import FILE
 from casflow.trees.record import (
     Record,
@@ -184,13 +185,19 @@ def folder_for_process(cache: Cache, digest: str, index: Index, packs: Packs) ->
     """Return a folder that holds a tree as long as this process lives.
 
     It is the shared one, all of whose files were hashed since the machine's boot; where the cache
-    has no room for it, one that goes away with this process.
+    has no room for it, or fails, one that goes away with this process.
 
     Raises:
         IntegrityError: A content is not in its place.
     """
     if cache.has_room(index.listing.size):
-        return Checkouts(cache).obtain(digest, index, packs, full=True)
+        try:
+            return Checkouts(cache).obtain(digest, index, packs, full=True)
+        except (CasflowError, OSError) as error:
+            place = error.filename if isinstance(error, OSError) else error.where
+            if not str(place).startswith(str(cache.root)):
+                raise
+            outages.report(cache.root, error)
     folder = Path(tempfile.mkdtemp(prefix="casflow-tree-")).resolve()
     atexit.register(_remove_own, folder, os.getpid())
     write_tree(index, packs, folder, SHARED_MODES)
@@ -205,7 +212,7 @@ def _remove_own(folder: Path, process: int) -> None:
 def _listing_of(record: Record, name: str) -> Listing | None:
     try:
         listing = record.entries()
-    except (ValueError, TypeError, KeyError):
+    except ValueError:
         return None
     return listing if named_tree(listing, name) else None
 

@@ -14,6 +14,7 @@ import pytest
 
 from casflow.cache import Cache, outages
 from casflow.digests import digest_of
+from tests.cache.shim import build
 
 MB = 1_000_000
 ROUNDS = int(os.environ.get("CASFLOW_FUZZ_ROUNDS", "40"))
@@ -178,69 +179,9 @@ def test_more_bytes_than_registered_are_not_kept(tmp_path):
     assert not list((cache.root / "tmp").iterdir())
 
 
-FAULTS = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/uio.h>
-#include <unistd.h>
-/* Lets the n-th and every later call of one family on the cache's folder fail. */
-static long seen;
-static int fails(const char *family, const char *path) {
-    const char *wanted = getenv("FAULT_FAMILY"), *root = getenv("FAULT_ROOT");
-    if (!wanted || !root || strcmp(wanted, family) || !path || strncmp(path, root, strlen(root)))
-        return 0;
-    if (seen++ < atol(getenv("FAULT_AFTER"))) return 0;
-    errno = atoi(getenv("FAULT_ERRNO"));
-    return 1;
-}
-static const char *path_of(int fd, char *buffer) {
-    char link[64] = "/proc/self/fd/", digits[16]; int n = 0, at = 14;
-    do digits[n++] = '0' + fd % 10; while (fd /= 10);
-    while (n) link[at++] = digits[--n];
-    ssize_t size = readlink(link, buffer, 4095);
-    buffer[size < 0 ? 0 : size] = 0;
-    return buffer;
-}
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define OPEN(name) int name(const char *path, int flags, ...) { \\
-    va_list rest; va_start(rest, flags); mode_t mode = va_arg(rest, mode_t); va_end(rest); \\
-    return fails("open", path) ? -1 : REAL(name)(path, flags, mode); }
-OPEN(open) OPEN(open64)
-int mkdir(const char *path, mode_t mode) {
-    return fails("mkdir", path) ? -1 : REAL(mkdir)(path, mode); }
-int rename(const char *a, const char *b) { return fails("rename", a) ? -1 : REAL(rename)(a, b); }
-int unlink(const char *path) { return fails("unlink", path) ? -1 : REAL(unlink)(path); }
-#define ON_FILE(name, family, type, args, names) type name args { char buffer[4096]; \\
-    return fails(family, path_of(fd, buffer)) ? -1 : REAL(name) names; }
-ON_FILE(write, "write", ssize_t, (int fd, const void *data, size_t size), (fd, data, size))
-ON_FILE(pwrite, "write", ssize_t, (int fd, const void *d, size_t n, off_t at), (fd, d, n, at))
-ON_FILE(pwrite64, "write", ssize_t, (int fd, const void *d, size_t n, off64_t at), (fd, d, n, at))
-ON_FILE(fsync, "fsync", int, (int fd), (fd))
-ON_FILE(fdatasync, "fsync", int, (int fd), (fd))
-ON_FILE(ftruncate, "write", int, (int fd, off_t size), (fd, size))
-int flock(int fd, int how) { char b[4096];
-    return fails("lock", path_of(fd, b)) ? -1 : REAL(flock)(fd, how); }
-"""
-
-
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    compiler = shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("the faults need gcc and Linux")
-    folder = tmp_path_factory.mktemp("shim")
-    (folder / "faults.c").write_text(FAULTS)
-    library = folder / "faults.so"
-    command = [compiler, "-shared", "-fPIC", "-w", "-o", library, folder / "faults.c", "-ldl"]
-    subprocess.run(command, check=True)
-    return library
+    return build(tmp_path_factory.mktemp("shim"))
 
 
 FAULTY_USE = textwrap.dedent("""
@@ -248,6 +189,7 @@ FAULTY_USE = textwrap.dedent("""
     from pathlib import Path
     from casflow.cache import Cache, outages
     from casflow.digests import digest_of
+from tests.cache.shim import build
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     import casflow.cache.index, casflow.cache.locks
     data, root = b"flow" * 5000, os.environ["FAULT_ROOT"]
