@@ -89,7 +89,7 @@ class Storage(ABC):
         self._result = result
         self.secrets = list(secrets or ())
         self._labels = list(labels or ())
-        self.add_default_labels = add_default_labels
+        self._add_default_labels = add_default_labels
         self.stored_as_script = stored_as_script
         self.flows: dict[str, str] = {}
         self.references: dict[str, Reference] = {}
@@ -182,10 +182,18 @@ class Storage(ABC):
     @property
     def labels(self) -> list[str]:
         """Labels that an agent must carry to run its flows, sorted."""
-        wanted = self.add_default_labels
-        if wanted is None:
-            wanted = config.load().default_labels
-        return sorted({*self._labels, *(self.default_labels if wanted else ())})
+        own = self.default_labels if self.add_default_labels else ()
+        return sorted({*self._labels, *own})
+
+    @property
+    def add_default_labels(self) -> bool:
+        """Whether `default_labels` are added; the setting decides where nobody said."""
+        wanted = self._add_default_labels
+        return config.load().default_labels if wanted is None else wanted
+
+    @add_default_labels.setter
+    def add_default_labels(self, value: bool | None) -> None:
+        self._add_default_labels = value
 
     @property
     def cache(self) -> Cache:

@@ -34,7 +34,7 @@ from casflow.storage.base import Storage
 from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from casflow.blobs.base import BlobStore
     from casflow.flow import Flow
@@ -217,6 +217,18 @@ class BlobStorage(Storage):
             signatures.write(self.content.store, reference.blob, signed)
 
     # ---- both roads ------------------------------------------------------------------------
+
+    def build(
+        self, labels: Iterable[str] = (), known: Mapping[str, Reference] | None = None
+    ) -> Self:
+        """Store every flow that was added; what is stored already is not written again.
+
+        Raises:
+            ConfigError: A script shall be stored, and none is named.
+        """
+        if self.stored_as_script and not (self.script_path() or self.key):
+            raise ConfigError(self.no_script_text())
+        return super().build(labels, known)
 
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
         """Store one flow, unless its newest reference says the same."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from casflow.cache import outages
 from casflow.errors import ConfigError, NotFoundError
 from casflow.reference import TREE
-from casflow.secrets import Secret, find
+from casflow.secrets import Secret, find, remember
 from casflow.storage.git_remote import NO_FILES, SMALL_FILES, GitRemote, WorkFolderError
 from casflow.storage.source import Content, Head, SourceStorage
 from casflow.storage.validation import (
@@ -184,6 +184,27 @@ class Git(SourceStorage):
         """Return who owns the repository, or what hosts take for a token's user without one."""
         parts = urlsplit(self.address).path.strip("/").split("/")
         return parts[0] if len(parts) > 1 else "git"
+
+    @property
+    def git_token_secret(self) -> str | None:
+        """The token, looked up now.
+
+        Raises:
+            MissingSecretError: It was named, and is missing.
+        """
+        return None if self.git_token_secret_name is None else _text(self.git_token_secret_name)
+
+    @property
+    def git_clone_url(self) -> str:
+        """The address with its credential, which makes it a secret; git is not given it so."""
+        if self.git_clone_url_secret_name is not None:
+            return _text(self.git_clone_url_secret_name)
+        scheme, mark, rest = self.address.partition("://")
+        if not mark or not scheme.startswith("http"):
+            return self.address
+        credential = (self._credential() or "").removesuffix(":")
+        remember(credential)
+        return f"{scheme}://{credential}@{rest}"
 
     def look_up(self, etag: str | None) -> Head | None:  # noqa: ARG002 - the protocol has none
         """Ask for the ref's commit."""

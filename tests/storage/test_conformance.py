@@ -233,6 +233,47 @@ def test_the_base_cannot_be_made():
         Storage()
 
 
+@pytest.mark.parametrize("kind", ["S3", "GCS", "Azure", "Local"])
+def test_to_build_a_script_without_one_is_refused(kind):
+    with pytest.raises(ValueError, match="must be provided"):
+        make(kind, stored_as_script=True).build()
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_whether_labels_are_added_by_default_is_a_setting(setting, monkeypatch):
+    monkeypatch.setenv("CASFLOW_DEFAULT_LABELS", str(setting))
+    assert Local().add_default_labels is setting
+    assert Local(add_default_labels=not setting).add_default_labels is not setting
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ({}, "https://@github.com/o/r.git"),
+        ({"git_token_secret_name": "T"}, "https://o:token@github.com/o/r.git"),
+        (
+            {"git_token_secret_name": "T", "git_token_username": "u"},
+            "https://u:token@github.com/o/r.git",
+        ),
+        (
+            {"git_token_secret_name": "T", "format_access_token": False},
+            "https://token@github.com/o/r.git",
+        ),
+        ({"git_token_secret_name": "T", "repo_host": "h.x"}, "https://o:token@h.x/o/r.git"),
+        ({"use_ssh": True}, "git@github.com:o/r.git"),
+        ({"git_clone_url_secret_name": "U"}, "https://whole.x/r.git"),
+    ],
+)
+def test_the_address_of_a_clone_is_the_originals(options, url):
+    with given({"T": "token", "U": "https://whole.x/r.git"}):
+        assert Git("f.py", "o/r", **options).git_clone_url == url
+
+
+def test_a_token_of_git_that_was_named_must_be_there():
+    with pytest.raises(MissingSecretError, match="MISSING"):
+        _ = Git("f.py", "o/r", git_token_secret_name="MISSING").git_token_secret
+
+
 def test_the_default_storage_is_local_and_can_be_set(monkeypatch):
     assert default_class() is Local
     monkeypatch.setenv("CASFLOW_DEFAULT_STORAGE", "casflow.storage.Docker")
