@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, did_you_mean
 from casflow.redaction import remember_url
 
 if TYPE_CHECKING:
@@ -260,7 +260,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the settings ({error})", where=file) from error
     known = {each.name for each in fields(Config)} - {"home", "origins"}
     if unknown := sorted(set(written) - known):
-        hint = f"known settings are {', '.join(sorted(known))}"
+        listed = f"known settings are {', '.join(sorted(known))}"
+        hint = did_you_mean(unknown[0], known, listed)
         raise ConfigError(f"unknown setting {unknown[0]!r}", where=file, hint=hint)
     return written
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _HEAD, _TAIL = 1500, 400  # characters of a text that is too long
 
@@ -32,6 +32,14 @@ def bounded(text: str) -> str:
         return text
     left_out = len(text) - _HEAD - _TAIL
     return f"{text[:_HEAD]} … {left_out} characters left out … {text[-_TAIL:]}"
+
+
+def did_you_mean(word: str, words: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names which of some words was probably meant, or another hint."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(words), 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 class CasflowError(Exception):

@@ -5,9 +5,9 @@ Owns what a misspelt command and a repeated option are told, in whatever group t
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import click
+
+from casflow.errors import did_you_mean
 
 
 class Group(click.Group):
@@ -18,10 +18,9 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that arguments begin with; a misspelt one is told what is near it."""
         names = self.list_commands(ctx)
-        if args[0] not in names and not args[0].startswith("-"):
-            near = get_close_matches(args[0], names, 1)
-            if near:
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        is_known = args[0] in names or args[0].startswith("-")
+        if not is_known and (hint := did_you_mean(args[0], names)):
+            ctx.fail(f"No such command {args[0]!r}. D{hint[1:]}")
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not isinstance(command, click.Group):
             _refuse_repeats(command, rest, ctx)

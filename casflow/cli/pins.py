@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from casflow import config
 from casflow.cli.completion import complete_flow
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import contents_of, find_live, find_trashed
 from casflow.cli.stores import known, record_renewed
 from casflow.cli.table import Column, short, show_table
-from casflow.errors import NotFoundError
+from casflow.errors import NotFoundError, did_you_mean
 from casflow.gc import is_pin, pins, trashed
 from casflow.gc import pin as pin_reference
 from casflow.gc import undelete as undelete_reference
 from casflow.gc import unpin as unpin_reference
 from casflow.gc.scan import key_of
+from casflow.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +55,9 @@ def pin(
             name = name or key_of(found.reference)
             _done("pinned", name, pin_reference(content, found.key, name), as_json=as_json)
             return
-    raise NotFoundError("no such version or key in any store", where=flow)
+    listed = "casflow ls lists flows, casflow log versions of trees"
+    near = did_you_mean(flow, _registered(), listed)
+    raise NotFoundError("no such version or key in any store", where=flow, hint=near)
 
 
 @click.command()
@@ -66,7 +70,9 @@ def unpin(name: str, store: str | None, as_json: bool) -> None:
         if is_pin(content, name):
             _done("unpinned", name, unpin_reference(content, name), as_json=as_json)
             return
-    raise NotFoundError("no such pin in any store", where=name, hint="casflow pin lists them")
+    names = [found.key for content in _contents(store) for found in pins(content)]
+    hint = did_you_mean(name, names, "casflow pin lists them")
+    raise NotFoundError("no such pin in any store", where=name, hint=hint)
 
 
 @click.command()
@@ -92,7 +98,14 @@ def undelete(flow: str | None, project: str | None, store: str | None, as_json: 
             _done("restored", restored.key, restored.reference, as_json=as_json)
             note("pin it, or the next gc may take it again")
             return
-    raise NotFoundError("nothing of that name in the trash of any store", where=flow)
+    names = [found.reference.flow for content in _contents(store) for found in trashed(content)]
+    near = did_you_mean(flow, names, "casflow undelete lists what is there")
+    raise NotFoundError("nothing of that name in the trash of any store", where=flow, hint=near)
+
+
+def _registered() -> list[str]:
+    with Registry(config.load().registry) as registry:
+        return [each.flow for each in registry.flows()]
 
 
 def _contents(url: str | None) -> list[ContentStore]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from casflow.cli.output import json_option, show_json
+from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import select_flow
 from casflow.cli.table import Column, iso_option, short, show_table
 from casflow.cli.trees import complete, form_of, store_option
@@ -70,6 +70,9 @@ def _list_tags(ref: str, project: str | None, store: str | None, *, as_json: boo
     found = Store(store).tags(name)
     if not found and store is None:
         found = _flow_tags(name, project)
+    if not found and not as_json:
+        note(f"{name} has no tag; casflow tag {name}@1 prod makes one")
+        return
     if as_json:
         show_json({tag: form_of(each) for tag, each in found.items()})
     else:

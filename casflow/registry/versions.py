@@ -7,13 +7,12 @@ never removed, and of it only reference, storage and location can be replaced.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Table, func, select, update
 
 from casflow.digests import parse
-from casflow.errors import ConflictError, IntegrityError, NotFoundError
+from casflow.errors import ConflictError, IntegrityError, NotFoundError, did_you_mean
 from casflow.reference import Reference, check_name
 from casflow.registry.lookup import key_of
 from casflow.registry.records import Version, check_labels, check_parameters, check_project
@@ -300,8 +299,8 @@ def _close(connection: Connection, project: str, flow: str) -> str:
     if elsewhere:
         return f"there is one in project {elsewhere[0]!r}"
     names = sorted(name for there, name in rows if there == project)
-    if near := difflib.get_close_matches(flow, names, n=1):
-        return f"did you mean {near[0]!r}?"
+    if hint := did_you_mean(flow, names):
+        return hint
     if not names:
         return "register it first"
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""

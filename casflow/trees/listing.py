@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, parse
-from casflow.errors import CasflowError, ConfigError, IntegrityError, NotFoundError
+from casflow.errors import CasflowError, ConfigError, IntegrityError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,7 +120,8 @@ class Listing:
         try:
             return self.by_path[path]
         except KeyError:
-            raise NotFoundError("no such file in the tree", where=path) from None
+            hint = did_you_mean(path, self.by_path)
+            raise NotFoundError("no such file in the tree", where=path, hint=hint) from None
 
     @cached_property
     def size(self) -> int:

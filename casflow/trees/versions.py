@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.digests import PREFIX, hex_of
-from casflow.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
+from casflow.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, did_you_mean
 from casflow.refs import Ref, check_tag
 from casflow.signing import Move, Statement, signed_anew
 from casflow.signing import objects as signatures
@@ -271,8 +271,14 @@ class Versions:
     def _by_tag(self, name: str, tag: str) -> Selected:
         moves = self._moves(name, tag)
         if not moves:
-            raise NotFoundError(f"no such tag in {self._store.url}", where=f"{name}@{tag}")
+            raise self._no_tag(name, tag)
         return Selected(moves[-1], self._content.get_reference(moves[-1]))
+
+    def _no_tag(self, name: str, tag: str) -> NotFoundError:
+        hint = did_you_mean(
+            tag, self.tags(name), f"`casflow tag {name}` lists the tags of the name"
+        )
+        return NotFoundError(f"no such tag in {self._store.url}", where=f"{name}@{tag}", hint=hint)
 
     def _moves(self, name: str, tag: str) -> list[str]:
         prefix = layout.tag_move(name, check_tag(tag), 0).rpartition("/")[0] + "/"
@@ -402,7 +408,7 @@ class Versions:
             _move(each.reference, name, each.key) for each in self._read(self._moves(name, tag))
         ]
         if not moves:
-            raise NotFoundError(f"no such tag in {self._store.url}", where=f"{name}@{tag}")
+            raise self._no_tag(name, tag)
         return moves[::-1]
 
 

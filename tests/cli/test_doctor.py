@@ -105,7 +105,7 @@ def test_a_misspelt_variable(home, monkeypatch):
     monkeypatch.setenv("CASFLOW_CACHE_LIMT", "1GB")
     what, mend = only("variables", "warning")
     assert "CASFLOW_CACHE_LIMT" in what
-    assert mend == "did you mean CASFLOW_CACHE_LIMIT?"
+    assert mend == "did you mean 'CASFLOW_CACHE_LIMIT'?"
 
 
 def test_a_registry_that_is_no_database(home):

@@ -12,7 +12,6 @@ import re
 import shutil
 import tempfile
 import time
-from difflib import get_close_matches
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from casflow.cli.doctor.finding import BROKEN, OK, WARNING, Finding, from_error,
 from casflow.cli.doctor.places import check_places
 from casflow.cli.output import size
 from casflow.cli.table import plural
-from casflow.errors import CasflowError
+from casflow.errors import CasflowError, did_you_mean
 from casflow.registry import MAX_SKEW, Registry
 from casflow.registry.lookup import file_of
 
@@ -87,8 +86,7 @@ def _variables() -> Iterator[Finding]:
         if name.startswith("CASFLOW_") and name not in known and not _is_value(name)
     )
     for name in unknown:
-        near = get_close_matches(name, known, 1)
-        mend = f"did you mean {near[0]}?" if near else f"settings are {', '.join(known[1:-1])}"
+        mend = did_you_mean(name, known, f"settings are {', '.join(known[1:-1])}")
         yield Finding("variables", WARNING, f"{name} is no setting", mend)
     if not unknown:
         count = sum(name in os.environ for name in config.VARIABLES[1:])
