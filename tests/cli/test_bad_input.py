@@ -13,8 +13,7 @@ CODES = {"failed": 1, "wrong": 2, "not found": 3, "damaged": 4, "conflict": 5, "
 
 TWO = PLAIN.replace("{name!r}", "'a'") + "\nwith Flow('b') as other:\n    load(extract(3))\n"
 TWINS = PLAIN.replace("{name!r}", "'a'") + "\nwith Flow('a') as other:\n    load(extract(3))\n"
-LOCKED = PLAIN.replace("return sum(numbers)", "return lock") + "\nimport threading\n"
-LOCKED += "lock = threading.Lock()\n"
+HELD = PLAIN.replace("return sum(numbers)", "return held") + "\nheld = (each for each in ())\n"
 NAMELESS = PLAIN.replace("{name!r}", "''")
 NAMED = PLAIN.replace("{name!r}", "NAME")
 
@@ -27,7 +26,7 @@ SCRIPTS = {
     "raises": ("raise RuntimeError('no luck')\n", 1, "RuntimeError: no luck"),
     "exits": ("import sys; sys.exit(7)\n", 1, "SystemExit: 7"),
     "missing import": ("import no_such_module\n", 1, "no_such_module"),
-    "unpicklable": (LOCKED, 2, "lock"),
+    "unpicklable": (HELD, 2, "held"),
     "flow without a name": (NAMELESS, 1, "A name must be provided"),
     "flow named by a number": (NAMED.replace("NAME", "7"), 1, "A name must be provided"),
     "name with a line break": (NAMED.replace("NAME", repr("a\nb")), 1, "control character"),
