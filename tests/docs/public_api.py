@@ -33,6 +33,32 @@ def recorded() -> list[str]:
     return RECORDED.read_text(encoding="utf-8").splitlines()
 
 
+def broken(before: list[str], now: list[str]) -> list[str]:
+    """Return the lines whose users a change breaks: names that went, and calls that no longer go.
+
+    A parameter that is new and has a default breaks nobody, if it stands behind the others or is
+    given by name.
+    """
+    found = dict(map(_taken_apart, now))
+    return [line for line in before if not _is_kept(line, found)]
+
+
+def _taken_apart(line: str) -> tuple[str, list[str]]:
+    name, _, parameters = line.removesuffix(")").partition("(")
+    return name, [each for each in parameters.split(", ") if each]
+
+
+def _is_kept(line: str, found: dict[str, list[str]]) -> bool:
+    name, parameters = _taken_apart(line)
+    now = found.get(name)
+    if now is None:
+        return False
+    new = [each for each in now if each not in parameters]
+    return [each for each in now if each in parameters] == parameters and all(
+        each.endswith("=…") or each.startswith("*") for each in new
+    )
+
+
 def _of_module(name: str) -> Iterator[str]:
     module = importlib.import_module(name)
     public = getattr(module, "__all__", None) or [
