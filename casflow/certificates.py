@@ -41,9 +41,14 @@ def describe(error: BaseException) -> str:
     distrust = find_distrust(error)
     reason = getattr(distrust, "verify_message", "") or "it cannot be verified"
     address = next(filter(None, map(_address, _causes(error))), None)
-    subject = None if address is None else subject_of(*address)
-    shown = "" if subject is None else f", it is for {subject}"
+    shown = "" if address is None else shown_by(*address)
     return f"{WHAT} ({reason}{shown})"
+
+
+def shown_by(host: str, port: int) -> str:
+    """Return the words on whose certificate a server shows; none where that cannot be had."""
+    subject = subject_of(host, port)
+    return "" if subject is None else f", it is for {subject}"
 
 
 def subject_of(host: str, port: int) -> str | None:

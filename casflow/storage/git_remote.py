@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from casflow import certificates
 from casflow.config import ca_bundle, child_environment
 from casflow.errors import (
     AccessError,
@@ -51,6 +52,7 @@ _ABSENT = re.compile(
     r"not found|does not exist|does not appear to be a git repository|not our ref"
     r"|couldn't find remote ref|no such file|not a tree object|not a valid object"
 )
+_UNTRUSTED = re.compile(r"certificate (problem|verif|subject)|(local issuer|self.signed) cert")
 _REDIRECTED = re.compile(r"returned error: 30[1-8]|redirect")
 _MEANINGS: tuple[tuple[re.Pattern[str], type[CasflowError], str, str], ...] = (
     (_REDIRECTED, AccessError, "the repository has moved", "write its new address"),
@@ -214,6 +216,11 @@ class GitRemote:
         text = (telling or lines)[0]
         if "unadvertised object" in said.lower():
             return UnnamedObjectError(f"git failed ({text})", where=self._where)
+        if any(_UNTRUSTED.search(line.lower()) for line in lines):
+            parts = urlsplit(self._url)
+            address = (parts.hostname or "", parts.port or 443)
+            what = f"{certificates.WHAT} ({text}{certificates.shown_by(*address)})"
+            return AccessError(what, where=self._where, hint=certificates.HINT)
         for pattern, kind, what, hint in _MEANINGS:
             for line in lines:
                 if pattern.search(line.lower()):

@@ -11,8 +11,14 @@ import pytest
 from casflow import Flow, config, task
 from casflow.blobs.gcs import GCSBlobStore
 from casflow.blobs.s3 import S3BlobStore
-from casflow.errors import AccessError, ConfigError, ConflictError, UnavailableError
-from casflow.storage import GCS, S3, Azure, load
+from casflow.errors import (
+    AccessError,
+    CasflowError,
+    ConfigError,
+    ConflictError,
+    UnavailableError,
+)
+from casflow.storage import GCS, S3, Azure, Git, GitHub, GitLab, load
 from casflow.storage.urls import open_url
 from tests.services.azure import ACCOUNT, KEY
 from tests.services.squid import Squid, require_squid
@@ -60,6 +66,29 @@ def test_a_certificate_of_a_strange_authority_is_named_with_the_settings_that_co
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.crt")
     with pytest.raises(ConfigError, match="SSL_CERT_FILE names no file"):
         flow_of(cloud.storage()).register()
+
+
+def test_git_and_the_hosts_of_scripts_say_the_same(git_http_server, home, monkeypatch):
+    require_tls_registry()
+    for name in (*CA_SETTINGS, "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with TlsFront(git_http_server.url.partition("://")[2]) as before:
+        for storage in (
+            Git("f.py", f"{before.url}/x/y.git"),
+            GitHub("o/r", "f.py", base_url=before.url),
+            GitLab("o/r", path="f.py", host=before.url),
+        ):
+            with pytest.raises(AccessError, match="certificate is not trusted") as caught:
+                storage.resolve("f")
+            said = str(caught.value)
+            assert "CN=casflow test authority" in said
+            assert all(each in said for each in CA_SETTINGS)
+            for setting in CA_SETTINGS:
+                with monkeypatch.context() as patched:
+                    patched.setenv(setting, str(before.authority))
+                    with pytest.raises(CasflowError) as caught:
+                        storage.resolve("f")
+                    assert "certificate" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
