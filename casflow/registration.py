@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casflow import config
+from casflow import config, signing
 from casflow.errors import CasflowError, ConfigError, ConflictError
 from casflow.flow import Flow
 from casflow.flow.checkpoint import check_locations
 from casflow.reference import PICKLE, Reference
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
 from casflow.serialize import explain
-from casflow.signing import SigningKey, Statement
-from casflow.signing.objects import find as find_signatures
 from casflow.storage.base import Storage
 from casflow.storage.content import name_of
 from casflow.storage.plugins import default_class, load
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from casflow.registry import Version
+    from casflow.signing import SigningKey
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def register(
         idempotency_key=idempotency_key,
         build=build,
         force=force,
-        key=SigningKey.asked(sign),
+        key=None if sign is False else signing.SigningKey.asked(sign),
     )
     if isinstance(storage, str):
         storage = storage_at(storage)
@@ -301,8 +300,10 @@ def _record(
 def _keep_signatures(name: str, storage: Storage, reference: Reference, latest: Version) -> None:
     """Let what was signed of the latest version be signed of the same flow now."""
     before = latest.storage.get("signatures", {}).get(name, ())
-    statement = Statement.of(reference)
-    kept = [text for text in before if find_signatures([text.encode()], statement)]
+    if not before:
+        return
+    statement = signing.Statement.of(reference)
+    kept = [text for text in before if signing.find_signatures([text.encode()], statement)]
     storage.signatures[name] = list(dict.fromkeys([*kept, *storage.signatures.get(name, ())]))
 
 

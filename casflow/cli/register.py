@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from casflow import signing
 from casflow.cli.flows import Source, choose, find_sources, importing
 from casflow.cli.output import json_option, note, show_json, size, working
+from casflow.cli.sign import sign_option
 from casflow.cli.table import short
-from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import CasflowError, ConfigError, DuplicateFlowError, FlowNotFoundError
 from casflow.flow import Flow
 from casflow.registration import (
@@ -24,7 +25,6 @@ from casflow.registration import (
     storage_at,
 )
 from casflow.registry import Registry
-from casflow.signing import SigningKey
 from casflow.storage.content import name_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def register(
     rest is registered all the same. A flow is whatever is made by a class called Flow, also one
     of Prefect; a `module:attribute` may be anything that has a name and can be run or called.
     """
-    key = SigningKey.asked(asked_key(sign))
+    key = None if sign is None else signing.SigningKey.find(sign)
     request = Request.checked(project, labels, force=force, key=key)
     if as_script and modules:
         raise ConfigError("only a script can be stored as a script", hint="use --path")

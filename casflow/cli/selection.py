@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from casflow import config
+from casflow import config, signing
 from casflow.blobs import layout
 from casflow.blobs.content import ContentStore
 from casflow.cli.versions import get_version
@@ -101,10 +101,12 @@ def select_flow(project: str | None, text: str) -> tuple[Versions, Selected]:
         ConfigError: Its storage is no store.
     """
     version = get_version(project, text)
-    content = load(version.storage).tree_source()
+    storage = load(version.storage)
+    content = storage.tree_source()
     if version.reference is None:
         raise NotFoundError("a version without a reference", where=text, hint="register it again")
     reference = Reference.from_dict(version.reference, where=version.location)
     number = number_of(reference) or version.number
     numbered = replace(reference, extra={**reference.extra, VERSION: number})
-    return Versions(content), Selected(key_of(reference), numbered)
+    versions = Versions(content, lambda: signing.Verifier(storage.cache))
+    return versions, Selected(key_of(reference), numbered)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from casflow import config
+from casflow import config, signing
 from casflow.cli.completion import complete_flow
 from casflow.cli.output import json_option, note, show_json, size
 from casflow.cli.table import Column, iso_option, plural, show_fields, show_table
@@ -14,9 +14,6 @@ from casflow.cli.versions import get_version
 from casflow.errors import CasflowError, NotFoundError
 from casflow.refs import parse_ref
 from casflow.registry import Registry
-from casflow.signing import Statement, signers_of
-from casflow.signing.objects import find as find_signatures
-from casflow.signing.verifier import load_trust
 from casflow.storage import load
 
 if TYPE_CHECKING:
@@ -85,7 +82,7 @@ def _show_version(version: Version, *, is_one: bool) -> None:
 def _signed(version: Version) -> dict[str, Any]:
     """Return who signed a version; nothing where nobody did, or nobody is trusted here."""
     settings = config.load()
-    if not settings.require and not load_trust(settings).allowed:
+    if not settings.require and not signing.load_trust(settings).allowed:
         return {}
     try:
         storage = load(version.storage)
@@ -93,7 +90,7 @@ def _signed(version: Version) -> dict[str, Any]:
         texts = storage.find_signatures(version.flow, reference)
     except CasflowError as error:
         return {"signed by": f"unknown ({error.what})"}
-    signers = signers_of(find_signatures(texts, Statement.of(reference)))
+    signers = signing.signers_of(signing.find_signatures(texts, signing.Statement.of(reference)))
     return {"signed by": ", ".join(map(str, signers)) or "nobody"}
 
 

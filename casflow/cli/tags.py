@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from casflow import signing
 from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import select_flow
+from casflow.cli.sign import asked_key, sign_option
 from casflow.cli.table import Column, iso_option, short, show_table
 from casflow.cli.trees import complete, form_of, store_option
-from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import ConfigError, NotFoundError
 from casflow.refs import parse_ref
-from casflow.signing import SigningKey, signers_of
 from casflow.store import Store
 from casflow.store.records import version_of
 
@@ -56,7 +56,8 @@ def tag(
         move = Store(store).tag(ref, tag, sign=asked_key(sign))
     except NotFoundError as error:
         versions, flow = _flow_instead(error, ref, project, store)
-        key = None if sign is None else SigningKey.find(sign)
+        key = None if sign is None else signing.SigningKey.find(sign)
+        versions.verify(flow.reference.flow, flow)
         move = versions.move_tag(flow, tag, key=key)
     if as_json:
         show_json(move.to_dict())
@@ -127,7 +128,7 @@ def _log_tag(
         versions, _ = _flow_instead(error, name, project, store)
         moves = versions.history(name, tag)
         found = (versions.signatures(versions.find_move(move), tag) for move in moves)
-        signed = [signers_of(each) for each in found]
+        signed = [signing.signers_of(each) for each in found]
     else:
         signed = opened.all_signers(moves)
     if as_json:

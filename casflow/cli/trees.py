@@ -17,8 +17,8 @@ import click
 from casflow import cache
 from casflow.cache.folders import Folders
 from casflow.cli.output import json_option, show_json, size
+from casflow.cli.sign import asked_key, sign_option
 from casflow.cli.table import short
-from casflow.cli.trust import asked_key, sign_option
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.refs import parse_ref_and_path
 from casflow.store import Store, finish_leases, origin_of

@@ -1,4 +1,4 @@
-"""`casflow trust` and `casflow sign`: whose word counts on this machine, and giving one's own.
+"""`casflow trust`: whose word counts on this machine.
 
 Owns the files of allowed signers and of revoked keys, as far as a command changes them. Invariant:
 a line is written only after it was read back as what it shall say, and lines of others stay as
@@ -24,19 +24,6 @@ from casflow.signing.verifier import load_trust
 
 if TYPE_CHECKING:
     from casflow.signing.keys import PublicKey
-
-sign_option = click.option(
-    "--sign",
-    metavar="[KEY]",
-    is_flag=False,
-    flag_value="",
-    help="Sign it, with the SSH key KEY or your own.",
-)
-
-
-def asked_key(sign: str | None) -> bool | str:
-    """Return what `--sign` asks for, as `sign=` of the functions takes it."""
-    return False if sign is None else (sign or True)
 
 
 @click.group(cls=Group)
@@ -112,19 +99,6 @@ def list_keys(as_json: bool) -> None:
         note(f"nobody is trusted; {settings.allowed_signers} has no key")
     needed = " ".join(settings.require) or "nothing"
     note(f"signatures are required of {needed}; {settings.threshold} of each")
-
-
-@click.command()
-@click.argument("ref")
-@click.option("--key", default="", help="The SSH key.  [default: your own]")
-@click.option("--store", metavar="STORE", help="Where it is.  [default: the setting `store`]")
-def sign(ref: str, key: str, store: str | None) -> None:
-    """Sign the version REF of a tree, in addition to what is signed already."""
-    from casflow.store import Store
-
-    opened = Store(store)
-    version = opened.sign(ref, key or None)
-    click.echo(f"{version}: signed, by {', '.join(map(str, opened.signers(version)))}")
 
 
 def _read_key(path: Path) -> PublicKey:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from casflow import config
+from casflow import config, signing
 from casflow.digests import PREFIX
 from casflow.errors import ConfigError, NotFoundError
 from casflow.refs import SHORTEST, parse_ref
@@ -85,10 +85,9 @@ def _of_ref(registry: Registry, project: str | None, ref: Ref) -> Version:
 
 def _tagged(registry: Registry, project: str | None, ref: Ref) -> str:
     """Return the digest that a tag names in the store of the flow's latest version."""
-    from casflow.signing import Verifier
     from casflow.storage import load
     from casflow.trees.versions import Versions
 
     storage = load(registry.get_version(project, str(ref.name)).storage)
-    versions = Versions(storage.tree_source(), lambda: Verifier(storage.cache))
+    versions = Versions(storage.tree_source(), lambda: signing.Verifier(storage.cache))
     return versions.select(ref).reference.digest

@@ -14,8 +14,7 @@ from casflow.digests import PREFIX, digest_of
 from casflow.errors import IntegrityError, NotFoundError, SignatureError
 from casflow.gc.scan import Scan
 from casflow.gc.verify import Finding
-from casflow.signing import Signed, Verifier
-from casflow.signing.verifier import load_trust, signer_of
+from casflow.signing import Signed, Verifier, load_trust, signer_of
 from casflow.trees.versions import Selected, Versions
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST = 256  # signatures of one digest that are looked at
 
 
-def write(store: BlobStore, blob: BlobName, signed: Signed) -> str:
+def write_signature(store: BlobStore, blob: BlobName, signed: Signed) -> str:
     """Write a signature of what a blob holds; return its key.
 
     Args:
@@ -44,7 +44,7 @@ def write(store: BlobStore, blob: BlobName, signed: Signed) -> str:
     return key
 
 
-def read(store: BlobStore, digest: str) -> list[bytes]:
+def read_signatures(store: BlobStore, digest: str) -> list[bytes]:
     """Return the signatures that speak of a digest, not checked yet, of all its incarnations.
 
     Raises:
@@ -75,7 +75,7 @@ def _get(store: BlobStore, key: str) -> bytes | None:
         return None
 
 
-def readable(texts: Iterable[bytes]) -> list[Signed]:
+def readable_signatures(texts: Iterable[bytes]) -> list[Signed]:
     """Return those of some signatures that can be read."""
     found = []
     for text in texts:
@@ -84,9 +84,11 @@ def readable(texts: Iterable[bytes]) -> list[Signed]:
     return found
 
 
-def find(texts: Iterable[bytes], statement: Statement) -> list[Signed]:
+def find_signatures(texts: Iterable[bytes], statement: Statement) -> list[Signed]:
     """Return those signatures that can be read and say what a statement does, whenever it was."""
-    return [each for each in readable(texts) if each.statement.subject == statement.subject]
+    return [
+        each for each in readable_signatures(texts) if each.statement.subject == statement.subject
+    ]
 
 
 def signed_anew(statement: Statement, key: SigningKey, texts: Iterable[bytes]) -> Signed | None:
@@ -97,7 +99,7 @@ def signed_anew(statement: Statement, key: SigningKey, texts: Iterable[bytes]) -
     """
     signed = key.signed(statement.now())
     mine = signed.signature.key.blob
-    for other in find(texts, statement):
+    for other in find_signatures(texts, statement):
         if other.signature.key.blob == mine and is_right(other):
             return None
     return signed

@@ -184,6 +184,11 @@ class Statement:
         )
 
 
+def same_statement(one: Reference, other: Reference) -> bool:
+    """Tell whether who signs one reference signs the other."""
+    return Statement.of(one) == Statement.of(other)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"no text: {str(value)[:40]!r}")

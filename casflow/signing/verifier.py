@@ -28,7 +28,7 @@ from casflow.signing.allowed import (
 )
 from casflow.signing.counters import Counters
 from casflow.signing.engines import is_right
-from casflow.signing.objects import readable
+from casflow.signing.objects import readable_signatures
 from casflow.signing.statement import Move, Signed, Statement
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ class Verifier:
         if self._cache.find_alias(alias) is not None:
             return True
         # A signed move of a tag says of the name and the bytes all that a signed version does.
-        found = [each for each in readable(texts()) if each.statement.content == statement]
+        found = [
+            each for each in readable_signatures(texts()) if each.statement.content == statement
+        ]
         self._count(found, trust, name, hint=remedy)
         self._cache.set_alias(alias, "1")
         return False
@@ -204,28 +206,25 @@ class Verifier:
         trust, counters = load_trust(self._settings), Counters(self._settings.home / "tags")
         alias = self._alias(trust, statement.subject)
         if self._cache.find_alias(alias) is None:
-            read = readable(texts())
+            read = readable_signatures(texts())
             found = [each for each in read if each.statement.subject == statement.subject]
             if not found:
                 _complain_of_other_move(read, statement, where)
             hint = f"sign it: casflow tag {name}@{reference.digest} {move.tag} --sign"
             self._count(found, trust, where, hint=hint)
             self._cache.set_alias(alias, "1")
-        if counters.find(store, name, move.tag) != (move.counter, statement.subject):
-            self.check_counter(store, name, move.tag, move.counter)
-            counters.record(store, name, move.tag, move.counter, statement.subject)
+        seen, subject = counters.find(store, name, move.tag)
+        if (move.counter, statement.subject) == (seen, subject):
+            return
+        if move.counter <= seen:
+            what = f"move {move.counter} of a tag of which move {seen} was seen"
+            hint = "somebody took moves away from the store; move the tag again, and sign it"
+            raise SignatureError("replayed", what, where=where, hint=hint)
+        counters.record(store, name, move.tag, move.counter, statement.subject)
 
-    def check_counter(self, store: str, name: str, tag: str, counter: int) -> None:
-        """Make sure that a move of a tag is newer than all that this machine has seen.
-
-        Raises:
-            SignatureError: It is not.
-        """
-        seen, _ = Counters(self._settings.home / "tags").find(store, name, tag)
-        if counter <= seen:
-            what = f"move {counter} of a tag of which move {seen} was seen"
-            hint = f"somebody took moves away from {store}; bring them back from a copy of it"
-            raise SignatureError("replayed", what, where=f"{name}@{tag}", hint=hint)
+    def newest_move(self, store: str, name: str, tag: str) -> int:
+        """Return the number of the newest move of a tag that this machine has seen; 0 for none."""
+        return Counters(self._settings.home / "tags").find(store, name, tag)[0]
 
     @staticmethod
     def _check_name(asked: str, found: str) -> None:

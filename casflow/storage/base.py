@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
-from casflow import cache, config
+from casflow import cache, config, signing
 from casflow.cache import Fetched
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError, IntegrityError
 from casflow.reference import TREE, Reference
@@ -409,11 +409,9 @@ class Storage(ABC):
         """Return a reference, if this machine's policy lets the name of a flow mean it."""
         settings = config.load()
         if settings.require:
-            from casflow.signing import Verifier
-
             texts = partial(self.find_signatures, name, reference)
             remedy = "register it again with --sign"
-            Verifier(self.cache, settings).check(name, reference, texts, remedy)
+            signing.Verifier(self.cache, settings).check(name, reference, texts, remedy)
         return reference
 
     def verify_signatures(self, name: str) -> Reference:
@@ -438,10 +436,8 @@ class Storage(ABC):
         Raises:
             AccessError: The key refuses.
         """
-        from casflow.signing import Statement, signed_anew
-
         found = self.find_signatures(name, reference)
-        signed = signed_anew(Statement.of(reference), key, found)
+        signed = signing.signed_anew(signing.Statement.of(reference), key, found)
         if signed is not None:
             self.keep_signature(name, reference, signed)
 

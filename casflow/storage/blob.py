@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+from casflow import signing
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import Commit, ContentStore, Draft
@@ -29,7 +30,6 @@ from casflow.errors import (
     NotFoundError,
 )
 from casflow.reference import SCRIPT, Reference
-from casflow.signing import objects as signatures
 from casflow.storage.base import Storage
 from casflow.storage.content import BARE, draft_pickle, draft_script, name_of, script_reference
 
@@ -207,14 +207,14 @@ class BlobStorage(Storage):
     def find_signatures(self, name: str, reference: Reference) -> list[bytes]:
         """Return what was signed of a flow's digest; nobody has checked it yet."""
         kept = super().find_signatures(name, reference)
-        return [*kept, *signatures.read(self.content.store, reference.digest)]
+        return [*kept, *signing.read_signatures(self.content.store, reference.digest)]
 
     def keep_signature(self, name: str, reference: Reference, signed: Signed) -> None:
         """Write a signature beside the blob; a bare script has none, so the registry keeps it."""
         if BARE in reference.extra:
             super().keep_signature(name, reference, signed)
         else:
-            signatures.write(self.content.store, reference.blob, signed)
+            signing.write_signature(self.content.store, reference.blob, signed)
 
     # ---- both roads ------------------------------------------------------------------------
 

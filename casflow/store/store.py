@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow import cache as caches
-from casflow import config
+from casflow import config, signing
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import ContentStore
 from casflow.blobs.draft import Draft
@@ -32,7 +32,6 @@ from casflow.gc import verify as verify_store
 from casflow.gc.scan import key_of
 from casflow.reference import BlobName, check_name
 from casflow.refs import Ref, parse_ref
-from casflow.signing import SigningKey, Verifier, signers_of
 from casflow.storage.urls import open_url
 from casflow.store.leases import Leases, last_day
 from casflow.store.origins import remember_origin
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from casflow.cache import Cache
-    from casflow.signing import Signed, Signer
+    from casflow.signing import Signed, Signer, SigningKey, Verifier
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
 
@@ -106,7 +105,7 @@ class Store:
         return self._cache or caches.default()
 
     def _verifier(self) -> Verifier:
-        return Verifier(self.cache)
+        return signing.Verifier(self.cache)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -149,7 +148,7 @@ class Store:
             labels,
             progress=progress,
             dry_run=dry_run,
-            key=SigningKey.asked(sign),
+            key=_signing_key(sign),
         )
         if pushed.selected is None:
             now, shown = datetime.now(UTC), tuple(sorted(set(labels)))
@@ -306,7 +305,7 @@ class Store:
             NotFoundError: There is no such version.
             ConfigError: The tag would read as a version or a digest.
         """
-        return self._versions.move_tag(self._select(ref), tag, key=SigningKey.asked(sign))
+        return self._versions.move_tag(self._select(ref), tag, key=_signing_key(sign))
 
     def tags(self, name: str) -> dict[str, Version]:
         """Return the versions that the tags of a name mean now.
@@ -331,7 +330,7 @@ class Store:
             AccessError: The key refuses.
         """
         selected = self._versions.find(_parsed(ref))
-        self._versions.sign(selected, SigningKey.find(key or ""))
+        self._versions.sign(selected, signing.SigningKey.find(key or ""))
         return version_of(selected)
 
     def signers(self, what: AnyRef | TagMove) -> list[Signer]:
@@ -348,7 +347,7 @@ class Store:
         if not self._versions.has_signatures():
             return [[] for _ in items]
         found = run_concurrently(*(partial(self._signatures_of, each) for each in items))
-        return [signers_of(each) for each in found]
+        return [signing.signers_of(each) for each in found]
 
     def _signatures_of(self, what: AnyRef | TagMove) -> list[Signed]:
         if isinstance(what, TagMove):
@@ -379,7 +378,7 @@ class Store:
         if not settings.require:
             return True
         name = ref.name if isinstance(ref, Version) else _parsed(ref).name
-        return Verifier(self.cache, settings).has_passed(name, digest)
+        return signing.Verifier(self.cache, settings).has_passed(name, digest)
 
     def _passing_tags(self, name: str) -> dict[str, Selected]:
         """Return what the tags of a name name now, without those that the policy lets not be."""
@@ -562,6 +561,10 @@ class Store:
     def stats(self) -> Stats:
         """Count what is stored, and what is stored once."""
         return count_store(self._content.store)
+
+
+def _signing_key(sign: bool | str) -> SigningKey | None:  # noqa: FBT001 - what `sign=` was given
+    return None if sign is False else signing.SigningKey.asked(sign)
 
 
 def _parsed(ref: AnyRef) -> Ref:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from casflow import signing
 from casflow.blobs.draft import Draft, Source
 from casflow.errors import CasflowError, IntegrityError
 from casflow.reference import TREE, BlobName, Reference, check_name
-from casflow.signing import Statement
 from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
 from casflow.trees.packs import Pack, PackPlan, plan_packs, write_pack
@@ -118,7 +118,7 @@ class Pusher:
             number = 1 if newest is None else newest.number + 1
             size = plan_packs(listing, before).size
             return Pushed(None, listing, number, is_new=True, uploaded=size)
-        sign = None if key is None else self._versions.signing(draft.preview(), key)
+        sign = None if key is None else self._versions.prepare_signature(draft.preview(), key)
         try:
             return self._store(folder, listing, draft, newest, before, progress, sign)
         except IntegrityError:  # a pack of an earlier version is lost
@@ -130,7 +130,7 @@ class Pusher:
     def _is_same(self, newest: Selected, draft: Draft) -> bool:
         """Tell whether the newest version says what a draft does, and can be read back."""
         there, drafted = newest.reference, draft.preview()
-        same = Statement.of(there) == Statement.of(drafted) and there.labels == drafted.labels
+        same = signing.same_statement(there, drafted) and there.labels == drafted.labels
         return same and self._content.is_whole(there)
 
     def _index_of(self, newest: Selected | None) -> Index | None:

@@ -18,13 +18,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from casflow import signing
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.digests import PREFIX, hex_of
 from casflow.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, did_you_mean
 from casflow.refs import Ref, check_tag
-from casflow.signing import Move, Statement, signed_anew
-from casflow.signing import objects as signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from casflow.blobs.base import ObjectInfo
     from casflow.blobs.content import ContentStore
     from casflow.reference import Reference
-    from casflow.signing import Signed, SigningKey, Verifier
+    from casflow.signing import Move, Signed, SigningKey, Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class Versions:
         if self._verifier is None:
             return
         verifier, reference = self._verifier(), selected.reference
-        texts = partial(signatures.read, self._store, reference.digest)
+        texts = partial(signing.read_signatures, self._store, reference.digest)
         if tag is None:
             remedy = f"sign it: casflow sign {reference.flow}@{reference.digest}"
             verifier.check(name, reference, texts, remedy)
@@ -303,19 +302,18 @@ class Versions:
 
         Raises:
             ConflictError: Others moved the tag at the same time.
-            SignatureError: The store has lost moves of the tag that this machine saw.
         """
         name = selected.reference.flow
         for _ in range(_ATTEMPTS):
             moves = self._moves(name, check_tag(tag))
             last = self._content.get_reference(moves[-1]) if moves else None
-            if last is not None and _same_version(last, selected.reference):
+            counter = _counter(moves[-1]) if moves else 0
+            seen = 0 if key is None else self._seen(name, tag, counter)
+            if last is not None and counter >= seen and _same_version(last, selected.reference):
                 if key is not None:
                     self.sign(Selected(moves[-1], last), key, tag)
                 return _move(last, name, moves[-1])
-            counter = _counter(moves[-1]) + 1 if moves else 1
-            if key is not None and self._verifier is not None:
-                self._verifier().check_counter(self._store.url, name, tag, counter)
+            counter = max(counter, seen) + 1
             move = {
                 "tag": tag,
                 "counter": counter,
@@ -329,7 +327,9 @@ class Versions:
             place = layout.tag_move(name, tag, counter)
             prepare = None
             if key is not None:
-                prepare = self.signing(marked, key, _signed_move(Selected(place, marked), tag))
+                prepare = self.prepare_signature(
+                    marked, key, _signed_move(Selected(place, marked), tag)
+                )
             try:
                 return _move(self._content.copy(marked, place, prepare=prepare), name, place)
             except ConflictError:  # another move was first; look at what it says
@@ -347,22 +347,28 @@ class Versions:
             tag: The tag, when it is the move that is signed.
         """
         reference = selected.reference
-        statement = Statement.of(reference, None if tag is None else _signed_move(selected, tag))
-        signed = signed_anew(statement, key, self._signatures(reference))
+        statement = signing.Statement.of(
+            reference, None if tag is None else _signed_move(selected, tag)
+        )
+        signed = signing.signed_anew(statement, key, self._signatures(reference))
         if signed is not None:
             self._write_signature(signed, reference)
 
-    def signing(
+    def prepare_signature(
         self, reference: Reference, key: SigningKey, move: Move | None = None
     ) -> Callable[[Reference], None]:
         """Sign what a reference will say; return what writes the signature beside its blob."""
-        return partial(self._write_signature, key.signed(Statement.of(reference, move).now()))
+        return partial(
+            self._write_signature, key.signed(signing.Statement.of(reference, move).now())
+        )
 
     def signatures(self, selected: Selected, tag: str | None = None) -> list[Signed]:
         """Return the signatures of a version, or of the move of a tag; nobody checked them yet."""
         move = None if tag is None else _signed_move(selected, tag)
         reference = selected.reference
-        return signatures.find(self._signatures(reference), Statement.of(reference, move))
+        return signing.find_signatures(
+            self._signatures(reference), signing.Statement.of(reference, move)
+        )
 
     def has_signatures(self) -> bool:
         """Tell whether anything in the store is signed."""
@@ -379,16 +385,28 @@ class Versions:
 
     def carry_signatures(self, reference: Reference, other: Versions, to: Reference) -> None:
         """Write what was signed of a reference beside the same one in another store."""
-        content = Statement.of(to)
-        for signed in signatures.readable(self._signatures(reference)):
+        content = signing.Statement.of(to)
+        for signed in signing.readable_signatures(self._signatures(reference)):
             if signed.statement.content == content:
                 other._write_signature(signed, to)
 
+    def _seen(self, name: str, tag: str, counter: int) -> int:
+        """Return the newest move of a tag that was seen here, and say what is lost since."""
+        if self._verifier is None:
+            return 0
+        seen = self._verifier().newest_move(self._store.url, name, tag)
+        if seen > counter:
+            logger.warning(
+                "%s@%s: move %d was seen, and is not in the store; the tag goes on from there",
+                *(name, tag, seen),
+            )
+        return seen
+
     def _signatures(self, reference: Reference) -> list[bytes]:
-        return signatures.read(self._store, reference.digest)
+        return signing.read_signatures(self._store, reference.digest)
 
     def _write_signature(self, signed: Signed, reference: Reference) -> None:
-        signatures.write(self._store, reference.blob, signed)
+        signing.write_signature(self._store, reference.blob, signed)
 
     def tags(self, name: str) -> dict[str, Selected]:
         """Return what each tag of a name names now."""
@@ -450,8 +468,7 @@ def _tag_of(key: str) -> str:
 
 
 def _same_version(one: Reference, other: Reference) -> bool:
-    """Tell whether two references are of one version, and who signs one signs the other."""
-    return Statement.of(one) == Statement.of(other) and number_of(one) == number_of(other)
+    return number_of(one) == number_of(other) and signing.same_statement(one, other)
 
 
 def _move(reference: Reference, name: str, key: str) -> TagMove:
@@ -477,7 +494,7 @@ def _move(reference: Reference, name: str, key: str) -> TagMove:
 def _signed_move(selected: Selected, tag: str) -> Move:
     """Return what a signature has to say of a move: the number of its key, not what it claims."""
     before = selected.reference.extra.get("before")
-    return Move(tag, _counter(selected.key), None if before is None else str(before))
+    return signing.Move(tag, _counter(selected.key), None if before is None else str(before))
 
 
 def _current_user() -> str:

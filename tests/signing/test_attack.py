@@ -55,8 +55,8 @@ def test_no_name_means_what_nobody_signed_and_no_tag_goes_back(attack):
 class CountsNothing(Verifier):
     """Takes any move of a tag that is signed, also one from before."""
 
-    def check_counter(self, *_):
-        return None
+    def check_move(self, store, name, reference, move, texts):
+        super().check_move(f"{store} {move.counter}", name, reference, move, texts)
 
 
 def trust_everybody(signed, trust):
@@ -83,7 +83,7 @@ class OneName(Verifier):
     """Does not look at the name that was signed."""
 
     def _check_version(self, name, reference, texts, trust, remedy):
-        found = verifier.readable(texts())
+        found = verifier.readable_signatures(texts())
         found = [each for each in found if each.statement.digest == reference.digest]
         self._count(found, trust, name, hint=remedy)
         return False
@@ -98,12 +98,12 @@ class TagsAsVersions(Verifier):
 
 
 VARIANTS = {
-    "no counter": ("casflow.store.store.Verifier", CountsNothing),
+    "no counter": ("casflow.signing.Verifier", CountsNothing),
     "any key": ("casflow.signing.verifier.signer_of", trust_everybody),
     "any signature": ("casflow.signing.verifier.signer_of", trust_any_bytes),
     "any start": ("casflow.signing.verifier.Statement", OneForAll),
-    "any name": ("casflow.store.store.Verifier", OneName),
-    "moves not signed": ("casflow.store.store.Verifier", TagsAsVersions),
+    "any name": ("casflow.signing.Verifier", OneName),
+    "moves not signed": ("casflow.signing.Verifier", TagsAsVersions),
 }
 
 
