@@ -149,15 +149,15 @@ class SignatureError(AccessError):
     """A name, or what it names, is not signed as this machine's policy requires.
 
     Args:
+        what: What is wrong.
         reason: `unsigned`, `unknown signer`, `wrong namespace`, `expired`, `revoked`, `altered`,
             `replayed` or `below threshold`.
-        what: What is wrong.
         where: The name.
         hint: What the reader can do about it.
     """
 
     def __init__(
-        self, reason: str, what: str, *, where: object = None, hint: str | None = None
+        self, what: str, *, reason: str, where: object = None, hint: str | None = None
     ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.reason = reason

@@ -169,11 +169,11 @@ def find_signer(
     key = signature.key
     if signature.namespace != NAMESPACE:
         what = f"it is signed for the namespace {signature.namespace[:60]!r}"
-        raise SignatureError("wrong namespace", what)
+        raise SignatureError(what, reason="wrong namespace")
     certificate = key.certificate
     keys = [key.blob] if certificate is None else [key.blob, certificate.authority]
     if not revoked.isdisjoint(keys):
-        raise SignatureError("revoked", f"the key {key} that signed it is revoked")
+        raise SignatureError(f"the key {key} that signed it is revoked", reason="revoked")
     refusal: SignatureError | None = None
     for line in allowed:
         wanted = key.blob if certificate is None else certificate.authority
@@ -185,18 +185,18 @@ def find_signer(
             refusal = error
     if refusal is not None:
         raise refusal
-    raise SignatureError("unknown signer", f"it is signed by an unknown key, {key}")
+    raise SignatureError(f"it is signed by an unknown key, {key}", reason="unknown signer")
 
 
 def _principals_of(line: AllowedSigner, signature: Signature, moment: float) -> str:
     key, certificate = signature.key, signature.key.certificate
     if line.namespaces and not matches(NAMESPACE, line.namespaces):
         what = f"the key {key} of {line.principals} may sign {line.namespaces} only"
-        raise SignatureError("wrong namespace", what)
+        raise SignatureError(what, reason="wrong namespace")
     if moment < line.after or (line.before is not None and moment > line.before):
         when = "yet" if moment < line.after else "any more"
         what = f"the key {key} of {line.principals} was not valid {when} when it signed"
-        raise SignatureError("expired", what)
+        raise SignatureError(what, reason="expired")
     if certificate is None:
         return line.principals
     return _certified(line, key, certificate, moment)
@@ -205,11 +205,11 @@ def _principals_of(line: AllowedSigner, signature: Signature, moment: float) -> 
 def _certified(line: AllowedSigner, key: PublicKey, certificate: Certificate, moment: float) -> str:
     if not certificate.after <= moment < certificate.before:
         what = f"the certificate of the key {key} was not valid when it signed"
-        raise SignatureError("expired", what)
+        raise SignatureError(what, reason="expired")
     found = [each for each in certificate.principals if matches(each, line.principals)]
     if not found or not certificate.is_for_users or certificate.critical:
         what = f"the certificate of the key {key} is for nobody that {line.principals} names"
-        raise SignatureError("unknown signer", what)
+        raise SignatureError(what, reason="unknown signer")
     return ",".join(found)
 
 

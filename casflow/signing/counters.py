@@ -49,7 +49,7 @@ class Counters:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             what = "cannot read which moves of the tag were seen"
             hint = "remove the file if you know that the tag is right"
-            raise SignatureError("replayed", what, where=path, hint=hint) from error
+            raise SignatureError(what, reason="replayed", where=path, hint=hint) from error
 
     def record(self, store: str, name: str, tag: str, counter: int, subject: str) -> None:
         """Keep a move that was seen, unless a newer one was."""

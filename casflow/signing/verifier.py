@@ -219,7 +219,7 @@ class Verifier:
         if move.counter <= seen:
             what = f"move {move.counter} of a tag of which move {seen} was seen"
             hint = "somebody took moves away from the store; move the tag again, and sign it"
-            raise SignatureError("replayed", what, where=where, hint=hint)
+            raise SignatureError(what, reason="replayed", where=where, hint=hint)
         counters.record(store, name, move.tag, move.counter, statement.subject)
 
     def newest_move(self, store: str, name: str, tag: str) -> int:
@@ -230,7 +230,7 @@ class Verifier:
     def _check_name(asked: str, found: str) -> None:
         if asked != found:
             what = f"what is stored is called {found!r}"
-            raise SignatureError("altered", what, where=asked)
+            raise SignatureError(what, reason="altered", where=asked)
 
     def _alias(self, trust: Trust, subject: str) -> str:
         return f"signed {self._policy(trust)} {subject}"
@@ -254,14 +254,14 @@ class Verifier:
             return
         refused = [refusals[reason] for reason in _ORDER if reason in refusals]
         if not found:
-            raise SignatureError("unsigned", "it is not signed", where=where, hint=hint)
+            raise SignatureError("it is not signed", reason="unsigned", where=where, hint=hint)
         if not count:
             worst = refused[0]
-            raise SignatureError(worst.reason, worst.what, where=where, hint=_advice(worst))
+            raise SignatureError(worst.what, reason=worst.reason, where=where, hint=_advice(worst))
         what = f"{count} of {threshold} signatures that it needs"
         if refused:
             what += f"; {refused[0].what}"
-        raise SignatureError("below threshold", what, where=where, hint=hint)
+        raise SignatureError(what, reason="below threshold", where=where, hint=hint)
 
 
 def signer_of(signed: Signed, trust: Trust) -> str:
@@ -274,10 +274,10 @@ def signer_of(signed: Signed, trust: Trust) -> str:
     signer = find_signer(signature, moment, trust.allowed, trust.revoked)
     if moment > datetime.now(UTC).timestamp() + _SKEW:
         what = f"the signature of {signer} is dated {signed.statement.at}, in the future"
-        raise SignatureError("expired", what)
+        raise SignatureError(what, reason="expired")
     if not is_right(signed):
         what = f"the signature of {signer} is not one of what it stands beside"
-        raise SignatureError("altered", what)
+        raise SignatureError(what, reason="altered")
     return signer
 
 
@@ -337,7 +337,7 @@ def _complain_of_other_move(read: list[Signed], statement: Statement, where: str
         if each.statement.content == statement.content:
             what = f"move {move.counter} carries the signature of move {other.counter}"
             hint = "somebody put an old move in the place of a new one; move the tag again"
-            raise SignatureError("replayed", what, where=where, hint=hint)
+            raise SignatureError(what, reason="replayed", where=where, hint=hint)
 
 
 def _distinct(names: list[tuple[str, bytes]]) -> int:
