@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -185,19 +184,15 @@ def test_the_agents_image_takes_a_run_from_database_and_store(
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
     run(home, environ, "register", str(flow), "--storage", f"s3://{bucket}")
-    asked = json.loads(run(home, environ, "runs", "create", "Nightly", "--json"))
     variables = [part for pair in environ.items() for part in ("-e", "=".join(pair))]
     started = docker_engine.docker("run", "-d", "--network=host", *variables, "casflow-agent")
     name = started.stdout.strip()
-    state = ""
-    for _ in range(600):
-        state = json.loads(run(home, environ, "runs", "show", asked["id"], "--json"))["state"]
-        if state.lower() in ("success", "failed"):
-            break
-        time.sleep(0.5)
-    printed = docker_engine.docker("logs", name)
-    assert state.lower() == "success", printed.stdout + printed.stderr
-    docker_engine.docker("stop", "-t", "20", name)
+    try:
+        run(home, environ, "runs", "create", "Nightly", "--wait")  # fails if the run does
+    finally:
+        printed = docker_engine.docker("logs", name)
+        docker_engine.docker("stop", "-t", "20", name)
+    assert "Nightly" in printed.stdout + printed.stderr
     user = docker_engine.docker("inspect", "-f", "{{.Config.User}}", "casflow-agent").stdout
     assert user.strip() == "casflow"
 
