@@ -29,6 +29,10 @@ class StoreResult(Result):
         value: As for `Result`.
     """
 
+    # On the class, and left out of what is pickled: it is of this process alone.
+    _written: dict[str, str] | None = None
+    """Digests of what this result wrote, by key."""
+
     def __init__(
         self,
         location: Location | None = None,
@@ -59,7 +63,9 @@ class StoreResult(Result):
         return self._store
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        state = {**self.__dict__, "_store": None}
+        state.pop("_written", None)
+        return state
 
     def _at(self, location: str, value: Any = None, digest: str | None = None) -> Self:
         other = super()._at(location, value, digest)
@@ -71,8 +77,7 @@ class StoreResult(Result):
         key = self._key(location)
         where = self.store.location(key)
         data = self.store.get(key)
-        if digest is None and key == self._key_of_own():
-            digest = self.digest
+        digest = digest or self._known_digest(key)
         if digest is None and getattr(self.serializer, "needs_digest", True):
             what = "a pickled result is read only with its digest"
             hint = "give read(location, digest=...) that of the run's record, or use JSONSerializer"
@@ -82,18 +87,21 @@ class StoreResult(Result):
         value = self.serializer.deserialize(data, where=where)
         return self._at(self._location(key), value, digest or digest_of(data))
 
-    def _key_of_own(self) -> str | None:
-        """Return the key that this result was written to; None when it was not."""
-        if self.digest is None or not isinstance(self.location, str):
-            return None
-        return self._key(self.location)
+    def _known_digest(self, key: str) -> str | None:
+        """Return the digest of what this result wrote to a key, or was written to it as."""
+        written = (self._written or {}).get(key)
+        if written is None and self.digest is not None and isinstance(self.location, str):
+            return self.digest if key == self._key(self.location) else None
+        return written
 
     def write(self, value: Any, /, **context: Any) -> Self:
         """Keep a value, and return a result with it, its location and its digest."""
         key = self._key(render(self.location, context))
         data = self.serializer.serialize(value)
         self.store.put(key, data)
-        return self._at(self._location(key), value, digest_of(data))
+        digest = digest_of(data)
+        self._written = {**(self._written or {}), key: digest}
+        return self._at(self._location(key), value, digest)
 
     def exists(self, location: str, **context: Any) -> bool:
         """Tell whether a value is kept at a location, or at the one made of a context."""

@@ -666,7 +666,11 @@ def test_a_local_result_is_written_and_read(tmp_path, value):
     written = result.write(value, x=1)
     assert written.location.endswith("a/b/1.bin")
     assert written.value == value
-    assert result.read(written.location, digest=written.digest).value == value
+    assert result.read(written.location).value == value
+    stranger = pickle.loads(cloudpickle.dumps(result))
+    assert stranger.read(written.location, digest=written.digest).value == value
+    with pytest.raises(ConfigError, match="only with its digest"):
+        stranger.read(written.location)
     assert result.exists("a/b/1.bin")
     assert result.exists(str(tmp_path / "a/b/1.bin"))
     assert result.exists("a/b/{x}.bin", x=1)
