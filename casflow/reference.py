@@ -175,7 +175,7 @@ class Reference:
     def _from_known(cls, form: dict[str, Any]) -> Reference:
         del form["format"]
         blob = BlobName.from_dict({key: form.pop(key) for key in ("digest", "incarnation", "size")})
-        attachments = form.pop("attachments", {})
+        attachments = form.pop("attachments")  # always written; a root that is left out is damage
         return cls(
             flow=check_name(form.pop("flow")),
             blob=blob,

@@ -119,6 +119,7 @@ class Planner:
         self._roots = DigestSet()
         self._used: dict[bytes, tuple[date, str]] = {}  # last use of each digest: day, machine
         self._protected: set[bytes] = set()  # digests of which every incarnation may be needed
+        self._sizes: set[int] = set()  # of blobs of which a damaged digest may be the name
 
     def plan(self, now: float) -> Plan:
         """Scan the store and decide.
@@ -253,6 +254,7 @@ class Planner:
             if not found.key.startswith(layout.TRASH):
                 plan.missing.append(_missing(found, blob.digest))
             self._protected.add(packed(blob.digest, 0)[:32])
+            self._sizes.add(blob.size)  # a wrong digit in the reference, and its blob is nameless
 
     def _decide(
         self,
@@ -264,7 +266,7 @@ class Planner:
         # What is named and condemned may be damaged: then another incarnation has its bytes.
         protected = self._protected | {name[:32] for name in markers.keys() & roots.keys()}
         for name in sorted(blobs.keys() - roots.keys()):
-            if name[:32] not in protected:
+            if name[:32] not in protected and blobs[name] not in self._sizes:
                 self._plan_blob(plan, name, blobs[name], markers.get(name))
         if self._limits.exclusive:
             needed = {name[:32] for name in (*blobs, *roots)}

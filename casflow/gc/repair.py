@@ -72,7 +72,7 @@ class Repairer:
         Only keys that are written once may be written over: at a mutable name a registration
         may have put a newer reference since it was read.
         """
-        if not layout.is_reference(key):
+        if not layout.is_reference(key) and layout.lease_day(key) is None:
             return False
         try:
             self._content.copy(copy, key, supply=self._supply, replace=True)

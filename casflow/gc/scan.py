@@ -276,7 +276,7 @@ class Scan:
         """Return what an object says, or a registry's copy of it; note what cannot be read."""
         copy = self._copies.get(key.removeprefix(layout.TRASH))
         try:
-            return Reference.from_bytes(data, where=self.store.location(key))
+            reference = Reference.from_bytes(data, where=self.store.location(key))
         except IntegrityError as error:
             if copy is None and layout.is_reference(key) and is_foreign(data):
                 self.foreign.add(key)
@@ -285,6 +285,10 @@ class Scan:
             if copy is None:
                 self.unknown.add(key)
             return copy
+        if copy is not None and not _same_bytes(reference, copy):
+            self.unreadable[key] = "it is not what the registry knows of it"
+            return copy
+        return reference
 
     # ---- what does not fit together --------------------------------------------------------
 
@@ -319,3 +323,9 @@ class Scan:
                     continue
                 if self.store.find(found.key) is not None:
                     yield found, blob
+
+
+def _same_bytes(one: Reference, other: Reference) -> bool:
+    """Tell whether two references agree, but for incarnations, which a repair may have changed."""
+    sizes = ([(each.digest, each.size) for each in some.blobs()] for some in (one, other))
+    return one.same_content(other) and next(sizes) == next(sizes)

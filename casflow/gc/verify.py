@@ -19,7 +19,7 @@ from casflow.blobs import layout
 from casflow.blobs.content import DEADLINE, FORMAT_OBJECT, format_number
 from casflow.digests import Verifying
 from casflow.errors import AccessError, NotFoundError
-from casflow.gc.digest_set import SHARDS, DigestSet
+from casflow.gc.digest_set import SHARDS, DigestSet, packed
 from casflow.gc.limits import Claims
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.repair import Repairer
@@ -179,7 +179,8 @@ class _Checker:
             self._find_unreadable()
             self._find_missing(blobs, roots)
         retired = self._find_lost(seen | set(self._scan.unreadable))
-        read = self._read_back(each for each in blobs if share >= 1 or chance.random() < share)
+        chosen = (each for each in blobs if share >= 1 or chance.random() < share)
+        read = self._read_back(chosen, roots)
         return Verification(
             store.url,
             references,
@@ -229,7 +230,19 @@ class _Checker:
                 finding = replace(finding, repaired=True, remedy="written from the registry's copy")
             elif key not in self._claims.keys and self._repairer.give_up(key):
                 finding = replace(finding, repaired=True, remedy="moved to the trash")
+            elif (lease := layout.parse_lease(key)) is not None:
+                finding = replace(finding, repaired=True, remedy=self._mend_lease(key, lease[0]))
             self._note(finding)
+
+    def _mend_lease(self, key: str, digest: str) -> str:
+        """Write a lease again by another reference to its digest; end it if there is none."""
+        repairer = cast("Repairer", self._repairer)
+        same = (each.reference for each in self._scan.references())
+        named = next((each for each in same if each.digest == digest), None)
+        if named is not None and repairer.rewrite_reference(key, named):
+            return "written again"
+        self._scan.store.delete(key)
+        return "ended: nothing else names what it held"
 
     def _find_missing(self, blobs: DigestSet, roots: DigestSet) -> None:
         for found, blob in self._scan.missing(blobs, roots):
@@ -287,14 +300,15 @@ class _Checker:
 
     # ---- blobs -----------------------------------------------------------------------------
 
-    def _read_back(self, blobs: Iterable[Entry]) -> Amount:
+    def _read_back(self, blobs: Iterable[Entry], roots: DigestSet) -> Amount:
         count = total = 0
         for some in ordered_map(self._read_some, chunked(blobs, _BATCH), self._scan.threads):
             for entry, actual in some:
                 count += 1
                 total += entry.number
                 if actual != entry.digest:
-                    self._damaged(entry)
+                    name = packed(entry.digest, entry.incarnation)
+                    self._damaged(entry, is_named=name in roots.shard(name[0]))
         return Amount(count, total)
 
     def _read_some(self, blobs: list[Entry]) -> list[tuple[Entry, str]]:
@@ -311,7 +325,7 @@ class _Checker:
                     continue
                 yield entry, target.digest()
 
-    def _damaged(self, entry: Entry) -> None:
+    def _damaged(self, entry: Entry, *, is_named: bool) -> None:
         key = layout.blob(entry.digest, entry.incarnation)
         finding = Finding("damaged", key, entry.digest, remedy=_REGISTER)
         if self._repairer is not None and self._repairer.rewrite(entry):
@@ -319,6 +333,9 @@ class _Checker:
         else:
             with suppress(AccessError):  # reading is all that this credential may do
                 self._scan.store.create_empty([layout.marker(entry.digest, entry.incarnation)])
+                if not is_named:  # and from now on nobody will name it
+                    remedy = "nothing names it; gc deletes it"
+                    finding = replace(finding, repaired=True, remedy=remedy)
         self._note(finding)
 
 
@@ -326,7 +343,11 @@ def _remedy_of(key: str) -> str:
     if key.startswith(layout.PINS):
         return "unpin it and pin it again"
     if key.startswith(layout.TRASH):
-        return "it ends with its time in the trash"
+        return "it ends with its time in the trash, or by `casflow gc --trash 0s`"
+    if key.startswith(layout.TAGS):
+        return "move the tag to the version that it shall name"
+    if key.startswith(layout.LEASES):
+        return "run it again with --repair"
     return _REGISTER
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import getpass
 import logging
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -284,6 +285,12 @@ class Versions:
         keys = (info.key for info in self._store.list(prefix))
         return [key for key in keys if layout.parse_tag_move(key) is not None]
 
+    def _last_move(self, moves: list[str]) -> Reference | None:
+        """Return the last of a tag's moves, or None if it is damaged: the next heals it."""
+        with suppress(IntegrityError):
+            return self._content.get_reference(moves[-1]) if moves else None
+        return None
+
     def move_tag(
         self,
         selected: Selected,
@@ -306,7 +313,7 @@ class Versions:
         name = selected.reference.flow
         for _ in range(_ATTEMPTS):
             moves = self._moves(name, check_tag(tag))
-            last = self._content.get_reference(moves[-1]) if moves else None
+            last = self._last_move(moves)
             counter = _counter(moves[-1]) if moves else 0
             seen = 0 if key is None else self._seen(name, tag, counter)
             if last is not None and counter >= seen and _same_version(last, selected.reference):
