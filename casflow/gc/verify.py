@@ -246,7 +246,9 @@ class _Checker:
 
     def _find_missing(self, blobs: DigestSet, roots: DigestSet) -> None:
         for found, blob in self._scan.missing(blobs, roots):
-            if not found.key.startswith((layout.TRASH, layout.LEASES)):  # these end by themselves
+            live = found.key.removeprefix(layout.TRASH)
+            ends = found.key.startswith((layout.TRASH, layout.LEASES))  # by itself
+            if not ends or live in self._claims.keys:
                 self._note(self._missing(found, blob))
 
     def _missing(self, found: Found, blob: BlobName) -> Finding:
@@ -261,7 +263,8 @@ class _Checker:
             return finding
         if self._repairer.restore(found, blob):
             return replace(finding, repaired=True, remedy="")
-        if found.key in self._claims.keys or not self._is_old(found):
+        is_claimed = found.key.removeprefix(layout.TRASH) in self._claims.keys
+        if is_claimed or not self._is_old(found):
             return finding
         if self._repairer.give_up(found.key):
             return replace(
