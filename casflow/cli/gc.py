@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
     from casflow.cli.stores import KnownStores
     from casflow.gc import Amount, Report
+
+
+_MOST_EXPLAINED = 100  # lines of what else goes
 
 
 @click.command()
@@ -217,13 +221,22 @@ def _show(report: Report) -> None:
     _blobs("then waiting" if report.dry_run else "waiting", report.waiting, waiting)
     if not _changes(report) and not report.waiting.blobs:
         click.echo("  nothing to collect")
-    if report.expired and not report.dry_run:
-        click.echo("  to undo it: casflow undelete KEY, as long as it is in the trash")
+    _tell_undoing(report)
     _warn(report)
 
 
+def _tell_undoing(report: Report) -> None:
+    """Say what it takes to undo what was done, or would be."""
+    if report.expired:
+        click.echo("  to undo it: casflow undelete KEY, as long as it is in the trash")
+    if report.purged or report.deleted.blobs:
+        click.echo(
+            "  not to be undone: what is purged or deleted; its source can be registered anew"
+        )
+
+
 def _explain(report: Report) -> None:
-    """Say of each version that goes which rules did not keep it, and who used it last."""
+    """Say of all that goes which rules did not keep it, or why else, and who used it last."""
     rows = [
         (each["flow"], each["project"], key, _moment(each["last_used"]) or "unknown")
         for key, each in report.explain().items()
@@ -237,6 +250,11 @@ def _explain(report: Report) -> None:
             Column("last used", drop=2),
         ]
         show_table(columns, rows)
+    rest = report.explain_rest()
+    for key, why, used in islice(rest, _MOST_EXPLAINED):
+        click.echo(f"  {key}: {why}" + (f"; last used {used}" if used else ""))
+    if more := sum(1 for _ in rest):
+        click.echo(f"  and {more} more")
 
 
 def _warn(report: Report) -> None:

@@ -77,6 +77,7 @@ class Plan:
         unreadable: Why references cannot be read, by their keys.
         unknown: Those of them of which nobody knows what they name: no blob is taken meanwhile.
         foreign: How many objects of other programs stand under keys of references.
+        used: The last day on which somebody used a digest, and on which machine, as leases tell.
     """
 
     now: float
@@ -98,6 +99,7 @@ class Plan:
     unreadable: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     foreign: int = 0
+    used: dict[bytes, str] = field(default_factory=dict)
 
 
 class Planner:
@@ -133,6 +135,7 @@ class Planner:
         blobs = self._scan.blobs()
         self._read_references(plan)
         plan.stored, plan.stored_bytes = len(blobs), blobs.total()
+        plan.used = {name: f"{day} by {host}" for name, (day, host) in self._used.items()}
         self._check(plan, blobs)
         if not plan.unknown:
             signed = self._signatures()

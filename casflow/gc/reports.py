@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from casflow.blobs import layout
+from casflow.gc.digest_set import packed
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from casflow.gc.digest_set import DigestSet
     from casflow.gc.plan import Plan
@@ -132,6 +135,19 @@ class Report:
             each.key: {"project": each.project, "flow": each.flow, "last_used": each.used}
             for each in expired
         }
+
+    def explain_rest(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what else goes for good: its key, why, and who used it last where that is known."""
+        if self.plan is None:
+            return
+        for key in self.plan.purged:
+            yield key, "its time in the trash is over", ""
+        for key in self.plan.leases:
+            yield key, "its time is over", ""
+        for blob in self.plan.deleted:
+            used = self.plan.used.get(packed(blob.digest, 0)[:32], "")
+            key = layout.blob(blob.digest, blob.incarnation)
+            yield key, "condemned a grace ago, and still nothing names it", used
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

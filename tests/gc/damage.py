@@ -76,6 +76,7 @@ COMMANDS = {
     "run": ["run", "etl"],
 }
 OLD = ["register", "-p", "old.py"]
+TAG = ["tag", "tree", "prod"]
 REPAIR, REGISTER = COMMANDS["verify --repair"], COMMANDS["register"]
 END = ["gc", "--trash", "0s", "--yes"]
 WAYS = {
@@ -86,7 +87,7 @@ WAYS = {
     "`verify`, `register` it, `verify --repair`": [["verify"], REGISTER, REPAIR],
     "`verify`, `register` its source, `verify --repair`": [["verify"], OLD, REPAIR],
     "`unpin`, `pin` again": [["unpin", "kept"], ["pin", "pinned", "--as", "kept"]],
-    "`tag` it again": [["tag", "tagged", "prod"]],
+    "`tag` it again": [TAG],
     "7 days, or `gc --trash 0s`": [END],
     "`verify --repair`; 7 days, or `gc --trash 0s`": [REPAIR, END],
 }
@@ -118,14 +119,17 @@ class Damaged:
         (self.scripts / "fixed.py").write_text(
             FIXED.format(path=str(self.home / "flows" / "fixed.flow"))
         )
-        for command in (OLD, COMMANDS["register"], ["gc", "--yes"]):
+        tree = self.scripts / "tree"
+        tree.mkdir()
+        (tree / "file").write_text("a file")
+        pushes = (["push", str(tree), "tree"], TAG)
+        for command in (OLD, COMMANDS["register"], *pushes, ["gc", "--yes"]):
             assert self.call(command)[0][0] == 0
         store = LocalBlobStore(self.home / "flows")
         content = ContentStore(store)
         old, new = content.reference_keys("etl")
         pin(content, self._commit(content, "pinned", b"pinned"), "kept")
-        tagged = self._commit(content, "tagged", b"tagged")
-        content.copy(content.get_reference(tagged), layout.tag_move("tagged", "prod", 1))
+        other = self._commit(content, "other", b"other")
         leased = content.get_reference(self._commit(content, "leased", b"leased"))
         lease = layout.lease(leased.digest, "host", datetime.now(UTC).date())
         content.copy(leased, lease)
@@ -142,11 +146,12 @@ class Damaged:
             {
                 "newest reference": new,
                 "older reference": old,
-                "reference of another registry": tagged,
+                "reference of another registry": other,
                 "fixed key": "fixed.flow",
                 "entry of a fixed key": layout.name("fixed.flow"),
+                "reference of a tree": content.reference_keys("tree")[-1],
                 "pin": next(info.key for info in store.list(layout.PINS)),
-                "move of a tag": layout.tag_move("tagged", "prod", 1),
+                "move of a tag": next(info.key for info in store.list(layout.TAGS)),
                 "lease": lease,
                 "entry of the trash": layout.trash(trashed),
                 "blob that nothing names": layout.blob(named.digest, 0),

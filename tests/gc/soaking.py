@@ -126,9 +126,12 @@ class Writer:
         self.wrong = abs(store.skew) > DAY  # one that is a little off a stall may hide
 
     def promised(self, key):
-        if self.wrong and layout.is_reference(key):
+        if self.wrong and layout.lease_day(key) is not None:
+            return  # it ends on another day
+        now = self.store.scaled(time.time())
+        if layout.is_reference(key) and abs(layout.moment(key).timestamp() - now) > DAY:
             self.ledger.note("acknowledged by a wrong clock", key=key)
-        elif not self.wrong or layout.lease_day(key) is None:  # its lease ends on another day
+        else:
             self.ledger.note("promised", key=key)
 
     def step(self):
