@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 import warnings
+from datetime import date
 from itertools import count
 
 from casflow.blobs import layout
@@ -141,7 +142,29 @@ class Undelete(Case):
         assert len(ContentStore(store).reference_keys("flow")) == 2
 
 
-CASES = (Register, RegisterNamed, RegisterCondemned, Collect, Pin, Unpin, Undelete)
+class Tag(Case):
+    def act(self, store):
+        content = ContentStore(store)
+        content.copy(content.find_latest("stays").reference, layout.tag_move("tree", "prod", 1))
+
+    def check(self, store):
+        assert store.find(layout.tag_move("tree", "prod", 1)) is not None
+
+
+class Lease(Case):
+    def act(self, store):
+        content = ContentStore(store)
+        content.copy(content.find_latest("stays").reference, self._key(content))
+
+    def _key(self, content):
+        digest = content.find_latest("stays").reference.digest
+        return layout.lease(digest, "host", date(2090, 1, 1))
+
+    def check(self, store):
+        assert store.find(self._key(ContentStore(store))) is not None
+
+
+CASES = (Tag, Lease, Register, RegisterNamed, RegisterCondemned, Collect, Pin, Unpin, Undelete)
 
 
 def kill_everywhere(case, when, open_store, every=1):

@@ -9,9 +9,10 @@ from casflow.blobs.content import Draft
 from casflow.digests import digest_of
 from casflow.errors import NotFoundError
 from casflow.gc.collector import Collector
-from casflow.gc.limits import DAY, HOUR, Limits
+from casflow.gc.limits import DAY, HOUR, Claims, Limits
 from casflow.gc.retention import Policy
 from casflow.gc.roots import pin, undelete, unpin
+from casflow.gc.verify import verify
 from casflow.reference import PICKLE
 from tests.gc.simulation import Images, Task, WatchedContent, World, WorldStore
 
@@ -34,6 +35,7 @@ STALLS = (
 )
 SKEWS = (0,) * 9 + (120, 3600, -(10**8))
 FLOWS = ("a", "b")
+PROJECTS = ("", "prod", "dev")
 CONTENTS = (b"one", b"two")
 WRITER_POINTS = (
     "find blob",
@@ -97,12 +99,18 @@ class Scenario:
             self.store,
             policy=Policy(last=last),
             limits=self._limits,
+            claims=self._claims(),
             clock=self.world.boottime,
             now=self.world.now,
             cache=self.random.choice((self._images, None)),
         )
         collector._content = self.content()
         return collector.run()
+
+    def _claims(self):
+        """Return what a registry needs: some of what stands, or nothing that it says."""
+        live = [key for key in self.world.objects if layout.is_reference(key)]
+        return Claims(frozenset(key for key in live if self.random.random() < 0.3))
 
     # ---- how it begins -----------------------------------------------------------------------
 
@@ -135,19 +143,22 @@ class Scenario:
         return self.world.clock - self.world.boottime()
 
     def _writer(self):
-        weighted = [self._register] * 6 + [self._register_named, self._pin, self._unpin]
+        weighted = [self._register] * 8 + [self._register_named, self._pin, self._unpin]
+        weighted += [self._tag, self._lease, self._repair]
         return self.random.choice([*weighted, self._undelete, self._undelete])
 
     def _draft(self):
         data = self.random.choice(CONTENTS)
         attachments = {"more": self.random.choice(CONTENTS)} if self.random.random() < 0.2 else {}
-        return Draft(self.random.choice(FLOWS), data, PICKLE, (), attachments)
+        project = self.random.choice(PROJECTS)
+        flow = self.random.choice(FLOWS)
+        return Draft(flow, data, PICKLE, (), attachments, project=project)
 
     def _register(self):
         self.content().commit(self._draft(), prepare=self._sign)
 
     def _sign(self, reference):
-        if self._signing.random() < 0.5:
+        if self._signing.random() < 0.8:
             own = digest_of(self._signing.randbytes(8))
             key = layout.signature(reference.digest, reference.blob.incarnation, own)
             self.store.create(key, b"signature")
@@ -168,6 +179,23 @@ class Scenario:
             except NotFoundError:
                 continue
 
+    def _copy(self, key_of):
+        keys = self.content().reference_keys("a")
+        if keys:
+            reference = self.content().get_reference(self.random.choice(keys))
+            self.content().copy(reference, key_of(reference))
+
+    def _tag(self):
+        number = len(list(self.store.list(layout.TAGS))) + 1
+        self._copy(lambda _: layout.tag_move("tree", "prod", number))
+
+    def _lease(self):
+        day = self.world.now().date()
+        self._copy(lambda reference: layout.lease(reference.digest, "host", day))
+
+    def _repair(self):
+        verify(self.store, share=1, caches=[])
+
     def _undelete(self):
         for info in list(self.store.list(layout.TRASH)):
             undelete(self.content(), info.key.removeprefix(layout.TRASH))
@@ -175,7 +203,9 @@ class Scenario:
     # ---- how it ends -------------------------------------------------------------------------
 
     def settle(self):
-        """Let collectors run in peace until nothing is left to do."""
+        """Repair, and let collectors run in peace until nothing is left to do."""
+        self.world.clock += D
+        self._repair()
         for wait in (60, G + 60, G + 60, MONTH, MONTH):
             self.world.clock += wait
             self._collector_class(

@@ -53,7 +53,7 @@ def kind_of(key):
 
 
 def is_root(key):
-    return kind_of(key) in ("live", "pin", "lease", "trash")
+    return kind_of(key) in ("live", "pin", "lease", "tag", "trash")
 
 
 @dataclass(eq=False)
@@ -94,6 +94,7 @@ class World:
         self.tasks = []
         self.current = None
         self.unsettled = {}  # references written too late, whose writer has not looked again yet
+        self.dangling = set()  # keys of those whose writer died before it did
         self.trace = []
         self._mine = threading.Semaphore(0)
         self._parsed = {}
@@ -151,6 +152,7 @@ class World:
         except BaseException as error:
             task.outcome = error
         finally:
+            self.dangling |= {key for key, writer in self.unsettled.items() if writer is task}
             task.done = True
             self._mine.release()
 
@@ -185,9 +187,7 @@ class World:
                 raise KilledError
 
     def _dies(self, task, *, after):
-        # A request takes effect well within the grace of being sent: a writer that sent its
-        # reference too late lives on until it has looked again.
-        return task.dies == (task.operations, after) and task not in self.unsettled.values()
+        return task.dies == (task.operations, after)
 
     # ---- the invariant -----------------------------------------------------------------------
 
@@ -215,8 +215,11 @@ class World:
         self.check()
 
     def roots(self):
+        """Yield keys and blobs of all references that keep something."""
+        last = max((key for key in self.objects if kind_of(key) == "tag"), default=None)
         for key, (data, _) in list(self.objects.items()):
-            if is_root(key):
+            is_past = kind_of(key) == "tag" and key != last
+            if is_root(key) and not is_past and key.removeprefix(layout.TRASH) not in self.dangling:
                 yield key, self._parse(key, data)
 
     def _parse(self, key, data):

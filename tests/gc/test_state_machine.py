@@ -8,6 +8,7 @@ import os
 import pytest
 
 from casflow.blobs import concurrent, layout
+from casflow.gc import repair
 from casflow.gc.collector import Collector
 from casflow.gc.limits import Limits
 from casflow.gc.plan import Planner
@@ -22,9 +23,15 @@ FIRST = int(os.environ.get("GC_FIRST", "0"))  # seed, for a night in several par
 CAUGHT_WITHIN = 4000
 
 
+def content_of(store):
+    """Return the content store of a repair, with the clocks of the world."""
+    return WatchedContent(store, clock=store.world.boottime, now=store.world.now)
+
+
 @pytest.fixture(autouse=True)
 def serial(monkeypatch):
     monkeypatch.setattr(concurrent, "ThreadPoolExecutor", SerialPool)
+    monkeypatch.setattr(repair, "ContentStore", content_of)
 
 
 def blobs_named(world):
