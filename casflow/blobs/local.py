@@ -91,10 +91,7 @@ class LocalBlobStore(BlobStore):
 
     def create_empty(self, keys: Sequence[str]) -> None:
         """Create empty objects, as many as are missing of them; each folder is synced once."""
-        by_folder: dict[str, list[str]] = {}
-        for key in keys:
-            by_folder.setdefault(check_key(key).rpartition("/")[0], []).append(key)
-        for some in by_folder.values():
+        for some in _by_folder(keys):
             with os_errors(self._path(some[0])), self._making(some[0]) as (folder, _):
                 for key in some:
                     with suppress(FileExistsError):
@@ -115,6 +112,18 @@ class LocalBlobStore(BlobStore):
             self._parent(key) as (folder, name),
         ):
             os.unlink(name, dir_fd=folder)
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects; each folder is opened once."""
+        for some in _by_folder(keys):
+            with (
+                os_errors(self._path(some[0])),
+                suppress(FileNotFoundError, NotADirectoryError),
+                self._parent(some[0]) as (folder, _),
+            ):
+                for key in some:
+                    with suppress(FileNotFoundError):
+                        os.unlink(key.rpartition("/")[2], dir_fd=folder)
 
     def drop_leftovers(self, seconds: float) -> int:
         """Remove temporary files whose writer died."""
@@ -274,6 +283,14 @@ class LocalBlobStore(BlobStore):
             yield folder, key.rpartition("/")[2]
         finally:
             os.close(folder)
+
+
+def _by_folder(keys: Sequence[str]) -> list[list[str]]:
+    """Return keys by the folders that they lie in."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(check_key(key).rpartition("/")[0], []).append(key)
+    return list(found.values())
 
 
 def _fill(file: BinaryIO, data: bytes | Path) -> None:

@@ -309,3 +309,12 @@ def test_a_sample_is_read_back_and_repaired(casflow):
     (mended,) = casflow.json("verify", "--sample", "100%", "--repair")["stores"]
     assert {each["repaired"] for each in mended["findings"]} == {True}
     assert casflow.json("verify")["clean"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff"])
+def test_a_damaged_report_of_a_run_is_left_out_of_the_history(casflow, damage):
+    casflow("gc", "--yes")
+    (report,) = (flows_dir(casflow) / ".casflow" / "gc" / "runs").glob("*.json")
+    report.chmod(0o644)
+    report.write_bytes(damage)
+    assert casflow.json("gc", "--history") == {str(flows_dir(casflow)): []}
