@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -214,12 +215,13 @@ class World:
         self.unsettled.pop(key, None)
         self.check()
 
-    def roots(self):
-        """Yield keys and blobs of all references that keep something."""
+    def roots(self, *, dangling=False):
+        """Yield keys and blobs of references that keep something, or of all that there are."""
         last = max((key for key in self.objects if kind_of(key) == "tag"), default=None)
         for key, (data, _) in list(self.objects.items()):
             is_past = kind_of(key) == "tag" and key != last
-            if is_root(key) and not is_past and key.removeprefix(layout.TRASH) not in self.dangling:
+            is_known = dangling or key.removeprefix(layout.TRASH) not in self.dangling
+            if is_root(key) and not is_past and is_known:
                 yield key, self._parse(key, data)
 
     def _parse(self, key, data):
@@ -315,16 +317,23 @@ class WatchedContent(ContentStore):
         return super()._late(started)
 
     def _create(self, key, reference, **options):
-        try:
+        with self._settling(key):
             return super()._create(key, reference, **options)
-        finally:
-            self.store.world.settle(key)
 
     def _point(self, started, name, key, reference):
-        try:
+        with self._settling(name):
             return super()._point(started, name, key, reference)
-        finally:
-            self.store.world.settle(name)
+
+    @contextmanager
+    def _settling(self, key):
+        """Tell the world that a writer has looked again, unless it is killed before."""
+        try:
+            yield
+        except CasflowError:
+            self.store.world.settle(key)
+            raise
+        else:
+            self.store.world.settle(key)
 
 
 class SerialPool:

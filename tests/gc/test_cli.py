@@ -313,6 +313,7 @@ def test_a_sample_is_read_back_and_repaired(casflow):
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff"])
 def test_a_damaged_report_of_a_run_is_left_out_of_the_history(casflow, damage):
+    register(casflow, 1)
     casflow("gc", "--yes")
     (report,) = (flows_dir(casflow) / ".casflow" / "gc" / "runs").glob("*.json")
     report.chmod(0o644)

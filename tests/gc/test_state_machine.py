@@ -34,15 +34,17 @@ def serial(monkeypatch):
     monkeypatch.setattr(repair, "ContentStore", content_of)
 
 
-def blobs_named(world):
+def blobs_named(world, **options):
     return {
-        layout.blob(blob.digest, blob.incarnation) for _, blobs in world.roots() for blob in blobs
+        layout.blob(blob.digest, blob.incarnation)
+        for _, blobs in world.roots(**options)
+        for blob in blobs
     }
 
 
 def unneeded(world):
     """Return the blobs that should be gone: nothing names them, nor a condemned twin of them."""
-    named = blobs_named(world)
+    named = blobs_named(world, dangling=True)
     twins = {
         layout.parse_blob(key)[0]
         for key in named
