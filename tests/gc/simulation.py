@@ -217,9 +217,10 @@ class World:
 
     def roots(self, *, dangling=False):
         """Yield keys and blobs of references that keep something, or of all that there are."""
-        last = max((key for key in self.objects if kind_of(key) == "tag"), default=None)
+        tags = sorted(key for key in self.objects if kind_of(key) == "tag")
+        last = {layout.parse_tag_move(key)[0]: key for key in tags}
         for key, (data, _) in list(self.objects.items()):
-            is_past = kind_of(key) == "tag" and key != last
+            is_past = kind_of(key) == "tag" and key not in last.values()
             is_known = dangling or key.removeprefix(layout.TRASH) not in self.dangling
             if is_root(key) and not is_past and is_known:
                 yield key, self._parse(key, data)

@@ -30,20 +30,11 @@ PROJECTS = tuple(
 
 
 class TreeWorld(World):
-    """A world in which the last move of a tag is a root, and leases are relied on."""
+    """A world in which leases are relied on."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.promises = []  # until when, and the reference
-
-    def roots(self):
-        yield from super().roots()
-        moves = {}
-        for key in sorted(self.objects):
-            if (parsed := layout.parse_tag_move(key)) is not None:
-                moves[parsed[0]] = key
-        for key in moves.values():
-            yield key, self._parse(key, self.objects[key][0])
 
     def check(self):
         super().check()
