@@ -40,7 +40,7 @@ def main() -> int:
             version = registry.get_version(spec.project, spec.flow, spec.version)
         for name in sorted(modules_of(version)):
             sys.stdout.write(f"{name}\n")
-    except (EOFError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (EOFError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return 1
     except CasflowError as error:
         return error.exit_code

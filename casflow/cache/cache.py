@@ -211,6 +211,10 @@ class Cache:
 
     # ---- whether it can be used ------------------------------------------------------------
 
+    def _is_ours(self) -> bool:
+        """Tell whether there is a cache, and nobody else could have written it."""
+        return os.path.isdir(self.root) and self._is_trusted()  # noqa: PTH112 - no error
+
     def _is_trusted(self) -> bool:
         """Tell whether nobody but this user and root could have written what is here."""
         if self._trusted is None:
@@ -219,11 +223,13 @@ class Cache:
             except OSError:
                 return True  # nothing is here yet, or nothing that could be read
             ours = not hasattr(os, "geteuid") or found.st_uid in (os.geteuid(), 0)
-            links = [each for each in _FOLDERS if (self.root / each).is_symlink()]
-            self._trusted = ours and not found.st_mode & 0o022 and not links
+            self._trusted = ours and not found.st_mode & 0o022 and not self._has_links()
         if not self._trusted:
             outages.report(self.root, "others own it or can write to it, or a link is in it")
         return self._trusted
+
+    def _has_links(self) -> bool:
+        return any(os.path.islink(self.root / each) for each in _FOLDERS)  # noqa: PTH114 - no error
 
     def _prepare(self) -> bool:
         """Make the folder; return False, and report it, when it cannot be written."""
@@ -294,7 +300,7 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""
-        if not self.root.is_dir():
+        if not self._is_ours():
             return []
         pinned = self.index.pinned() if self._has_index() else frozenset()
         files = [
@@ -309,6 +315,8 @@ class Cache:
 
     def size(self) -> int:
         """Return the bytes of all files together."""
+        if not self._is_ours():
+            return 0
         files = sum(stat.st_size for _, stat in self._files.scan())
         return files + sum(kept.size for kept in self.folders.entries())
 
@@ -319,6 +327,8 @@ class Cache:
             limit: Bytes that may stay.
             keep: Name of a file that is about to be written.
         """
+        if not self._is_ours():
+            return []
         partial.remove_stale(self._temporary)
         entries = self.entries()
         total = sum(each.size for each in entries)
@@ -339,11 +349,13 @@ class Cache:
 
     def remove(self, digest: str) -> None:
         """Remove one file, if it is here."""
-        remove(self._files.path(hex_of(digest)))
+        if self._is_ours():
+            remove(self._files.path(hex_of(digest)))
 
     def pin(self, digest: str, *, on: bool = True) -> None:
         """Keep a file from eviction, or no longer."""
-        self.index.pin(hex_of(digest), on=on)
+        if self._prepare():
+            self.index.pin(hex_of(digest), on=on)
 
     def verify(self) -> list[str]:
         """Read every file; remove those whose bytes are not what they are named by.
@@ -351,11 +363,13 @@ class Cache:
         Returns:
             The digests of what was removed.
         """
-        return self._files.verify()
+        return self._files.verify() if self._is_ours() else []
 
     def clean(self) -> int:
         """Remove everything; return the bytes that were freed."""
         freed = 0
+        if not self._is_ours():
+            return freed
         for name, found in list(self._files.scan()):
             self.remove(PREFIX + name)
             freed += found.st_size

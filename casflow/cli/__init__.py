@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 
 from casflow.cli.groups import Group
 from casflow.cli.output import transfers
-from casflow.errors import CasflowError, ConfigError, bounded
+from casflow.errors import CasflowError, ConfigError, bounded, from_os
 from casflow.streams import safe_streams
 
 if TYPE_CHECKING:
@@ -185,6 +185,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"{error.filename!r} is no path: {error.strerror}", ConfigError.exit_code
     if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
         return "the current folder is gone; change to another one", ConfigError.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        known = from_os(error, error.filename)
+        return str(known), known.exit_code
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {line}; casflow -vv shows where", 1
 

@@ -151,7 +151,7 @@ class GitRemote:
             raise WorkFolderError(error.what, where=error.where) from error
         try:
             kind = "sha256" if len(commit) == _SHA256 else "sha1"
-            self._git("init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
+            self._init(folder, kind)
             self._fetch(commit, folder, depth, narrow)
             yield Snapshot(self, folder, commit)
         except CasflowError as error:
@@ -160,6 +160,12 @@ class GitRemote:
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _init(self, folder: Path, kind: str) -> None:
+        try:
+            self._git("init", "--quiet", "--bare", f"--object-format={kind}", str(folder))
+        except (AccessError, NotFoundError, UnavailableError) as error:  # it asks no repository
+            raise WorkFolderError(error.what, where=folder) from error
 
     def _fetch(self, commit: str, folder: Path, depth: int, narrow: str) -> None:
         less = (f"--filter={narrow}", f"--depth={depth}")
