@@ -189,7 +189,6 @@ FAULTY_USE = textwrap.dedent("""
     from pathlib import Path
     from casflow.cache import Cache, outages
     from casflow.digests import digest_of
-from tests.cache.shim import build
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     import casflow.cache.index, casflow.cache.locks
     data, root = b"flow" * 5000, os.environ["FAULT_ROOT"]
