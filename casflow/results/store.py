@@ -77,8 +77,11 @@ class StoreResult(Result):
         key = self._key(location)
         where = self.store.location(key)
         data = self.store.get(key)
-        digest = digest or self._known_digest(key)
-        if digest is None and getattr(self.serializer, "needs_digest", True):
+        needs_digest = getattr(self.serializer, "needs_digest", True)
+        digest = digest or self._own_digest(key)
+        if digest is None and needs_digest:  # what others read may be written by others
+            digest = (self._written or {}).get(key)
+        if digest is None and needs_digest:
             what = "a pickled result is read only with its digest"
             hint = "give read(location, digest=...) that of the run's record, or use JSONSerializer"
             raise ConfigError(what, where=where, hint=hint)
@@ -87,12 +90,11 @@ class StoreResult(Result):
         value = self.serializer.deserialize(data, where=where)
         return self._at(self._location(key), value, digest or digest_of(data))
 
-    def _known_digest(self, key: str) -> str | None:
-        """Return the digest of what this result wrote to a key, or was written to it as."""
-        written = (self._written or {}).get(key)
-        if written is None and self.digest is not None and isinstance(self.location, str):
-            return self.digest if key == self._key(self.location) else None
-        return written
+    def _own_digest(self, key: str) -> str | None:
+        """Return the digest that this result was written with, if that was to a key."""
+        if self.digest is None or not isinstance(self.location, str):
+            return None
+        return self.digest if key == self._key(self.location) else None
 
     def write(self, value: Any, /, **context: Any) -> Self:
         """Keep a value, and return a result with it, its location and its digest."""
