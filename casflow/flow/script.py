@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from casflow.flow.flows import Flow
 
 MODULE_PREFIX = "_casflow_script_"
+_NO_STATE = (
+    "flow.run() and flow.register() return None while a script is read; "
+    "use what they return below `if __name__ == '__main__':`"
+)
 
 
 def flows_in_script(data: bytes, *, path: str) -> dict[str, Flow]:
@@ -179,7 +183,8 @@ def _failed(error: BaseException, path: str) -> LoadError:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == path]
     where = f"{path}:{lines[-1]}" if lines else path
-    return LoadError(f"the script raised {_described(error)}", where=where)
+    hint = _NO_STATE if "'NoneType'" in str(error) else None
+    return LoadError(f"the script raised {_described(error)}", where=where, hint=hint)
 
 
 def _described(error: BaseException) -> str:

@@ -277,3 +277,11 @@ def test_a_bad_module_is_one_line(modules, target, name, kind, message):
     with pytest.raises(kind) as caught:
         flow_from_module(target, name)
     assert message in str(caught.value)
+
+
+def test_a_script_that_uses_the_state_of_a_run_is_told_where_to():
+    with pytest.raises(LoadError, match=r"NoneType.*below `if __name__ == '__main__':`"):
+        load("flow = Flow('p')\nprint(flow.run().result)")
+    with pytest.raises(LoadError) as caught:
+        load("1 / 0")
+    assert "__main__" not in str(caught.value)
