@@ -22,7 +22,7 @@ _STORAGE = {"type": "Local", "directory": "/", "stored_as_script": False, "secre
 def make_warm_up() -> Callable[[], None]:
     """Return a function that runs the built-in flow once."""
 
-    @task
+    @task(checkpoint=False)
     def repeat(word: str) -> str:
         return word
 

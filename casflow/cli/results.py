@@ -77,7 +77,7 @@ def listed(stores: tuple[str, ...], as_json: bool) -> None:
             Column("run", drop=1),
             Column("flow", drop=3),
             Column("task", drop=2),
-            Column("result", whole=True),
+            Column("result", tail=True),
         ]
         names = ("run", "flow", "task", "result")
         cells = [
@@ -158,7 +158,7 @@ def _list_of(run: Run, written: list[Written], *, as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        columns = [Column("task"), Column("digest"), Column("location", whole=True)]
+        columns = [Column("task"), Column("digest"), Column("location", tail=True)]
         show_table(columns, [(e.task, e.digest, e.location) for e in written])
     else:
         note(f"run {run.id} has written no results")

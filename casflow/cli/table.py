@@ -46,11 +46,13 @@ class Column:
         name: Its heading.
         drop: When it is left out where there is no room: the highest first, 0 never.
         whole: Whether its text is never cut, since commands take it back.
+        tail: Whether the end of a text that is too long is shown, as of a path.
     """
 
     name: str
     drop: int = 0
     whole: bool = False
+    tail: bool = False
 
 
 def _keep_iso(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -215,7 +217,7 @@ def _lines(
     *,
     ascii_only: bool,
 ) -> Text:
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import cell_len
     from rich.text import Text
 
     kept = [at for at, width in enumerate(widths) if width]
@@ -225,7 +227,7 @@ def _lines(
         for at in kept:
             text, width = row[at], widths[at]
             if cell_len(text) > width:
-                text = set_cell_size(text, width - 1) + ("~" if ascii_only else "…")
+                text = _cut(text, width, "~" if ascii_only else "…", tail=columns[at].tail)
             blank = " " * (width - cell_len(text))
             texts.append(blank + text if right[at] else text + blank)
         return _GAP.join(texts).rstrip()
@@ -233,6 +235,15 @@ def _lines(
     text = Text(line([each.name for each in columns]), style="bold")
     lines = [text, *(Text(line(row)) for row in cells)]
     return Text("\n").join(lines)
+
+
+def _cut(text: str, width: int, mark: str, *, tail: bool) -> str:
+    """Return the head or the tail of a text, and a mark for the rest."""
+    from rich.cells import set_cell_size
+
+    if tail:
+        return mark + set_cell_size(text[::-1], width - 1)[::-1]
+    return set_cell_size(text, width - 1) + mark
 
 
 def _stacked(columns: list[Column], cells: list[list[str]]) -> Text:

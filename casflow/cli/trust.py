@@ -16,7 +16,7 @@ import click
 from casflow import config
 from casflow.cli.groups import Group
 from casflow.cli.output import json_option, note, show_json
-from casflow.cli.table import show_table
+from casflow.cli.table import Column, show_table
 from casflow.errors import ConfigError, NotFoundError, os_errors
 from casflow.signing.allowed import parse_allowed, parse_revoked
 from casflow.signing.keys import parse_line
@@ -93,8 +93,15 @@ def list_keys(as_json: bool) -> None:
         )
         return
     if rows:
-        cells = [[*list(row.values())[:-1], "yes" if row["revoked"] else ""] for row in rows]
-        show_table([*rows[0]], cells)
+        columns = [
+            Column("who"),
+            Column("key"),
+            Column("kind", drop=2),
+            Column("from", drop=4),
+            Column("until", drop=3),
+            Column("revoked", drop=1),
+        ]
+        show_table(columns, [[*list(row.values())[:-1], row["revoked"] or None] for row in rows])
     else:
         note(f"nobody is trusted; {settings.allowed_signers} has no key")
     needed = " ".join(settings.require) or "nothing"

@@ -54,6 +54,7 @@ def test_a_warm_up_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CASFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("CASFLOW_CHECKPOINTING", "1")
     before = set(Path("/proc/self/fd").iterdir())
     warmup.make_warm_up()()
     assert list(tmp_path.iterdir()) == []

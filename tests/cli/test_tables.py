@@ -7,11 +7,13 @@ paths) is made the same before it is laid out.
 
 from __future__ import annotations
 
+import base64
 import getpass
 import os
 import re
 import socket
 import sqlite3
+import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +30,7 @@ WIDTHS = (40, 60, 80, 120)
 DIGEST = "blake3:4e244001f3ab" + "0" * 52
 KEY = re.compile(r"\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d-\d{6}-00-00")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+\d:]*")
+UUID = "b6350530-1cc6-4d63-88f5-cbccb3a6afc1"
 COMMANDS = {
     "ls": ("ls",),
     "show": ("show", "Quarterly orders"),
@@ -46,6 +49,10 @@ COMMANDS = {
     "tag": ("tag", "etl"),
     "log": ("log", "etl"),
     "log of a tag": ("log", "etl@prod"),
+    "results ls": ("results", "ls"),
+    "results show": ("results", "show", "1"),
+    "trust ls": ("trust", "ls"),
+    "diff of trees": ("diff", "etl@1", "etl@2", "--store", "flows"),
 }
 FLOW = """
 from casflow import Flow, task
@@ -74,12 +81,30 @@ def full(home, monkeypatch, tmp_path):
         (folder / "main.py").write_text(f"print({number})\n")
         Store().push(folder, "etl")
         Store().tag("etl", "prod")
+    monkeypatch.setenv("CASFLOW_CHECKPOINTING", "1")
+    home.casflow("runs", "create", "Quarterly orders", environment=ASKED)
+    home.casflow("agent", "start", "--once", *AGENT, environment=ASKED)
+    monkeypatch.delenv("CASFLOW_CHECKPOINTING")
+    (tmp_path / "key.pub").write_text(public_key())
+    run("trust", "add", tmp_path / "key.pub", "--as", "me@example.org")
+    monkeypatch.chdir(home.path)
     with Registry(config.load().registry) as registry:
         add_runs(registry)
         registry.limit_label("gpu", 2)
         damage(registry)
     monkeypatch.setattr(table, "_cell", same(table._cell, str(home.path)))
     return home
+
+
+ASKED = {"CASFLOW_CHECKPOINTING": "1", "CASFLOW_DEFAULT_LABELS": "0"}
+AGENT = ("--no-hostname-label", "-l", "gpu", "-l", "linux")
+
+
+def public_key():
+    """Return the line of a public key of SSH."""
+    parts = (b"ssh-ed25519", bytes(range(32)))
+    blob = b"".join(struct.pack(">I", len(each)) + each for each in parts)
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} me@example.org\n"
 
 
 def add_runs(registry):
@@ -135,6 +160,8 @@ def normal(text, names):
         text = text.replace(name, stable)
     text = re.sub(r"\b\d+ B\b|\b\d+\.\d k?B\b", "1.2 kB", text)
     text = re.sub(r"\b\d s$", "3 s", text, flags=re.MULTILINE)
+    text = re.sub(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", UUID, text)
+    text = re.sub(r"results/\d{4}/\d\d/\d\d", "results/2026/01/31", text)
     text = KEY.sub("2026-01-31t16-59-03-123456-00-00", text)
     return MOMENT.sub("2026-01-31T16:59:03+00:00", text)
 
