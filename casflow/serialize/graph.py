@@ -41,6 +41,8 @@ PURE = {
     ("_struct", "Struct"),
     ("_operator", "getitem"),
     ("_operator", "or_"),
+    ("_collections_abc", "_CallableGenericAlias"),
+    ("collections.abc", "_CallableGenericAlias"),
     ("builtins", "complex"),
     ("builtins", "getattr"),
     ("builtins", "range"),
@@ -180,12 +182,24 @@ class Graph:
             node = Node(REDUCE, [function, arguments])
             self.calls.append(node)
             return node
+        arguments = self._with_lists_once(arguments)
         key = (REDUCE, function, arguments)
         known = self._made.get(key)
         if known is None:
             known = self._made[key] = Node(REDUCE, [function, arguments])
             self.calls.append(known)
         return known
+
+    def _with_lists_once(self, item: Item) -> Item:
+        """Make equal lists in what a pure call is given one: `Callable[[int], str]` has such."""
+        if not isinstance(item, Node) or item.kind not in (TUPLE, LIST):
+            return item
+        if all(type(each) is bytes for each in item.items) and item.kind == TUPLE:
+            return item
+        items = [self._with_lists_once(each) for each in item.items]
+        if item.kind == TUPLE:
+            return self.tuple(items)
+        return self._made.setdefault((LIST, *items), item)
 
     def bulk(self, header: bytes, payload: Any) -> Node:
         """Return the one node of a large immutable payload, whose length the header holds.

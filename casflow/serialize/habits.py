@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from itertools import chain
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from casflow.digests import digest_of, hex_of
@@ -54,6 +55,7 @@ def apply(context: Context) -> None:
     counters_by_rank(context)
     paths_by_project(context)
     task_keys_by_code(context)
+    entry_points_by_name(context)
     names_without_addresses(context)
 
 
@@ -87,6 +89,15 @@ def task_keys_by_code(context: Context) -> None:
             code = function.items[1].items[0]
             said = b"".join(_code_of(code))
             set_entry(state, name, text(f"{key.rpartition('-')[0]}-{hex_of(digest_of(said))[:8]}"))
+
+
+def entry_points_by_name(context: Context) -> None:
+    """Name a Prefect flow's script by its stem: it is its path when run, its name when imported."""
+    for _, name, state in _states(context, {"prefect": "_entrypoint"}):
+        place, colon, target = (text_of(entry(state, name)) or "").rpartition(":")
+        stem = PurePath(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+        if colon:
+            set_entry(state, name, text(f"{stem}:{target}"))
 
 
 def _code_of(code: Node) -> Iterator[bytes]:

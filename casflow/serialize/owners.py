@@ -282,6 +282,8 @@ class Schedule:
 
     def _level_of_call(self, call: Node) -> int:
         function = call.items[0]
+        if self._is_hashed_by_flow(call.items[1]):  # `Literal[Color.RED]` hashes what it is given
+            return _FLOW
         if not isinstance(function, Node) or self._graph.is_pure(call):
             return 0
         if function in self._graph.owners:

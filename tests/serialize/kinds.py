@@ -351,4 +351,20 @@ CASES = {
         "class B(A, total=False):\n    b: str\ndef f():\n    return sorted(B.__optional_keys__)\n",
         "f()",
     ),
+    "literal_of_members": (
+        "import enum, typing\nclass K(enum.Enum):\n    A = 1\n    B = 2\n"
+        "Kind = typing.Literal[K.A, K.B]\n"
+        "def f(kind: Kind = K.A, more: 'typing.Optional[typing.Literal[K.B]]' = None):\n"
+        "    return typing.get_args(f.__annotations__['kind']) == (K.A, K.B), kind is K.A\n",
+        "f()",
+    ),
+    "callables": (
+        "import typing, collections.abc as c\n"
+        "for n in (int, str, float, set) * 40:\n    typing.Dict[n, typing.List[n]]\n"
+        "def g(a: typing.Callable[[int], str], b: c.Callable[[int], str]): ...\n"
+        "for n in range(300):\n    typing.Literal[n]\n"
+        "def f(a: typing.Callable[[int], str], b: c.Callable[[int], str]):\n"
+        "    return g.__annotations__ == f.__annotations__\n",
+        "f(1, 2)",
+    ),
 }
