@@ -129,8 +129,8 @@ def _verdict(
     return found
 
 
-def main() -> int:
-    """Run the mass test."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the mass test; return 1 when less holds than is claimed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packages", nargs="*")
     parser.add_argument("--limit", type=int, default=0, help="packages; all when left out")
@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="which changes are made")
     parser.add_argument("--report", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     end = time.monotonic() + args.seconds
     names = args.packages or sorted(packages(), key=chance)
     names = names[: args.limit or None]
