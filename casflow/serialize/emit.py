@@ -54,14 +54,14 @@ _MADE = {GLOBAL: b"\x93", REDUCE: b"R", NEWOBJ: b"\x81", NEWOBJ_EX: b"\x92"}
 _SHORT_TUPLES = (b")", b"\x85", b"\x86", b"\x87")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Raw:
     """Bytes that go into the stream as they are."""
 
     code: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Finish:
     """The point at which a node's parts are on the stack and the node is made of them."""
 

@@ -120,23 +120,23 @@ def names_without_addresses(context: Context) -> None:
             return item
         return text(_BEARTYPE.sub(lambda found: found[1] + context.ordinal(found[2]), name))
 
-    for call in context.graph.calls:
-        if name_of(call.items[0]) == ("types", "CodeType"):
-            parts = arguments(call, 18)
-            changes = {
-                at: context.graph.tuple(map(rename, parts[at].items))
-                for at in (8, 9)
-                if any(text("__beartype_func") == item for item in parts[9].items)
-            }
-            if changes:
-                replace(call, context, changes)
-    for owner in context.graph.owners:
-        if name_of(owner.items[0]) == FUNCTION:
-            for slots in _slots(owner):
-                defaults = entry(slots, "__kwdefaults__")
-                if isinstance(defaults, Node):
-                    renamed = ((rename(key), value) for key, value in entries(defaults))
-                    defaults.items[:] = chain.from_iterable(renamed)
+    graph = context.graph
+    code, wrapped = graph.reference(text("types"), text("CodeType")), text("__beartype_func")
+    found = [
+        call
+        for call in graph.calls
+        if call.items[0] is code and wrapped in arguments(call, 18)[9].items
+    ]
+    for call in found:
+        parts = arguments(call, 18)
+        changes = {at: graph.tuple(map(rename, parts[at].items)) for at in (8, 9)}
+        replace(call, context, changes)
+    for owner in graph.owners if found else ():
+        for slots in _slots(owner) if name_of(owner.items[0]) == FUNCTION else ():
+            defaults = entry(slots, "__kwdefaults__")
+            if isinstance(defaults, Node):
+                renamed = ((rename(key), value) for key, value in entries(defaults))
+                defaults.items[:] = chain.from_iterable(renamed)
 
 
 def _slots(function: Node) -> Iterator[Node]:

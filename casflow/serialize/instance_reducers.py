@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import pickle
 import types
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from casflow.serialize.reducers import PROTOCOL, REDUCERS, reducer, set_state
@@ -18,11 +19,21 @@ from casflow.serialize.reducers import PROTOCOL, REDUCERS, reducer, set_state
 if TYPE_CHECKING:
     from casflow.serialize.reducers import Pickling, Reducer
 
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by code, and gone some day
 PLAIN = (tuple, str, int, float, complex, bytes)
 
 
 def reducer_for(kind: type) -> Reducer | None:
     """Return the rule for objects of a type, found by its own name or that of a base."""
+    return _find(kind) if kind.__flags__ & _HEAP_TYPE else _find_builtin(kind)
+
+
+@lru_cache(maxsize=1024)
+def _find_builtin(kind: type) -> Reducer | None:
+    return _find(kind)
+
+
+def _find(kind: type) -> Reducer | None:
     for base in kind.__mro__:
         found = REDUCERS.get(f"{base.__module__}.{base.__qualname__}")
         if found is not None:

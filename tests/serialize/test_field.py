@@ -17,7 +17,8 @@ EXPECTED = {
     "author_names": "mapped classes hold weak references",
     "people": "peewee's database holds thread-local data",
     "Person": "peewee's database holds thread-local data",
-    "Order": "the order in which a set is shown",
+    "numbers": "dagster keeps salted hashes in its objects",
+    "Report": "luigi makes a text of a set",
 }
 
 
@@ -42,4 +43,4 @@ def test_there_are_enough():
         if all(find_spec(each) for each in needs(name)):
             count += len(importlib.import_module(name).CASES)
             del sys.modules[name]
-    assert count >= 130
+    assert count >= 130  # more where more libraries are installed
