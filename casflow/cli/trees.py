@@ -83,7 +83,7 @@ def push(
     with _progress() as progress:
         version = opened.push(
             folder,
-            name or folder.resolve().name,
+            folder.resolve().name if name is None else name,
             labels,
             progress=progress,
             dry_run=dry_run,

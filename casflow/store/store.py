@@ -138,13 +138,13 @@ class Store:
             The version; `is_new` and `uploaded` say what it took.
 
         Raises:
-            ConfigError: The folder holds what no tree can hold.
+            ConfigError: The folder holds what no tree can hold, or the name cannot be one.
             AccessError: A file looks like a secret, or cannot be read, or the store refuses.
             UnavailableError: A file changed while it was read, or the store failed.
         """
         pushed = Pusher(self._content, self.cache).push(
             Path(folder),
-            name,
+            _new_name(name),
             labels,
             progress=progress,
             dry_run=dry_run,
@@ -238,9 +238,11 @@ class Store:
     def read_file(self, ref: AnyRef, path: str) -> bytes:
         """Return the content of one file of a tree, verified; no more of the tree is downloaded.
 
+        Links are followed.
+
         Raises:
             NotFoundError: There is no such version or file.
-            ConfigError: It is no tree, or a link.
+            ConfigError: It is no tree.
             IntegrityError: It is damaged.
         """
         return self._reader(ref).read(path)
@@ -421,7 +423,7 @@ class Store:
         """
         source = data if isinstance(data, bytes) else Path(data)
         with os_errors(data if not isinstance(data, bytes) else self.url):
-            draft = Draft(check_name(name or "unnamed"), source, DATA)
+            draft = Draft("unnamed" if name is None else _new_name(name), source, DATA)
             blob = draft.names[""]
         if name is None:
             until = last_day(keep)
@@ -565,6 +567,18 @@ class Store:
 
 def _signing_key(sign: bool | str) -> SigningKey | None:  # noqa: FBT001 - what `sign=` was given
     return None if sign is False else signing.SigningKey.asked(sign)
+
+
+def _new_name(name: str) -> str:
+    """Return a name that a ref can give without being read as something else.
+
+    Raises:
+        ConfigError: It cannot be one.
+    """
+    if "@" in check_name(name):
+        hint = "what follows an @ is read as a version, a tag or a digest"
+        raise ConfigError("a name with an @", where=name, hint=hint)
+    return name
 
 
 def _parsed(ref: AnyRef) -> Ref:

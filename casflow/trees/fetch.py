@@ -109,11 +109,10 @@ class TreeReader:
         return {blob.digest: blob for role, blob in attached if role != INDEX}
 
     def read(self, path: str) -> bytes:
-        """Return the content of one file.
+        """Return the content of one file; links are followed.
 
         Raises:
             NotFoundError: There is no such file.
-            ConfigError: It is a link.
         """
         with self.open(path) as file:
             return file.read()
@@ -123,11 +122,8 @@ class TreeReader:
 
         Raises:
             NotFoundError: There is no such file.
-            ConfigError: It is a link.
         """
-        entry = self.index.listing.get(path)
-        if entry.target:
-            raise ConfigError(f"a link to {entry.target}", where=path)
+        entry = self.index.listing.follow(path)
         if not entry.size:
             return BytesIO()
         place = self.index.places[entry.digest]

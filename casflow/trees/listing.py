@@ -13,6 +13,7 @@ canonical listing. How the listing is compressed and how contents are packed is 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _WINDOWS = re.compile(r'[<>:"|?*\\]|[. ]$')
 _PORTS = {f"{port}{number}" for port in ("com", "lpt") for number in "123456789"}
 _DEVICES = {"con", "prn", "aux", "nul", *_PORTS}
 _MAX_SIZE = 2**63 - 1
+_MAX_LINKS = 40  # that one path may lead through, as on Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,22 @@ class Listing:
         except KeyError:
             hint = did_you_mean(path, self.by_path)
             raise NotFoundError("no such file in the tree", where=path, hint=hint) from None
+
+    def follow(self, path: str) -> Entry:
+        """Return the file that a path leads to, through links of the tree.
+
+        Raises:
+            NotFoundError: It leads to no file.
+        """
+        given, seen = path, 0
+        while (entry := self.by_path.get(path)) is None or entry.kind == SYMLINK:
+            link = next((each for each in _prefixes(path) if each in self.by_path), None)
+            seen += 1
+            if link is None or not self.by_path[link].target or seen > _MAX_LINKS:
+                raise NotFoundError("no such file in the tree", where=given)
+            target = posixpath.join(posixpath.dirname(link), self.by_path[link].target)
+            path = posixpath.normpath(posixpath.join(target, path[len(link) :].lstrip("/")))
+        return entry
 
     @cached_property
     def size(self) -> int:
@@ -218,6 +236,12 @@ def _count(value: object, limit: int) -> int:
     if type(value) is not int or not 0 <= value <= limit:
         raise ValueError(f"{value!r} is no count up to {limit}")
     return value
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield a path and the folders above it, the top one first."""
+    parts = path.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
 def _order(entry: Entry) -> bytes:

@@ -1,7 +1,7 @@
-"""Starting a project of 1,000 files: casflow's trees against a clone, an archive and a copy.
+"""Starting a project of 1,000 files: casflow's trees against clones, archives and copies.
 
-All requests to the bucket wait 25 ms, as far away as a bucket in the same region is. Run it as
-`uv run python -m tests.benchmarks.bench_trees`.
+All requests to the bucket and to the git server wait 25 ms, as far away as a bucket in the same
+region is. Run it as `uv run python -m tests.benchmarks.bench_trees`.
 """
 
 from __future__ import annotations
@@ -13,130 +13,342 @@ import subprocess
 import sys
 import tempfile
 import time
-from io import BytesIO
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import casflow
 from casflow.cache import Cache
-from casflow.storage.urls import open_url
+from casflow.store import finish_leases
 from casflow.trees.scan import scan
-from tests.benchmarks.measure import Table
+from tests.benchmarks.bench_object_stores import proxied
+from tests.benchmarks.measure import (
+    Chart,
+    Table,
+    interleaved,
+    medians,
+    milliseconds,
+    options,
+    ratio,
+)
+from tests.services.git_http import GitServer, git
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3, MotoServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-FILES, SIZE, LATENCY = 1000, 20_000, 0.025
-COLUMNS = ("what", "milliseconds", "requests", "bytes sent")
+FILES, SIZE, ROUNDS = 1000, 20_000, 9
+MANY = 100_000
 NOTE = """\
-A project of 1,000 files of 20 kB of random bytes; each request to the bucket waits 25 ms. One tar
-and the bare copy do less: they verify nothing and know no versions. The clone is from a bare
-repository on the same disk, without a network, so the clone is at its best, too."""
+A project of 1,000 files of 20 kB of random bytes in 20 folders; each request waits 25 ms. Medians,
+all taking turns. Cold: nothing of the project on the machine, a client that is connected; for
+casflow by a tag, with the lease that is written behind it not counted. casflow verifies all bytes
+and leaves a shared folder and its packs; one archive and rclone verify none and know no versions.
+Copies in the last rows read no network."""
+PUSH_NOTE = """\
+Requests and bytes are casflow's own, of one push. Unchanged is only said after a look at every blob
+of the version, side by side."""
+MANY_NOTE = """\
+The page cache is warm. Reading alone is `cat` of all files by name, in the order of their names.
+Memory: the peak of a process that scans, above what it takes with casflow imported."""
 
 
 class Bench:
-    """A project, a bucket behind a slow proxy, and what was measured."""
+    """A project, a bucket behind a slow proxy, and the ways to start it.
 
-    def __init__(self, folder: Path, proxy: Proxy, url: str) -> None:
-        self.folder, self.proxy, self.url = folder, proxy, url
-        self.chance = random.Random(1)
-        self.project = folder / "project"
-        self.rows: list[tuple[str, str, str, str]] = []
-        for number in range(FILES):
-            path = self.project / f"pkg{number % 20}" / f"mod_{number}.py"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.chance.randbytes(SIZE))
+    Args:
+        folder: Where everything is.
+        bucket: Name of the bucket.
+        clone_url: Address of the repository that holds the same files.
+    """
+
+    def __init__(self, folder: Path, bucket: str, clone_url: str) -> None:
+        import boto3
+
+        self.folder, self.bucket, self.clone_url = folder, bucket, clone_url
+        self.project = write_project(folder / "project", FILES, SIZE)
+        self.client, self.number = boto3.client("s3"), count()
+        self.chance = random.Random(2)
+        self.here = self.store("here")
+        self.version = self.here.push(self.project, "p")
+        self.here.tag(self.version, "prod")
+        self.warm = self.store("warm")
+        self.warm.checkout(self.version)
+        for kind in ("tar", "zip"):
+            made = shutil.make_archive(str(folder / kind), kind, self.project)
+            self.client.upload_file(made, bucket, f"p.{kind}")
 
     def store(self, machine: str) -> casflow.Store:
-        """Return the store as a machine with an empty cache sees it, connected already."""
-        store = casflow.Store(self.url, cache=Cache(self.folder / machine, 10**10))
-        store.names()
+        """Return the store as a machine with a cache of its own sees it, connected already."""
+        url = f"s3://{self.bucket}/trees"
+        store = casflow.Store(url, cache=Cache(self.folder / machine, 10**10))
+        store.versions("nobody")
         return store
 
-    def row(self, what: str, action: Callable[[], Any]) -> Any:
-        """Measure one thing."""
-        self.proxy.reset()
-        started = time.perf_counter()
-        result = action()
-        took = (time.perf_counter() - started) * 1000
-        sent = sum(record.up for record in self.proxy.requests)
-        shown = (what, f"{took:.0f}", str(len(self.proxy.requests)), f"{sent:,}")
-        self.rows.append(shown)
-        print("  ".join(shown), flush=True)
-        return result
+    def new(self) -> Path:
+        """Return the path of a new folder."""
+        return self.folder / f"new{next(self.number)}"
 
-    def measure(self) -> None:
-        """Measure everything."""
-        here = self.store("here")
-        self.row("walk and hash alone", lambda: scan(self.project))
-        self.row("casflow: first push", lambda: here.push(self.project, "p"))
-        self.row("casflow: push, unchanged", lambda: here.push(self.project, "p"))
-        (self.project / "pkg1/mod_1.py").write_bytes(self.chance.randbytes(SIZE))
-        second = self.row("casflow: push, one file changed", lambda: here.push(self.project, "p"))
-        there = self.store("there")
-        self.row("casflow: cold checkout and lease", lambda: there.checkout("p@1"))
-        self.row("casflow: the next version", lambda: there.checkout("p@2"))
-        ref = f"p@{second.digest}"
-        there.checkout(ref)
-        self.row("casflow: warm checkout", lambda: there.checkout(ref))
-        self.row("casflow: private copy", lambda: there.checkout(ref, self.folder / "copy"))
-        self._bare_copies()
-        self._clones()
+    def cold(self) -> float:
+        """Check the project out on a machine that has nothing of it."""
+        machine = self.new()
+        store = self.store(machine.name)
+        took = seconds(lambda: store.checkout("p@prod"))
+        finish_leases()
+        return _without(machine, took)
 
-    def _bare_copies(self) -> None:
-        tar = subprocess.run(
-            ["tar", "cf", "-", "-C", str(self.project), "."], check=True, capture_output=True
-        ).stdout
-        store, memory = open_url(self.url), BytesIO()
-        store.find("tar")
-        self.row("one tar up", lambda: store.create("tar", tar))
-        self.row("one tar down", lambda: store.copy_to("tar", memory, len(tar)))
-        target = self.folder / "untarred"
-        target.mkdir()
-        self.row(
-            "untar",
-            lambda: subprocess.run(["tar", "xf", "-", "-C", str(target)], input=tar, check=True),
-        )
-        self.row("cp -r", lambda: _run("cp", "-r", self.project, self.folder / "cp"))
-        if shutil.which("rsync"):
-            target = self.folder / "rsync"
-            self.row("rsync -a", lambda: _run("rsync", "-a", f"{self.project}/", target))
+    def unpacked(self, kind: str) -> Callable[[], float]:
+        """Download one archive and unpack it."""
 
-    def _clones(self) -> None:
-        if not shutil.which("git"):
-            return
-        work, bare = self.folder / "work", self.folder / "bare.git"
-        shutil.copytree(self.project, work)
-        _run("git", "init", "-q", work)
-        _run("git", "-C", work, "add", ".")
-        author = ("-c", "user.name=x", "-c", "user.email=x@localhost")
-        _run("git", *author, "-C", work, "commit", "-qm", "x")
-        _run("git", "clone", "-q", "--bare", work, bare)
-        target = self.folder / "clone"
-        clone = ("git", "clone", "-q", "--depth", "1", f"file://{bare}", target)
-        self.row("git clone --depth 1, local", lambda: _run(*clone))
+        def once() -> float:
+            target, file = self.new(), self.folder / f"down.{kind}"
+
+            def start() -> None:
+                self.client.download_file(self.bucket, f"p.{kind}", str(file))
+                shutil.unpack_archive(file, target, filter="data" if kind == "tar" else None)
+
+            return _without(target, seconds(start))
+
+        return once
+
+    def by(self, *command: object) -> Callable[[], float] | None:
+        """Let a command make a new folder, if it is installed."""
+        if shutil.which(str(command[0])) is None:
+            return None
+
+        def once() -> float:
+            target = self.new()
+            return _without(target, seconds(lambda: run(*command, target)))
+
+        return once
+
+    def starts(self) -> dict[str, Callable[[], float] | None]:
+        """Return the ways to start from a bucket or a server."""
+        os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
+        clone = ("git", "clone", "-q", "--depth=1")
+        return {
+            "casflow, cold": self.cold,
+            "one tar down and unpacked": self.unpacked("tar"),
+            "one zip down and unpacked (Ray, Prefect)": self.unpacked("zip"),
+            "`git clone --depth 1` by http": self.by(*clone, self.clone_url),
+            "`rclone copy`": self._rclone(),
+            "`restic restore`": self._restic(),
+        }  # fmt: skip
+
+    def _rclone(self) -> Callable[[], float] | None:
+        os.environ.pop("AWS_CA_BUNDLE", None)  # it takes none with a transport of its own
+        settings = {"TYPE": "s3", "PROVIDER": "Other", "ENV_AUTH": "true", "REGION": "us-east-1"}
+        settings["ENDPOINT"] = os.environ["AWS_ENDPOINT_URL"]
+        os.environ |= {f"RCLONE_CONFIG_FAR_{name}": value for name, value in settings.items()}
+        place = f"far:{self.bucket}/rclone"
+        options = ("rclone", "--transfers", "16", "--checkers", "16", "copy")
+        if shutil.which("rclone"):
+            run(*options, self.project, place)
+        return self.by(*options, place)
+
+    def _restic(self) -> Callable[[], float] | None:
+        if shutil.which("restic") is None:
+            return None
+        os.environ |= {
+            "RESTIC_PASSWORD": "x",
+            "RESTIC_REPOSITORY": f"s3:{os.environ['AWS_ENDPOINT_URL']}/{self.bucket}/restic",
+            "RESTIC_CACHE_DIR": str(self.folder / "restic-cache"),
+        }
+        run("restic", "init")
+        run("restic", "backup", self.project)
+        return self.by("restic", "restore", "latest", "--target")
+
+    def copies(self) -> dict[str, Callable[[], float] | None]:
+        """Return the ways to start from what the machine has already."""
+        ref = f"p@{self.version.digest}"
+        bare = self.folder / "local.git"
+        run("git", "clone", "-q", "--bare", self.clone_url, bare)
+
+        def private() -> float:
+            target = self.new()
+            return _without(target, seconds(lambda: self.warm.checkout(ref, target)))
+
+        return {
+            "casflow, warm": lambda: seconds(lambda: self.warm.checkout(ref)),
+            "casflow, a private copy": private,
+            "`cp -r`": self.by("cp", "-r", self.project),
+            "`rsync -a`": self.by("rsync", "-a", f"{self.project}/"),
+            "`git clone` of a clone on the disk (Airflow)": self.by("git", "clone", "-q", bare),
+        }
+
+    # ---- pushing ---------------------------------------------------------------------------
+
+    def pushes(self) -> dict[str, Callable[[], float]]:
+        """Return the ways to push."""
+
+        def first() -> float:
+            name = f"first{next(self.number)}"
+            return seconds(lambda: self.here.push(self.project, name))
+
+        def changed() -> float:
+            self.change()
+            return seconds(lambda: self.here.push(self.project, "p"))
+
+        tar = str(self.folder / "tar.tar")
+
+        def one_tar() -> float:
+            key = f"up{next(self.number)}"
+            return seconds(lambda: self.client.upload_file(tar, self.bucket, key))
+
+        return {
+            "casflow, first": first,
+            "one tar up": one_tar,
+            "casflow, unchanged": lambda: seconds(lambda: self.here.push(self.project, "p")),
+            "casflow, one file changed": changed,
+            "walk and hash alone": lambda: seconds(lambda: scan(self.project)),
+        }
+
+    def change(self) -> None:
+        """Change one file."""
+        path = self.project / f"pkg1/mod_{1 + 20 * self.chance.randrange(FILES // 20)}.py"
+        path.write_bytes(self.chance.randbytes(SIZE))
 
 
-def _run(*command: object) -> None:
+def write_project(folder: Path, files: int, size: int) -> Path:
+    """Write a project of so many files."""
+    chance = random.Random(1)
+    for number in range(20):
+        (folder / f"pkg{number}").mkdir(parents=True)
+    for number in range(files):
+        (folder / f"pkg{number % 20}/mod_{number}.py").write_bytes(chance.randbytes(size))
+    return folder
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something took."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run(*command: object) -> None:
+    """Run a command in silence."""
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
 
 
+def _without(folder: Path, took: float) -> float:
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o700)
+    shutil.rmtree(folder)
+    return took
+
+
+def table_of(
+    name: str, title: str, ways: Mapping[str, Callable[[], float] | None], base: str, rounds: int,
+    note: str,
+) -> Table:  # fmt: skip
+    """Let ways take turns; return what they took, beside one of them."""
+    taken = medians(interleaved({way: each for way, each in ways.items() if each}, rounds=rounds))
+    table = Table(name, title, ("way", "median", f"times {base}"), [note])
+    for way in ways:
+        took = taken.get(way)
+        table.add(way, milliseconds(took), ratio(took, taken[base]))
+    heights: list[float | None] = [None if way not in taken else taken[way] * 1000 for way in ways]
+    table.chart = Chart("bars", "", "milliseconds", list(ways), {"median": heights})
+    return table
+
+
+def counted(server: MotoServer, bench: Bench) -> list[str]:
+    """Return what pushes and checkouts ask of the store: requests and bytes."""
+    lines = []
+    with Proxy(server.url) as proxy:
+        os.environ["AWS_ENDPOINT_URL"] = proxy.url
+        here, there = bench.store("here"), bench.store("there")
+
+        def note(what: str, work: Callable[[], Any]) -> None:
+            proxy.reset()
+            work()
+            sent = sum(record.up for record in proxy.requests)
+            lines.append(f"{what}: {len(proxy.requests)} requests, {sent:,} bytes sent.")
+
+        note("First push", lambda: here.push(bench.project, "counted"))
+        note("Unchanged", lambda: here.push(bench.project, "counted"))
+        bench.change()
+        note("One file changed", lambda: here.push(bench.project, "counted"))
+        note("Cold checkout with its lease", lambda: (there.checkout("counted"), finish_leases()))
+        note("Warm", lambda: there.checkout(here.resolve("counted").digest))
+    return lines
+
+
+SCAN = """
+import resource, sys, time
+from pathlib import Path
+from casflow.trees.scan import scan
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, started = peak(), time.perf_counter()
+scan(Path(sys.argv[1]))
+print(time.perf_counter() - started, peak() - before)
+"""
+
+
+def many(folder: Path, files: int, rounds: int) -> Table:
+    """Measure walking and hashing of very many files."""
+    project = write_project(folder / "many", files, 2_000)
+    memory: list[float] = []
+
+    def ours() -> float:
+        command = [sys.executable, "-c", SCAN, str(project)]
+        took, peak = subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.split()
+        memory.append(float(peak))
+        return float(took)
+
+    def by(tool: str) -> Callable[[], float] | None:
+        command = f"find {project} -type f -print0 | xargs -0 {tool} > /dev/null"
+        if shutil.which(tool.split(maxsplit=1)[0]) is None:
+            return None
+        return lambda: seconds(lambda: subprocess.run(command, shell=True, check=True))
+
+    ways = {"casflow: walk and hash": ours, "reading alone": by("cat"), "`b3sum`": by("b3sum"),
+            "`sha256sum`": by("sha256sum"), "`md5sum`": by("md5sum")}  # fmt: skip
+    title = f"Walking and hashing {files:,} files of 2 kB"
+    table = table_of("many_files", title, ways, "reading alone", rounds, MANY_NOTE)
+    table.notes.append(f"Memory of casflow: {max(memory):.0f} MiB.")
+    return table
+
+
 def main() -> int:
-    """Measure, print and keep the table."""
-    with tempfile.TemporaryDirectory() as folder, MotoServer() as server:
-        os.environ["CASFLOW_HOME"] = f"{folder}/home"
+    """Measure, print and keep the tables."""
+    quick = options("Trees against clones, archives and copies.").quick
+    rounds = 2 if quick else ROUNDS
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        server = stack.enter_context(MotoServer())
+        hub = stack.enter_context(GitServer())
         s3 = S3(server.url)
-        with Proxy(server.url, latency=LATENCY) as proxy:
-            for name, value in s3.environ.items():
-                os.environ[name] = value.replace(server.url, proxy.url)
-            bench = Bench(Path(folder), proxy, f"s3://{s3.bucket()}/p")
-            bench.measure()
-    table = Table("trees", "Starting a project of 1,000 files", COLUMNS, [NOTE])
-    for row in bench.rows:
-        table.add(*row)
-    table.report()
+        bucket = s3.bucket()
+        os.environ |= s3.environ
+        os.environ |= {
+            "CASFLOW_HOME": str(folder / "home"),
+            "AWS_ENDPOINT_URL": stack.enter_context(proxied(server.url)),
+        }
+        repository = hub.create("p")
+        work = write_project(folder / "work", FILES, SIZE)
+        git("init", "-q", "-b", "main", str(work))
+        git("add", ".", cwd=work)
+        git("commit", "-qm", "x", cwd=work)
+        git("push", "-q", hub.authorized(repository), "main", cwd=work)
+        far = stack.enter_context(proxied(hub.url))
+        bench = Bench(folder, bucket, hub.authorized(repository).replace(hub.url[7:], far[7:]))
+        title = "Starting a project of 1,000 files: cold"
+        base = "one tar down and unpacked"
+        table_of("trees_cold", title, bench.starts(), base, rounds, NOTE).report()
+        title = "Starting a project of 1,000 files: warm, and copies"
+        table_of("trees_warm", title, bench.copies(), "`cp -r`", rounds, NOTE).report()
+        title = "Pushing a project of 1,000 files"
+        pushes = table_of("trees_push", title, bench.pushes(), "one tar up", rounds, PUSH_NOTE)
+        pushes.notes += counted(server, bench)
+        pushes.report()
+        many(folder, MANY // 20 if quick else MANY, min(rounds, 3)).report()
     return 0
 
 

@@ -162,6 +162,8 @@ def test_a_dry_copy_says_what_would_be_sent(machines, project, tmp_path):
         (("log", "proj@none"), 3),
         (("cat", "proj:none"), 3),
         (("push", ".", "x\ny"), 2),
+        (("push", ".", ""), 2),
+        (("push", ".", "x@y"), 2),
         (("log", "proj", "--store", "ftp://x"), 2),
         (("copy", "s3://", "proj", "x"), 2),
     ],

@@ -135,6 +135,7 @@ def test_a_private_copy_never_lands_in_what_is_there(store, project, tmp_path):
 def test_one_file_can_be_read_without_the_others(store, project):
     store.push(project, "etl")
     assert store.read_file("etl@1", "etl/data.csv") == b"a,b\n1,2\n"
+    assert store.read_file("etl@1", "link") == b"a,b\n1,2\n"
     with store.open_file("etl", "empty") as file:
         assert file.read() == b""
     with pytest.raises(NotFoundError):

@@ -393,7 +393,8 @@ def test_pushes_of_one_name_at_once_get_numbers_of_their_own(local, tmp_path):
 
 
 @pytest.mark.service
-def test_many_checkouts_at_once_are_one_download(
+@pytest.mark.slow
+def test_sixteen_checkouts_at_once_are_one_download(
     s3_server, proxy_to, project, tmp_path, monkeypatch
 ):
     proxy = proxy_to(s3_server.url)
@@ -408,7 +409,7 @@ def test_many_checkouts_at_once_are_one_download(
             [sys.executable, "-c", HOLD, url, str(tmp_path / "there"), "p", str(10**9)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         )
-        for _ in range(6)
+        for _ in range(16)
     ]  # fmt: skip
     outputs = {process.communicate()[0].strip() for process in processes}
     assert outputs == {str(tmp_path / "there/trees" / hex_of(version.digest))}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casflow.digests import digest_of
-from casflow.errors import ConfigError, IntegrityError
+from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.trees.index import EMPTY, Index, Place
 from casflow.trees.listing import SYMLINK, Entry, Listing, Root
 from tests.examples import examples
@@ -208,3 +208,32 @@ def test_what_is_no_root_document_is_refused(data):
 def test_an_empty_tree_has_a_digest():
     assert reread(an_index()).listing.digest == Listing([]).digest
     assert Listing([a_file("a", b"")]).get("a").digest == EMPTY
+
+
+def linked(path, target):
+    return Entry(path, SYMLINK, target=target)
+
+
+TREE = Listing([
+    Entry("d/e/f", size=1, digest=digest_of(b"1")), linked("to-file", "d/e/f"),
+    linked("to-folder", "d/e"), linked("d/up", "../to-folder"), linked("chain", "d/up"),
+    linked("self", "self"), linked("a", "b"), linked("b", "a"), linked("dangling", "nowhere"),
+    linked("top", "."),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["d/e/f", "to-file", "to-folder/f", "d/up/f", "chain/f", "top/chain/f", "top/top/to-file"],
+)
+def test_a_path_leads_through_links(path):
+    assert TREE.follow(path).path == "d/e/f"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["d", "d/e", "to-folder", "self", "self/f", "a", "b/f", "dangling", "d/e/f/g", "x", "top"],
+)
+def test_a_path_that_leads_to_no_file_is_not_found(path):
+    with pytest.raises(NotFoundError):
+        TREE.follow(path)
