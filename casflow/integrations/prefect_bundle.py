@@ -37,8 +37,8 @@ def configure(
     Args:
         work_pool: Name of the pool.
         store: URL of the store; the setting `store` of whoever submits and runs when None.
-        launcher: The program that runs the steps, such as `["python"]`, where Prefect knows
-            launchers (3.7); by default `uv run` in the environment that is active.
+        launcher: The program that runs the steps, such as `["python"]`; by default `uv run` in the
+            environment that is active. Prefect 3.4 knows no launchers.
         requires: What `uv run` installs for the steps, such as `casflow[s3]`.
         results: Name of a saved `CasflowResults` block that results are kept in.
 
@@ -113,7 +113,7 @@ def _name(key: str) -> str:
 def _execute(store: casflow.Store, key: str) -> None:
     try:
         from prefect.bundles.execute import execute_bundle_from_file
-    except ImportError:  # before 3.7
+    except ImportError:  # as in Prefect 3.4
         from prefect._experimental.bundles.execute import execute_bundle_from_file
 
     with tempfile.TemporaryDirectory(prefix="casflow-bundle-") as folder:

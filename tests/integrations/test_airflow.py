@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +22,9 @@ from casflow.gc import Collector, Limits, Policy
 from casflow.storage.urls import open_url
 from tests.integrations.conftest import host_of
 from tests.integrations.walkthrough import type_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("airflow")]
 
@@ -29,6 +39,34 @@ def etl():
         import lazy
         print("ran version", VERSION, lazy.NAME)
     show()
+
+etl()
+"""
+
+TWO_TASKS = """
+import os, pathlib, time
+from airflow.sdk import dag, task
+
+MARKS = pathlib.Path(os.environ["MARKS"])
+
+@dag(schedule="@once", catchup=False)
+def etl():
+    @task
+    def begin():
+        from helper import VERSION
+        (MARKS / "part").write_text(str(VERSION))
+        (MARKS / "part").rename(MARKS / "begun")
+        while not (MARKS / "go").exists():
+            time.sleep(0.1)
+
+    @task
+    def end():
+        import helper
+        version = pathlib.Path(helper.__file__).parent.name
+        (MARKS / "part").write_text(f"{helper.VERSION} {version}")
+        (MARKS / "part").rename(MARKS / "ended")
+
+    begin() >> end()
 
 etl()
 """
@@ -104,6 +142,7 @@ PATHS = """
 import sys
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
+from casflow.integrations.airflow import CasflowDagBundle
 from casflow.integrations.fsspec import CasflowFileSystem
 
 path = ObjectStoragePath("casflow://lake@dags%40prod/helper.py")
@@ -111,6 +150,18 @@ print(path.read_text().strip())
 print(*sorted(each.name for each in path.parent.iterdir()))
 attach(protocol="casflow", conn_id="other", fs=CasflowFileSystem(sys.argv[1]))
 print(ObjectStoragePath("casflow://other@dags/helper.py").read_text().strip())
+
+options = {"name": "sub", "tree": "dags", "store": sys.argv[1]}
+url = "https://example.org/{version}"
+bundle = CasflowDagBundle(**options, subdir="pkg", view_url_template=url)
+bundle.initialize()
+print(bundle.view_url_template(), *(each.name for each in bundle.path.iterdir()))
+again = CasflowDagBundle(**options, subdir="pkg")  # reads without a refresh, as `dags test` does
+print(again.path == bundle.path)
+try:
+    CasflowDagBundle(**options, subdir="../x")
+except ValueError as error:
+    print(error)
 """
 
 
@@ -147,9 +198,9 @@ def test_as_the_page_says(airflow, store, tmp_path: Path) -> None:
     type_page("airflow", airflow, work, CASFLOW_STORE=store.url)
 
 
-@pytest.mark.parametrize("airflow", ["airflow-3.0", "airflow-3.1"], indirect=True)
-def test_older_releases_read_and_run_dags(airflow, store, dags) -> None:
-    # `airflow dags test` of these finds no module beside the DAG, whatever the bundle.
+@pytest.mark.parametrize("airflow", ["airflow-3.0"], indirect=True)
+def test_the_oldest_release_reads_and_runs_dags(airflow, store, dags) -> None:
+    # `airflow dags test` of 3.0 and 3.1 finds no module beside the DAG, whatever the bundle.
     text = DAG.replace("from helper import VERSION", "VERSION = 1")
     (dags / "etl.py").write_text(text.replace("import lazy", "lazy = dag; lazy.NAME = 'lazy'"))
     store.push(dags, "dags")
@@ -158,6 +209,45 @@ def test_older_releases_read_and_run_dags(airflow, store, dags) -> None:
     assert "ran version 1 lazy" in airflow.run("airflow", "dags", "test", "etl")
 
 
+@pytest.mark.timeout(900)
+def test_a_run_ends_on_the_version_that_it_began_on(airflow, store, dags, tmp_path: Path) -> None:
+    """Under `airflow standalone`: scheduler, processor and API server, a version pushed between."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    (dags / "etl.py").unlink()
+    store.push(dags, "dags")
+    with free_ports(2) as (api, logs):
+        airflow.env.update(
+            MARKS=str(marks),
+            AIRFLOW__API__PORT=str(api),
+            AIRFLOW__API__WORKERS="1",
+            AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT="120",  # a machine may be loaded
+            AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(logs),
+            AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{api}/execution/",
+            AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+            AIRFLOW__CORE__PARALLELISM="1",
+            AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES="1",
+            AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL="1",
+            AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="0.2",
+        )
+    standalone = airflow.start("airflow", "standalone")
+    try:
+        wait_for_port(api, standalone)  # a task that is started earlier fails
+        (dags / "etl.py").write_text(TWO_TASKS)
+        first = store.push(dags, "dags")
+        wait_for(marks / "begun", standalone)
+        assert (marks / "begun").read_text() == "1"
+        (dags / "helper.py").write_text("VERSION = 2\n")
+        second = store.push(dags, "dags")
+        wait_for(tmp_path / "bundles" / "flows" / "latest" / second.path_safe, standalone)
+        (marks / "go").touch()
+        wait_for(marks / "ended", standalone)
+    finally:
+        end(standalone)
+    assert (marks / "ended").read_text() == f"1 {first.path_safe}"
+
+
+@pytest.mark.parametrize("airflow", ["airflow-3.1"], indirect=True)
 def test_a_run_keeps_the_version_that_it_began_on(airflow, store, dags) -> None:
     first = store.push(dags, "dags")
     shown = airflow.run("python", "-c", OPEN, store.url, "").split(maxsplit=1)
@@ -222,12 +312,19 @@ def test_a_run_of_a_month_ago_is_retried_after_gc(airflow, store, dags, tmp_path
         store.resolve(first.path_safe)
 
 
-def test_object_storage_paths_read_a_tree_by_a_connection(airflow, store, dags) -> None:
+def test_object_storage_paths_and_bundles_of_a_folder(airflow, store, dags) -> None:
+    (dags / "pkg").mkdir()
+    (dags / "pkg" / "inner.py").touch()
     store.push(dags, "dags")
     store.tag("dags", "prod")
     connection = json.dumps({"conn_type": "generic", "extra": {"store": store.url}})
     shown = airflow.run("python", "-c", PATHS, store.url, AIRFLOW_CONN_LAKE=connection)
-    assert shown.splitlines()[-3:] == ["VERSION = 1", "etl.py helper.py lazy.py", "VERSION = 1"]
+    read, listed, attached, inner, again, refused = shown.splitlines()[-6:]
+    assert read == attached == "VERSION = 1"
+    assert listed == "etl.py helper.py lazy.py pkg"
+    assert inner == "https://example.org/{version} inner.py"
+    assert again == "True"
+    assert "subdir leaves the tree" in refused
 
 
 def collect(store: casflow.Store) -> None:
@@ -247,3 +344,48 @@ def client(endpoint: str) -> dict[str, str]:
     """Return options of a store in the S3 server at a URL."""
     keys = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
     return {"endpoint_url": endpoint, "region_name": "us-east-1", **keys}
+
+
+@contextmanager
+def free_ports(count: int) -> Iterator[list[int]]:
+    """Give ports that are free until the block ends."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        yield [each.getsockname()[1] for each in sockets]
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until something stands at a path; fail with what the process printed."""
+    wait_until(path.exists, path.name, process)
+
+
+def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
+    """Wait until a server listens."""
+
+    def listens() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, f"server at {port}", process)
+
+
+def wait_until(is_there: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(6000):
+        if is_there():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise AssertionError(f"no {what}: {end(process)[-8000:]}")
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """End a process and all that it started; return what they printed."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        return process.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]

@@ -9,5 +9,6 @@ def adhoc():
         print("sent along:", file.read())
 
 
-bound = bind_flow_to_infrastructure(adhoc, "machines", ProcessWorker, include_files=["etl/"])
+files = ["etl/"]
+bound = bind_flow_to_infrastructure(adhoc, "machines", ProcessWorker, include_files=files)
 bound.submit_to_work_pool()
