@@ -200,6 +200,8 @@ class RunContainer(RunProcess):
             pass
         self._connection.close()
         self._connection = None
+        if self._log is not None:
+            self._log.close()
         return True
 
     def _forward_output(self) -> None:
