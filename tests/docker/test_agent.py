@@ -102,6 +102,7 @@ def test_the_seed_pages_example_runs_in_its_image_and_then_warm(home, storage, d
     assert (first["state"], second["state"]) == ("Success", "Success"), said
     assert (first["outcome"]["cache"], second["outcome"]["cache"]) == ("miss", "hit")
     assert "run 1: INFO" in said  # what the container wrote
+    assert "run 1: INFO" in home.casflow("runs", "logs", runs[0])[0]
     assert docker_engine.docker("ps", "-aq").stdout == ""
 
 
@@ -225,6 +226,9 @@ def test_secrets_are_in_the_environment_and_not_in_what_is_said(home, storage, d
     image = docker_engine.docker("image", "inspect", ImageName.parse(done.location).pinned)
     assert TOKEN not in out + err + image.stdout + json.dumps(show(home, run))
     assert "***" in err
+    kept, _ = home.casflow("runs", "logs", run)
+    assert "***" in kept
+    assert TOKEN not in kept
 
 
 def test_limits_labels_and_the_cache_are_the_containers(home, storage, docker_engine):
