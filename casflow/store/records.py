@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import hex_of
 from casflow.errors import IntegrityError
-from casflow.trees.versions import number_of
+from casflow.trees.versions import BYTES, FILES, count_of, number_of
 
 if TYPE_CHECKING:
     from casflow.reference import Reference
@@ -48,6 +48,8 @@ class Version:
         created: When it was pushed, by the clock of whoever pushed it.
         tags: Tags that name it now, sorted; filled in by `resolve` and `versions`.
         labels: Its labels, sorted.
+        files: How many files and links its tree holds; None for another thing.
+        bytes: How many bytes they have together; None for another thing.
         is_new: Whether the push that returns this made it.
         uploaded: Bytes that this push had to write.
         reference: What the store says of it.
@@ -64,6 +66,8 @@ class Version:
     uploaded: int = field(default=0, compare=False)
     reference: Reference | None = field(default=None, repr=False, compare=False)
     key: str = field(default="", repr=False, compare=False)
+    files: int | None = field(default=None, compare=False)
+    bytes: int | None = field(default=None, compare=False)
 
     @property
     def path_safe(self) -> str:
@@ -82,6 +86,8 @@ class Version:
             "created": self.created.isoformat(),
             "tags": list(self.tags),
             "labels": list(self.labels),
+            "files": self.files,
+            "bytes": self.bytes,
         }
 
 
@@ -103,6 +109,8 @@ def version_of(selected: Selected, tags: tuple[str, ...] = ()) -> Version:
         created,
         tags,
         reference.labels,
+        files=count_of(reference, FILES),
+        bytes=count_of(reference, BYTES),
         reference=reference,
         key=selected.key,
     )

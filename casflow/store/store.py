@@ -153,7 +153,16 @@ class Store:
         if pushed.selected is None:
             now, shown = datetime.now(UTC), tuple(sorted(set(labels)))
             digest = pushed.listing.digest
-            version = Version(name, pushed.number, digest, now, labels=shown)
+            listing = pushed.listing
+            version = Version(
+                name,
+                pushed.number,
+                digest,
+                now,
+                labels=shown,
+                files=len(listing),
+                bytes=listing.size,
+            )
         else:
             version = version_of(pushed.selected)
         return replace(version, is_new=pushed.is_new, uploaded=pushed.uploaded)

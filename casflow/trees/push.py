@@ -22,7 +22,7 @@ from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
 from casflow.trees.packs import Pack, PackPlan, plan_packs, write_pack
 from casflow.trees.scan import scan, silent
-from casflow.trees.versions import VERSION, Selected, Versions, number_of
+from casflow.trees.versions import BYTES, FILES, VERSION, Selected, Versions, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -167,7 +167,7 @@ class Pusher:
                 draft.labels,
                 {INDEX: index, **sources},
                 draft.environment,
-                extra={VERSION: number},
+                extra={VERSION: number, FILES: len(listing), BYTES: listing.size},
             )
             progress("upload", 0, plan.size)
             done = self._content.commit(draft, prepare=sign)

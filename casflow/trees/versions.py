@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 DATA = "application/octet-stream"
 MOVE_KEYS = ("tag", "counter", "by", "at", "before")  # of a move of a tag, in its reference
 VERSION = "version"  # key of the number in a reference
+FILES, BYTES = "files", "bytes"  # the same, of how much a tree holds; for people, never relied on
 _ATTEMPTS = 50  # of numbers and moves that others take at the same time
 _MAX_VERSION = 10**9
 
@@ -90,6 +91,12 @@ def number_of(reference: Reference) -> int:
     """Return the number of a version; 0 for a reference that has none."""
     number = reference.extra.get(VERSION)
     return number if type(number) is int and 0 < number < _MAX_VERSION else 0
+
+
+def count_of(reference: Reference, what: str) -> int | None:
+    """Return how many files or bytes the tree of a reference holds; None where it does not say."""
+    count = reference.extra.get(what)
+    return count if type(count) is int and count >= 0 else None
 
 
 class Versions:

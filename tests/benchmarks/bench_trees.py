@@ -46,7 +46,7 @@ A project of 1,000 files of 20 kB of random bytes in 20 folders; each request wa
 all taking turns. Cold: nothing of the project on the machine, a client that is connected; for
 casflow by a tag, with the lease that is written behind it not counted. casflow verifies all bytes
 and leaves a shared folder and its packs; one archive and rclone verify none and know no versions.
-Copies in the last rows read no network."""
+A temporary folder of the machine decides where files are written: TMPDIR."""
 PUSH_NOTE = """\
 Requests and bytes are casflow's own, of one push. Unchanged is only said after a look at every blob
 of the version, side by side."""
@@ -269,12 +269,13 @@ def counted(server: MotoServer, bench: Bench) -> list[str]:
             sent = sum(record.up for record in proxy.requests)
             lines.append(f"{what}: {len(proxy.requests)} requests, {sent:,} bytes sent.")
 
-        note("First push", lambda: here.push(bench.project, "counted"))
+        here.push(bench.project, "counted")
         note("Unchanged", lambda: here.push(bench.project, "counted"))
         bench.change()
         note("One file changed", lambda: here.push(bench.project, "counted"))
         note("Cold checkout with its lease", lambda: (there.checkout("counted"), finish_leases()))
-        note("Warm", lambda: there.checkout(here.resolve("counted").digest))
+        digest = here.resolve("counted").digest
+        note("Warm", lambda: there.checkout(digest))
     return lines
 
 

@@ -23,6 +23,9 @@ def project(tmp_path):
 def test_a_folder_goes_down_and_comes_up_again_on_another_machine(open_store, project, tmp_path):
     version = open_store().push(project, "etl", labels=["x"])
     assert (version.name, version.version, version.is_new) == ("etl", 1, True)
+    assert (version.files, version.bytes) == (5, sum(map(len, FILES.values())))
+    found = open_store().resolve("etl")
+    assert (found.files, found.bytes) == (version.files, version.bytes)
     there = open_store(machine="there")
     shared = there.checkout("etl")
     assert contents(shared) == contents(project)
