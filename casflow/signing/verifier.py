@@ -230,15 +230,15 @@ class Verifier:
     def _check_name(asked: str, found: str) -> None:
         if asked != found:
             what = f"what is stored is called {found!r}"
-            raise SignatureError(what, reason="altered", where=asked)
+            hint = "push it again, and find out who wrote it there"
+            raise SignatureError(what, reason="altered", where=asked, hint=hint)
 
     def _alias(self, trust: Trust, subject: str) -> str:
         return f"signed {self._policy(trust)} {subject}"
 
     def _policy(self, trust: Trust) -> str:
         """Return what changes when anything does that decides what passes."""
-        settings = self._settings
-        return f"{trust.identity} {settings.threshold} {' '.join(settings.require)}"
+        return json.dumps([trust.identity, self._settings.threshold, self._settings.require])
 
     def _count(self, found: list[Signed], trust: Trust, where: str, *, hint: str) -> None:
         """Make sure that enough trusted signers made signatures."""

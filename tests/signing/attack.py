@@ -108,7 +108,7 @@ class Attack:
     # ---- the attacker ------------------------------------------------------------------------
 
     def _attack(self):
-        acts = (self._delete, self._restore, self._transplant, self._forge, self._forge)
+        acts = (self._delete, self._roll_back, self._restore, self._transplant, self._forge)
         acts += (self._forge_move, self._forge_move, self._forge_signature, self._forge_signature)
         self.random.choice(acts)()
 
@@ -121,6 +121,12 @@ class Attack:
     def _delete(self):
         if keys := self.random.choice((self._keys(), self._references(), self._keys(layout.TAGS))):
             self.raw.delete(self.random.choice(keys))
+
+    def _roll_back(self):
+        """Take the newest move of a tag away."""
+        prefix = layout.tag_move(self.random.choice(NAMES), self.random.choice(TAGS), 0)[:-8]
+        if moves := self._keys(prefix):
+            self.raw.delete(moves[-1])
 
     def _restore(self):
         key = self.random.choice(sorted(self.seen))

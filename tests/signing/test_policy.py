@@ -267,6 +267,12 @@ def test_an_old_move_in_the_place_of_a_new_one_is_a_replay(signed):
     assert (reason, "move 3 carries the signature of move 1" in line) == ("replayed", True)
 
 
+def test_a_tag_on_what_is_called_otherwise_is_altered(signed):
+    forged(signed, moves_of(signed)[-1], flow="other")
+    reason, line = refusal(signed.resolve, "etl@prod")
+    assert (reason, "what is stored is called 'other'" in line) == ("altered", True)
+
+
 def test_a_move_of_another_tag_or_name_is_none_of_this_one(signed, project, keys):
     blobs = signed._content.store
     signed.tag("etl@1", "test", sign=str(keys["anna"]))
@@ -433,6 +439,16 @@ def test_what_passed_once_needs_no_request(signed, keys, trusting):
     for ref in refs:
         assert refusal(signed.checkout, ref)[0] == "unknown signer"
     assert counting.calls
+
+
+def test_what_passed_under_one_policy_did_not_under_another(store, project, policy):
+    first = store.push(project(), "b* b c")
+    second = store.push(project(), "b c")
+    assert first.digest == second.digest
+    policy("a")
+    store.checkout(f"b* b c@{first.digest}")  # nobody asks for it
+    policy("a", "b*")
+    assert refusal(store.checkout, f"b c@{first.digest}")[0] == "unsigned"
 
 
 def test_a_warm_flow_under_a_policy_needs_no_request(keys, trusting, policy, monkeypatch):
