@@ -22,7 +22,7 @@ from tests.examples import examples
 from tests.gc.conftest import Bench
 from tests.gc.damage import DAMAGES
 
-EXAMPLES = examples(300, few=60)
+EXAMPLES = examples(120, few=30)
 STEPS = 12
 
 
