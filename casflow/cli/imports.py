@@ -13,6 +13,7 @@ from casflow.cli.table import plural, short
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.registration import Request, register_all, storage_at
 from casflow.registry import Registry
+from casflow.serialize import digest
 from casflow.storage.blob import BlobStorage
 from casflow.storage.content import name_of
 from casflow.storage.prefect import OldFlow, find_flows, load
@@ -73,7 +74,7 @@ def _register_all(
     failed: list[CasflowError],
 ) -> Iterator[tuple[OldFlow, Registration | str]]:
     """Register old flows, and yield each with what became of it: its flow's name if nothing did."""
-    known: dict[str, set[str | None]] = {}
+    known: dict[str, set[str]] = {}
     for old in found:
         try:
             flow = load(old)
@@ -81,28 +82,23 @@ def _register_all(
             if not isinstance(storage, BlobStorage):
                 raise ConfigError("no store for flows", where=url)
             if name not in known:
-                known[name] = _imported(registry, request.project, name)
-            if _origin(old) in known[name]:
+                known[name] = _registered(registry, request.project, name)
+            if digest(flow) in known[name]:  # by an earlier import, or otherwise
                 yield old, name
                 continue
             storage.add(flow)
             storage.set_moment(name, old.moment)
-            request = Request(request.project, idempotency_key=_origin(old))
+            request = Request(request.project, idempotency_key=f"prefect:{old.key}")
             (made,) = register_all(storage, [flow], request, registry)
-            known[name].add(_origin(old))
             yield old, made
         except CasflowError as error:
             failed.append(error)
 
 
-def _origin(old: OldFlow) -> str:
-    """Return the key by which the registry knows that an old flow was imported."""
-    return f"prefect:{old.key}"
-
-
-def _imported(registry: Registry, project: str, name: str) -> set[str | None]:
+def _registered(registry: Registry, project: str, name: str) -> set[str]:
+    """Return the digests of a flow's versions."""
     try:
-        return {each.idempotency_key for each in registry.versions(project, name)}
+        return {each.digest for each in registry.versions(project, name)}
     except NotFoundError:
         return set()
 
@@ -125,5 +121,6 @@ def _show(done: list[tuple[OldFlow, Registration | str]], *, as_json: bool) -> N
         show_json(rows)
         return
     for each in rows:
-        version = f", version {each['version']}, {short(each['digest'])}" * ("version" in each)
+        is_new = "version" in each
+        version = f", version {each['version']}, {short(each['digest'])}" if is_new else ""
         click.echo(f"{each['key']}\n  {each['flow']}: {each['status']}{version}")

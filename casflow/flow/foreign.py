@@ -108,9 +108,14 @@ def _state_of(value: Any) -> State:
 
 
 def _first_error(result: Any) -> BaseException | None:
-    """Return the exception among the states of tasks, as a state of Prefect 1 holds them."""
+    """Return the exception among the states of tasks, as a state of Prefect 1 holds them.
+
+    One that only says that another task failed is taken for want of a better one.
+    """
     if isinstance(result, BaseException):
         return result
     states = result.values() if isinstance(result, dict) else ()
-    found = (_first_error(getattr(each, "result", None)) for each in states)
-    return next((each for each in found if each is not None), None)
+    errors = [_first_error(getattr(each, "result", None)) for each in states]
+    found = [each for each in errors if each is not None]
+    causes = [each for each in found if type(each).__name__ != "TRIGGERFAIL"]
+    return next(iter(causes or found), None)

@@ -23,7 +23,12 @@ class Flow:  # as Prefect 1's: it has a schedule, and would wait for its next mo
         while run_on_schedule is not False:
             pass
         n = (parameters or {}).get("n", 1)
-        return State(n > 0, n if n > 0 else ValueError("n is too small"))
+        errors = {1: TRIGGERFAIL("upstream"), 2: ValueError("too small")}
+        states = {each: State(False, error) for each, error in errors.items()}
+        return State(n > 0, n if n > 0 else states)
+
+class TRIGGERFAIL(Exception):
+    pass
 
 class Scheduled(Flow):
     pass
@@ -60,7 +65,7 @@ def test_whatever_a_class_called_flow_made_is_found(home, script):
     assert sorted(each["flow"] for each in done) == ["new", "old", "ours"]
     for name in ("new", "old", "ours"):
         assert home.json("run", name, "-P", "n=4")["state"] == "Success"
-    assert "n is too small" in home.casflow("run", "old", "-P", "n=0", code=1)[1]
+    assert "too small" in home.casflow("run", "old", "-P", "n=0", code=1)[1]
 
 
 def test_what_is_named_may_be_anything_with_a_name_that_runs(home, script):
@@ -174,10 +179,10 @@ prefect.context = {"loading_flow": os.environ.get("PREFECT__CONTEXT__LOADING_FLO
 class Flow:
     def __init__(self, name): self.name = name
     def run(self, parameters=None, run_on_schedule=None):
-        assert not prefect.context.get("loading_flow")
+        assert not sys.modules["prefect"].context.get("loading_flow")
         return 1
     def start(self):
-        while not prefect.context.get("loading_flow"):
+        while not sys.modules["prefect"].context.get("loading_flow"):
             pass
 flow = Flow("starts itself")
 flow.start()

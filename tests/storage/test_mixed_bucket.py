@@ -45,6 +45,7 @@ def mixed(cloud):
         OLD.format(3): b"from prefect import Flow\nflow = Flow('double')\n",
         OLD.format(4): envelope(first),
         "double/2021-02-02t10-11-12-00-00": envelope(second),
+        OLD.format(6): envelope(first),
         "double/2021-02-02t10-11-12-000005-00-00": b"\x80\x04csubprocess\nnothing\n.",
     }
     for key, data in objects.items():
@@ -90,16 +91,25 @@ def test_the_old_flows_become_versions_and_stay_where_they_are(mixed, home, caps
     cloud, objects = mixed
     where = url(cloud)
     listed = json.loads(casflow(capsys, "import", "prefect", where, "--json"))
-    assert [each.get("prefect") for each in listed] == ["1.4.1", "1.4.1", None, "1.4.1", None]
+    assert [each.get("prefect") for each in listed] == [
+        "1.4.1",
+        "1.4.1",
+        None,
+        "1.4.1",
+        None,
+        "1.4.1",
+    ]
     assert not cloud.blobs()
     out = casflow(capsys, "import", "prefect", where, "--unpickle", "--json", code=1)
     done = json.loads(out)
-    assert [each["version"] for each in done] == [1, 2, 3, 4]
+    assert [each["version"] for each in done] == [1, 2, 3, 4, 4]
     assert len({each["digest"] for each in done}) == 2
     assert len(cloud.blobs()) == 3  # and what tells where their code stood
     assert untouched(cloud, objects)
     again = json.loads(casflow(capsys, "import", "prefect", where, "--unpickle", "--json", code=1))
     assert {each["status"] for each in again} == {"unchanged"}
+    assert "double: unchanged" in casflow(capsys, "import", "prefect", where, "--unpickle", code=1)
+    assert len([key for key in cloud.references() if key not in objects]) == 4
     with Registry(f"sqlite:///{home.path / 'registry.db'}") as registry:
         assert [each.number for each in registry.versions("default", "double")] == [4, 3, 2, 1]
     casflow(capsys, "run", "double", "--version", "1")
