@@ -46,7 +46,7 @@ _COUNTERS = {
     "sqlalchemy": "_creation_order",
     "wtforms": "creation_counter",
 }
-_PATHS = {"metaflow": "source_file"}
+_PATHS = {"airflow": "fileloc", "metaflow": "source_file"}
 _BEARTYPE = re.compile(r"(?<=__beartype_)(\w+_)(\d{9,})")
 
 
