@@ -9,17 +9,24 @@ import uuid
 
 import pytest
 
-from casflow import config, register
+from casflow import config, http, register
 from casflow.digests import hex_of
 from casflow.errors import AccessError
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
+from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.registry import Registry
 from tests.docker.flows import make, result
 from tests.docker.images import put_base
 from tests.services.images import busybox_root
 from tests.services.presence import program, require
-from tests.services.tls_registry import PASSWORD, USER
+from tests.services.tls_registry import (
+    PASSWORD,
+    USER,
+    DowngradingRegistry,
+    require_tls_registry,
+)
 
 pytestmark = pytest.mark.service
 
@@ -73,6 +80,28 @@ def test_an_authority_that_nobody_trusts_and_a_wrong_password_are_said(storage):
         register(make(storage(trusted=False)))
     with pytest.raises(AccessError):
         register(make(storage(password="wrong")))
+
+
+def test_a_registry_that_leads_from_tls_to_plain_http_gets_nothing(
+    home, oci_registry, monkeypatch, tmp_path
+):
+    require_tls_registry()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sent = []
+    with DowngradingRegistry(oci_registry.host) as front:
+        front.trust_in(tmp_path)
+        login = {"username": USER, "password": PASSWORD}
+        registry = Registry(front.host, scheme="https", credentials=login)
+        send = http.send
+        monkeypatch.setattr(
+            http, "send", lambda verb, url, **rest: (sent.append(url), send(verb, url, **rest))[1]
+        )
+        name = ImageName.parse(f"{front.host}/{uuid.uuid4().hex}/x:1")
+        with pytest.raises(AccessError, match=r"to plain HTTP.*X-Forwarded-Proto") as said:
+            registry.upload_blob(name, b"layer", sha256(b"layer"))
+    assert PASSWORD not in str(said.value)
+    assert sent
+    assert all(url.startswith("https://") for url in sent), sent
 
 
 def test_other_tools_read_the_image_and_find_the_flow_in_it(home, base, oci_registry, tmp_path):

@@ -121,6 +121,14 @@ class TlsRegistry(Server):
         shutil.copy(self.authority, folder / "ca.crt")
 
 
+class DowngradingRegistry(TlsRegistry):
+    """A front that does not tell the registry of TLS, so that this names addresses without it."""
+
+    settings = "".join(
+        line for line in _SETTINGS.splitlines(keepends=True) if "X-Forwarded-Proto" not in line
+    )
+
+
 class TlsFront(TlsRegistry):
     """The front of any server: TLS by a private authority, and nothing else."""
 
