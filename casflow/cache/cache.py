@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -233,13 +234,11 @@ class Cache:
 
     def _prepare(self) -> bool:
         """Make the folder; return False, and report it, when it cannot be written."""
-        tag = self.root / "CACHEDIR.TAG"
         try:
-            if not tag.exists():
-                make_folder(self.root)
-                tag.write_bytes(_TAG)
-            if not self._is_trusted():
+            make_folder(self.root)
+            if not self._is_trusted():  # before anything is written
                 return False
+            _write_tag(self.root / "CACHEDIR.TAG")
             temporary = self.root / "tmp"
             temporary.mkdir(mode=0o700, exist_ok=True)
             if temporary.is_symlink() or not os.access(temporary, os.W_OK):
@@ -393,6 +392,15 @@ class Cache:
 
     def _has_index(self) -> bool:
         return (self.root / "index").is_dir()
+
+
+def _write_tag(path: Path) -> None:
+    """Mark the folder as a cache, so that backups leave it out; what is there already stays."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileExistsError):
+        descriptor = os.open(path, flags, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_TAG)
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,6 +13,7 @@ import textwrap
 import pytest
 
 from casflow.cache import Cache, outages
+from casflow.cache.locks import lock
 from casflow.digests import digest_of
 from tests.cache.shim import build
 
@@ -163,6 +164,20 @@ def test_a_cache_of_others_is_not_read(tmp_path, kind, caplog):
     assert again.find(next(iter(DATA))) is None
     use(again)
     assert caplog.text.count("the cache is not used") == 1
+
+
+@pytest.mark.parametrize("name", ["CACHEDIR.TAG", "size", "locks/x", "tmp/" + "a" * 64])
+def test_nothing_is_written_through_a_link_into_a_folder_of_others(tmp_path, name):
+    cache = Cache(tmp_path / "cache", MB)
+    cache.root.mkdir()
+    (cache.root / name).parent.mkdir(exist_ok=True)
+    (cache.root / name).symlink_to(tmp_path / "victim")
+    cache.root.chmod(0o777)  # so anybody may have put it there
+    use(cache)
+    cache.set_alias("a", "b")
+    with lock(cache.root / "locks", "x"):
+        pass
+    assert not (tmp_path / "victim").exists()
 
 
 def test_more_bytes_than_registered_are_not_kept(tmp_path):
