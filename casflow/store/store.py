@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,28 +20,27 @@ from casflow import cache as caches
 from casflow import config, signing
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import ContentStore
-from casflow.blobs.draft import Draft
 from casflow.digests import parse
-from casflow.errors import ConfigError, SignatureError, os_errors
+from casflow.errors import ConfigError, SignatureError
 from casflow.gc import Collector, Policy, Report, Stats, Verification
 from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
 from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
 from casflow.gc.scan import key_of
-from casflow.reference import BlobName, check_name
+from casflow.reference import check_name
 from casflow.refs import Ref, parse_ref
 from casflow.storage.urls import open_url
-from casflow.store.leases import Leases, last_day
+from casflow.store.blobs import Blobs, source_of
+from casflow.store.leases import Leases
 from casflow.store.origins import remember_origin
 from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
 from casflow.trees.checkout import Checkouts, appearing, copy_tree
-from casflow.trees.contents import BIG, Contents
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
-from casflow.trees.versions import DATA, VERSION, Selected, TagMove, Versions
+from casflow.trees.versions import Selected, TagMove, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -429,37 +427,14 @@ class Store:
 
         Raises:
             ConfigError: The name or the time cannot be understood.
+            UnavailableError: The file changed while it was read, or the store failed.
         """
-        source = data if isinstance(data, bytes) else Path(data)
-        with os_errors(data if not isinstance(data, bytes) else self.url):
-            draft = Draft("unnamed" if name is None else _new_name(name), source, DATA)
-            blob = draft.names[""]
-        if name is None:
-            until = last_day(keep)
-            stored = self._put_unnamed(draft, until)
-            return Blob(stored.digest, stored.size)
-        newest = self._versions.newest(name)
-        if newest is None or not self._is_readable(newest, blob):
-            after = 0 if newest is None else newest.number
-            number = self._versions.claim_number(name, after)
-            done = self._content.commit(replace(draft, extra={VERSION: number}))
-            newest = Selected(done.key, done.reference)
-        if keep is not None:
-            self._leases.hold(newest.reference, last_day(keep))
-        return Blob(blob.digest, blob.size, name, newest.number)
+        given = None if name is None else _new_name(name)
+        return self._blobs.put(source_of(data), given, keep)
 
-    def _is_readable(self, newest: Selected, blob: BlobName) -> bool:
-        there = newest.reference
-        same = (there.digest, there.media_type) == (blob.digest, DATA)
-        return same and self._content.has(there.blob)
-
-    def _put_unnamed(self, draft: Draft, until: date | None) -> BlobName:
-        if until is None:
-            return self._content.ensure(draft.data)
-        moment = datetime.now(UTC)
-        reference = draft.reference(moment, {"": self._content.ensure(draft.data)})
-        self._leases.hold(reference, until)
-        return reference.blob
+    @property
+    def _blobs(self) -> Blobs:
+        return Blobs(self._content, self.cache, self._versions, self._leases)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest, verified, from the cache or the store.
@@ -477,11 +452,7 @@ class Store:
         Raises:
             CasflowError: As `get` does.
         """
-        digest = parse(digest.replace("-", ":", 1))
-        found = self.cache.find(digest, BIG)
-        if found is not None:
-            return BytesIO(found)
-        return Contents(self._content, self.cache).open(self._content.find_blob(digest))
+        return self._blobs.open(parse(digest.replace("-", ":", 1)))
 
     # ---- what stays ------------------------------------------------------------------------
 

@@ -102,6 +102,21 @@ def test_bytes_by_digest_and_by_name(store, tmp_path):
         store.get("blake3:" + "0" * 64)
 
 
+def test_a_file_that_changes_before_its_upload_is_stored_as_read(store, tmp_path, monkeypatch):
+    file, create = tmp_path / "file", type(store._content.store).create
+    file.write_bytes(b"first")
+
+    def late(self, key, data):
+        file.write_bytes(b"other")
+        create(self, key, data)
+
+    monkeypatch.setattr(type(store._content.store), "create", late)
+    blob = store.put(file, "data")
+    monkeypatch.undo()
+    assert store.get(blob.digest) == b"first"
+    assert store.verify(1.0).clean
+
+
 def test_a_promotion_sends_only_what_is_missing(open_store, project):
     store, other = open_store(), open_store("other")
     store.push(project, "etl")
