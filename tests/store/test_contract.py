@@ -110,9 +110,9 @@ def test_a_file_that_changes_before_its_upload_is_stored_as_read(store, tmp_path
         file.write_bytes(b"other")
         create(self, key, data)
 
-    monkeypatch.setattr(type(store._content.store), "create", late)
-    blob = store.put(file, "data")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store._content.store), "create", late)
+        blob = store.put(file, "data")
     assert store.get(blob.digest) == b"first"
     assert store.verify(1.0).clean
 
