@@ -22,7 +22,7 @@ from casflow.signing.engines import SigningKey
 from casflow.signing.statement import Signed, Statement
 
 NAMES = ("prod/a", "prod/b")
-TAGS = ("live", "next")
+TAGS = ("live",)  # one, so that it moves often
 HONEST, EVIL = ("anna", "bob"), "mallory"
 
 
@@ -59,7 +59,7 @@ class Attack:
 
     def run(self, steps=30):
         for number in range(steps):
-            honest = number < 4 or self.random.random() < 0.25
+            honest = number < 6 or self.random.random() < 0.3
             (self._honest if honest else self._attack)()
             self._remember()
             if self.random.random() < 0.1:

@@ -14,7 +14,7 @@ from tests.examples import examples
 from tests.signing.attack import HONEST, Attack, BrokenError
 
 EXAMPLES = int(os.environ.get("ATTACK_EXAMPLES") or examples(50, few=8))
-CAUGHT_WITHIN = 200
+CAUGHT_WITHIN = 100
 
 
 @pytest.fixture(autouse=True)
