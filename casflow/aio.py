@@ -50,6 +50,7 @@ class Store:
     listing = _awaited(_Store.listing)
     read_file = _awaited(_Store.read_file)
     open_file = _awaited(_Store.open_file)
+    digest = _awaited(_Store.digest)
     resolve = _awaited(_Store.resolve)
     versions = _awaited(_Store.versions)
     names = _awaited(_Store.names)

@@ -148,7 +148,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if known is not None and time.monotonic() < known[0]:
             return known[1], known[2]
         try:
-            tree = self._store.resolve(unquote(ref)).digest
+            tree = self._store.digest(unquote(ref))
             listing = self._store.listing(tree)
         except NotFoundError as error:
             raise FileNotFoundError(str(error)) from error

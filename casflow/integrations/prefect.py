@@ -139,14 +139,13 @@ def pull(
         CasflowError: The tree cannot be had.
     """
     opened = casflow.Store(store, **options)
-    version = opened.resolve(tree)
+    digest = opened.digest(tree)  # a deployment's is whole, so the store may be down
     if shared:
-        folder = opened.checkout(version.digest)
+        folder = opened.checkout(digest)
     else:
-        name = f"{version.name.replace('/', '-')}-"
-        target = tempfile.mkdtemp(prefix=name, dir=Path.cwd())
-        folder = opened.checkout(version.digest, to=target)
-    return {"directory": os.fspath(folder), "digest": version.digest}
+        name = tree.partition("@")[0].replace("/", "-").replace(":", "-")
+        folder = opened.checkout(digest, to=tempfile.mkdtemp(prefix=f"{name}-", dir=Path.cwd()))
+    return {"directory": os.fspath(folder), "digest": digest}
 
 
 class CasflowResults(WritableFileSystem):  # type: ignore[misc]

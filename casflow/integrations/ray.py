@@ -37,7 +37,7 @@ def pinned(tree: str, store: str | None = None) -> dict[str, dict[str, str | Non
     Raises:
         CasflowError: The tree cannot be resolved.
     """
-    return {_FIELD: {"tree": casflow.Store(store).resolve(tree).digest, "store": store}}
+    return {_FIELD: {"tree": casflow.Store(store).digest(tree), "store": store}}
 
 
 class CasflowPlugin(RuntimeEnvPlugin):  # type: ignore[misc]
@@ -59,7 +59,7 @@ class CasflowPlugin(RuntimeEnvPlugin):  # type: ignore[misc]
         if value is None:
             return []
         tree, store = _read(value)
-        return [f"casflow://{casflow.Store(store).resolve(tree).digest}"]
+        return [f"casflow://{casflow.Store(store).digest(tree)}"]
 
     async def create(
         self,

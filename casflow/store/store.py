@@ -277,6 +277,15 @@ class Store:
 
     # ---- names -----------------------------------------------------------------------------
 
+    def digest(self, ref: AnyRef) -> str:
+        """Return the digest that a ref means now; one that has the whole digest asks nobody.
+
+        Raises:
+            NotFoundError: There is none.
+            ConfigError: The ref is none, or several versions have the digits that were given.
+        """
+        return _digest_in(ref) or self._select(ref).reference.digest
+
     def resolve(self, ref: AnyRef) -> Version:
         """Return the version that a ref means now, with its tags.
 

@@ -65,6 +65,19 @@ bound = bind_flow_to_infrastructure(main, "bundles", ProcessWorker, include_file
 bound.submit_to_work_pool()
 """
 
+PULL = """
+import os, pathlib, sys
+from casflow.integrations.prefect import pull
+store, tree, work = sys.argv[1:]
+os.chdir(work)
+for is_down in (False, True):
+    if is_down:
+        pathlib.Path(store).rename(store + "-away")
+    for shared in (False, True):
+        pulled = pull(tree, store, shared=shared)
+        print(os.path.exists(pulled["directory"] + "/flow.py") and tree.endswith(pulled["digest"]))
+"""
+
 RESULTS = """
 import asyncio, sys
 from casflow.integrations.prefect import CasflowResults
@@ -183,6 +196,15 @@ def test_bundles_of_submitted_flows_travel_by_the_store(
     assert output.count("read 100000 bytes") == 2, output
     names = casflow.Store(url, **client_options(s3_server)).names()
     assert len([each for each in names if each.startswith("prefect/files/")]) == 1
+
+
+def test_a_pinned_pull_needs_no_store_where_the_version_stands(
+    prefect, store, flows, tmp_path: Path
+) -> None:
+    tree = f"flows@{store.push(flows, 'flows').digest}"
+    (tmp_path / "work").mkdir()
+    shown = prefect.run("python", "-c", PULL, store.url, tree, str(tmp_path / "work"))
+    assert shown.split() == ["True", "True", "True", "True"]
 
 
 def test_a_step_that_fails_says_why_in_one_line(prefect, store) -> None:

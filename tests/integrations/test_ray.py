@@ -50,3 +50,11 @@ def test_two_versions_run_side_by_side(store, project: Path, tmp_path: Path) -> 
 
 def test_as_the_page_says(store, tmp_path: Path) -> None:
     type_page("ray", host_of("ray", tmp_path), tmp_path, CASFLOW_STORE=store.url)
+
+
+def test_a_whole_digest_is_pinned_without_the_store(store, project: Path, tmp_path: Path) -> None:
+    digest = store.push(project, "proj").digest
+    code = "import sys; from casflow.integrations.ray import pinned; print(pinned(*sys.argv[1:]))"
+    nowhere = str(tmp_path / "nowhere")
+    shown = host_of("ray", tmp_path).run("python", "-c", code, f"proj@{digest}", nowhere)
+    assert f"'tree': '{digest}'" in shown
