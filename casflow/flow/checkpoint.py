@@ -44,6 +44,7 @@ def check_locations(flow: RunnableFlow, storage: Any) -> None:
     from casflow.results.location import check
 
     parameters = [each.name for each in flow.parameters()]
+    common: dict[str, bool] = {}  # whether a template needs no argument of a task, so is fine
     for call in flow.calls:
         task = call.task
         if isinstance(task, Parameter) or task.checkpoint is False:
@@ -51,11 +52,25 @@ def check_locations(flow: RunnableFlow, storage: Any) -> None:
         writer = task.result or flow.result or getattr(storage, "result", None)
         location = getattr(writer, "location", None)
         if isinstance(location, str):
+            if location not in common:
+                common[location] = _is_fine(location, parameters)
+            if common[location]:
+                continue
             try:
                 check(location, parameters, inputs_of(task, call.args, call.kwargs))
             except ConfigError as error:
                 where = f"{flow.name}, task {call.slug}, {location}"
                 raise ConfigError(error.what, where=where, hint=error.hint) from error
+
+
+def _is_fine(location: str, parameters: list[str]) -> bool:
+    from casflow.results.location import check
+
+    try:
+        check(location, parameters, ())
+    except ConfigError:
+        return False
+    return True
 
 
 def inputs_of(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

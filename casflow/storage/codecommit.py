@@ -17,6 +17,7 @@ from casflow.errors import (
     AccessError,
     CasflowError,
     ConfigError,
+    IntegrityError,
     MissingExtraError,
     NotFoundError,
     UnavailableError,
@@ -92,7 +93,10 @@ class CodeCommit(SourceStorage):
         where = f"{self.address}:{self.path}"
         if found.get("fileMode") == "SYMLINK":
             raise not_a_file("symbolic link", where)
-        return Content(check_blob_id(found["fileContent"], found["blobId"], where=where))
+        data, identity = found.get("fileContent"), found.get("blobId")
+        if not isinstance(data, bytes) or not isinstance(identity, str):
+            raise IntegrityError("the answer holds no file with its id", where=where)
+        return Content(check_blob_id(data, identity, where=where))
 
     def _call(self, action: str, **asked: Any) -> dict[str, Any]:
         client = self._client()  # first, for it says which extra to install
