@@ -339,6 +339,9 @@ def _refuse_occupied(target: Path) -> None:
     if target.is_dir() and any(target.iterdir()):
         hint = "name an empty or a new folder"
         raise ConflictError("the folder is not empty", where=target, hint=hint)
+    if target.is_dir() and target.samefile(os.curdir):  # whoever is in it would be nowhere
+        hint = "name a new folder"
+        raise ConflictError("the current folder cannot be replaced", where=target, hint=hint)
 
 
 def copy_tree(source: Path, listing: Listing, target: Path) -> None:

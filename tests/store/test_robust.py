@@ -22,7 +22,13 @@ from casflow.blobs.local import LocalBlobStore
 from casflow.cache import Cache
 from casflow.cache.folders import Folders
 from casflow.digests import digest_of, hex_of
-from casflow.errors import CasflowError, ConfigError, IntegrityError, UnavailableError
+from casflow.errors import (
+    CasflowError,
+    ConfigError,
+    ConflictError,
+    IntegrityError,
+    UnavailableError,
+)
 from casflow.storage.urls import open_url
 from casflow.store import finish_leases, origin_of
 from casflow.store import promotion as promotion_module
@@ -430,6 +436,17 @@ def test_a_full_disk_leaves_nothing(local, project, tmp_path, monkeypatch):
             there.checkout("p", tmp_path / "to")
     assert not (tmp_path / "to").exists()
     assert contents(there.checkout("p", tmp_path / "to")) == contents(project)
+
+
+def test_the_current_folder_is_not_replaced(local, project, tmp_path, monkeypatch):
+    local.push(project, "p")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for target in (".", tmp_path / "here"):
+        with pytest.raises(ConflictError, match="current folder"):
+            local.checkout("p", target)
+    assert list(Path.cwd().iterdir()) == []
+    assert contents(local.checkout("p", "new")) == contents(project)
 
 
 # ---- contents that do not go through memory ----------------------------------------------------
