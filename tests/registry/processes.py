@@ -30,6 +30,7 @@ REFERENCE = {
     "size": 4,
     "media_type": "text/x-python",
     "created": "2026-11-22T23:38:15.315496+00:00",
+    "attachments": {},
 }
 
 
