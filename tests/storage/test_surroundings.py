@@ -188,6 +188,7 @@ def test_each_refusal_of_a_write_is_what_it_is(relative, status, code, error, wo
         store.create("there", b"y")
 
 
+@pytest.mark.slow
 def test_a_proxy_is_not_asked_for_hosts_that_are_excepted_and_its_password_is_not_shown(
     cloud, monkeypatch
 ):
