@@ -26,7 +26,6 @@ from casflow.serialize.graph import (
     Node,
     UnknownShapeError,
     children,
-    entries,
     integer,
     is_text,
     name_of,
@@ -273,15 +272,16 @@ def _without_address(item: Item, context: Context) -> Item:
 
 def states_by_file(context: Context) -> None:
     """Give `__module__` and its like in any state the name that follows from the module's file."""
+    names = {text(name): text(canonical) for name, canonical in context.renamed.items()}
     for _, state in context.graph.states:
         if isinstance(state, Node):
             for node in (state, *state.items) if state.kind == TUPLE else (state,):
                 if isinstance(node, Node) and node.kind == DICT:
-                    node.items[1::2] = [_renamed(*pair, context) for pair in entries(node)]
+                    _rename(node.items, names)
 
 
-def _renamed(key: Item, value: Item, context: Context) -> Item:
-    if not (is_text(key) and is_text(value) and "module" in (text_of(key) or "")):
-        return value
-    canonical = context.renamed.get(text_of(value) or "")
-    return value if canonical is None else text(canonical)
+def _rename(items: list[Item], names: dict[bytes, bytes]) -> None:
+    for at in range(1, len(items), 2):
+        value = items[at]
+        if type(value) is bytes and value in names and "module" in (text_of(items[at - 1]) or ""):
+            items[at] = names[value]
