@@ -212,7 +212,7 @@ class Cache:
 
     # ---- whether it can be used ------------------------------------------------------------
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Tell whether there is a cache, and nobody else could have written it."""
         return os.path.isdir(self.root) and self._is_trusted()  # noqa: PTH112 - no error
 
@@ -299,7 +299,7 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """Return what is kept, least recently used first."""
-        if not self._is_ours():
+        if not self.is_ours():
             return []
         pinned = self.index.pinned() if self._has_index() else frozenset()
         files = [
@@ -314,7 +314,7 @@ class Cache:
 
     def size(self) -> int:
         """Return the bytes of all files together."""
-        if not self._is_ours():
+        if not self.is_ours():
             return 0
         files = sum(stat.st_size for _, stat in self._files.scan())
         return files + sum(kept.size for kept in self.folders.entries())
@@ -326,7 +326,7 @@ class Cache:
             limit: Bytes that may stay.
             keep: Name of a file that is about to be written.
         """
-        if not self._is_ours():
+        if not self.is_ours():
             return []
         partial.remove_stale(self._temporary)
         entries = self.entries()
@@ -348,7 +348,7 @@ class Cache:
 
     def remove(self, digest: str) -> None:
         """Remove one file, if it is here."""
-        if self._is_ours():
+        if self.is_ours():
             remove(self._files.path(hex_of(digest)))
 
     def pin(self, digest: str, *, on: bool = True) -> None:
@@ -362,12 +362,12 @@ class Cache:
         Returns:
             The digests of what was removed.
         """
-        return self._files.verify() if self._is_ours() else []
+        return self._files.verify() if self.is_ours() else []
 
     def clean(self) -> int:
         """Remove everything; return the bytes that were freed."""
         freed = 0
-        if not self._is_ours():
+        if not self.is_ours():
             return freed
         for name, found in list(self._files.scan()):
             self.remove(PREFIX + name)

@@ -90,7 +90,8 @@ class Checkouts:
             full: Read and hash all files, unless that was done since the machine's last boot.
         """
         name = hex_of(digest)
-        if not self.folders.hold(name):
+        # The record, too, would be what others wrote.
+        if not self._cache.is_ours() or not self.folders.hold(name):
             return None
         record = read_record(self.folders, name)
         if record is None:
@@ -103,7 +104,7 @@ class Checkouts:
 
     def listing(self, digest: str) -> Listing | None:
         """Return the listing of a tree that is checked out, or None."""
-        record = read_record(self.folders, hex_of(digest))
+        record = read_record(self.folders, hex_of(digest)) if self._cache.is_ours() else None
         return None if record is None else _listing_of(record, hex_of(digest))
 
     def _verified(self, name: str, record: Record) -> Path | None:

@@ -15,6 +15,8 @@ import pytest
 from casflow.cache import Cache, outages
 from casflow.cache.locks import lock
 from casflow.digests import digest_of
+from casflow.trees.checkout import Checkouts, folder_for_process
+from casflow.trees.memory import File, MemoryTree
 from tests.cache.shim import build
 
 MB = 1_000_000
@@ -178,6 +180,20 @@ def test_nothing_is_written_through_a_link_into_a_folder_of_others(tmp_path, nam
     with lock(cache.root / "locks", "x"):
         pass
     assert not (tmp_path / "victim").exists()
+
+
+def test_a_tree_that_others_could_have_written_is_not_taken(tmp_path):
+    tree = MemoryTree({"a.py": File(b"x")})
+    digest = tree.index.listing.digest
+    cache = Cache(tmp_path / "cache", MB)
+    standing = folder_for_process(cache, digest, tree.index, tree)
+    assert standing.is_relative_to(cache.root)
+    assert Checkouts(Cache(cache.root, MB)).find(digest, full=True) == standing
+    cache.root.chmod(0o777)
+    others = Cache(cache.root, MB)
+    assert Checkouts(others).find(digest, full=True) is None
+    assert Checkouts(others).listing(digest) is None
+    assert not folder_for_process(others, digest, tree.index, tree).is_relative_to(cache.root)
 
 
 def test_more_bytes_than_registered_are_not_kept(tmp_path):
