@@ -122,8 +122,11 @@ class Listing:
         try:
             return self.by_path[path]
         except KeyError:
-            hint = did_you_mean(path, self.by_path)
-            raise NotFoundError("no such file in the tree", where=path, hint=hint) from None
+            raise self._no_file(path) from None
+
+    def _no_file(self, path: str) -> NotFoundError:
+        hint = did_you_mean(path, self.by_path)
+        return NotFoundError("no such file in the tree", where=path, hint=hint)
 
     def follow(self, path: str) -> Entry:
         """Return the file that a path leads to, through links of the tree.
@@ -136,7 +139,7 @@ class Listing:
             link = next((each for each in _prefixes(path) if each in self.by_path), None)
             seen += 1
             if link is None or not self.by_path[link].target or seen > _MAX_LINKS:
-                raise NotFoundError("no such file in the tree", where=given)
+                raise self._no_file(given)
             target = posixpath.join(posixpath.dirname(link), self.by_path[link].target)
             path = posixpath.normpath(posixpath.join(target, path[len(link) :].lstrip("/")))
         return entry
