@@ -53,7 +53,7 @@ COMMANDS = {
         "tag": Entry("tags:tag", "Let a tag name a version, or list the tags.", usual=True),
         "cat": Entry("trees:cat", "Print a file of a tree."),
         "copy": Entry("trees:copy", "Copy a version from one store to another."),
-        "sign": Entry("sign:sign", "Sign a version of a tree."),
+        "sign": Entry("sign:sign", "Sign a version that is there."),
         "log": Entry("tags:log", "List the versions of a tree, or the moves of a tag."),
         "status": Entry("trees:status", "Show what was edited in a checked-out folder."),
     },

@@ -122,6 +122,12 @@ def test_flows_in_agents_and_in_runs(machines, keys):
     home.casflow("runs", "create", "Plain", **options)
     home.casflow("agent", "start", "--once", code=..., **strict)
     assert home.json("runs", "ls", **options)[0]["state"] == "Success"
+    home.casflow("trust", "add", public(keys, "bob"), "--as", "bob@example.com")
+    two = policy(options, "Plain", threshold=2)
+    home.casflow("run", "Plain", code=6, **two)
+    signed = home.casflow("sign", "Plain", "--key", keys["bob"], **options)[0]
+    assert signed == "Plain: signed, by anna@example.com, bob@example.com\n"
+    home.casflow("run", "Plain", **two)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,7 @@ def test_flows_in_agents_and_in_runs(machines, keys):
         (("trust", "add", "{public}", "--as", "a b"), "a name with spaces"),
         (("trust", "add", "{public}", "--as", "a", "--until", "soon"), "not a day"),
         (("trust", "revoke", "{private}"), "a private key"),
-        (("sign", "nothing"), "no such name"),
+        (("sign", "nothing", "--key", "{private}"), "no such name"),
     ],
 )
 def test_what_is_wrong_is_one_line(machines, keys, arguments, line, tmp_path):
