@@ -167,10 +167,11 @@ class Checkouts:
 
     def _make(self, digest: str, index: Index, packs: Packs, progress: Progress) -> Path:
         name = hex_of(digest)
-        self._cache.reserve_folder(digest, index.listing.size)
         with self.folders.temporary() as temporary:
             write_tree(index, packs, temporary, SHARED_MODES, progress)
             seal(temporary, index.listing)
+            # Not before its packs are there: a count of what is there would forget what is to come.
+            self._cache.reserve_folder(digest, index.listing.size)
             self.folders.publish(temporary, name)
         if not self.folders.hold(name):
             raise IntegrityError("a checked-out tree went away", where=self.folders.path(name))

@@ -46,7 +46,7 @@ A project of 1,000 files of 20 kB of random bytes in 20 folders; each request wa
 all taking turns. Cold: nothing of the project on the machine, a client that is connected; for
 casflow by a tag, with the lease that is written behind it not counted. casflow verifies all bytes
 and leaves a shared folder and its packs; one archive and rclone verify none and know no versions.
-A temporary folder of the machine decides where files are written: TMPDIR."""
+Files are written below TMPDIR; for these tables that was a file system in memory."""
 PUSH_NOTE = """\
 Requests and bytes are casflow's own, of one push. Unchanged is only said after a look at every blob
 of the version, side by side."""
@@ -255,8 +255,10 @@ def table_of(
     for way in ways:
         took = taken.get(way)
         table.add(way, milliseconds(took), ratio(took, taken[base]))
-    heights: list[float | None] = [None if way not in taken else taken[way] * 1000 for way in ways]
-    table.chart = Chart("bars", "", "milliseconds", list(ways), {"median": heights})
+    heights: dict[str, list[float | None]] = {way: [taken[way] * 1000] for way in taken}
+    table.chart = Chart(
+        "bars", "", "milliseconds", [title.partition(":")[2].strip() or title], heights
+    )
     return table
 
 
