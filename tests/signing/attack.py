@@ -129,6 +129,8 @@ class Attack:
             self.raw.delete(moves[-1])
 
     def _restore(self):
+        if not self.seen:
+            return
         key = self.random.choice(sorted(self.seen))
         self.raw.put(key, self.random.choice(self.seen[key]))
 
