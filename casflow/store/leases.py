@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import socket
 import threading
 import time
@@ -108,6 +109,9 @@ def finish_leases() -> None:
 
 # At the usual hooks' turn pools of threads are closed already, and a lease takes several requests.
 getattr(threading, "_register_atexit", atexit.register)(finish_leases)
+if hasattr(os, "register_at_fork"):
+    # A child would be left with what such a thread holds at that moment, such as a lock of SQLite.
+    os.register_at_fork(before=finish_leases)
 
 
 def last_day(keep: str | None) -> date | None:
