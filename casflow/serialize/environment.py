@@ -12,14 +12,12 @@ import platform
 import sys
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from casflow.digests import digest_of_file
 from casflow.errors import ConfigError, LoadError
+from casflow.serialize.distributions import distribution_of, file_of
 from casflow.serialize.graph import GLOBAL, text_of
-from casflow.serialize.locality import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,59 +109,6 @@ def check_installed(modules: Mapping[str, str], scope: Scope) -> None:
         hint = f"move it into {scope.project}, or install it as a package"
         what = f"{modules[module]} is in no installed distribution and not in the flow's project"
         raise ConfigError(what, where=file_of(sys.modules.get(module)), hint=hint)
-
-
-@lru_cache(maxsize=512)
-def distribution_of(module: str) -> str | None:
-    """Return `name==version` of the distribution that a top-level module belongs to, else None."""
-    found = _by_name(module) or _by_listing(module) or _by_editable(module)
-    return f"{found.name}=={found.version}" if found is not None else None
-
-
-def _by_name(module: str) -> metadata.Distribution | None:
-    """Try the distribution of the same name: a listing of all takes many times as long."""
-    try:
-        found = metadata.distribution(module)
-    except (metadata.PackageNotFoundError, ValueError):
-        return None
-    file = file_of(sys.modules.get(module))
-    folder = Path(str(found.locate_file(""))).resolve()
-    return found if file is None or file.is_relative_to(folder) else None
-
-
-def _by_listing(module: str) -> metadata.Distribution | None:
-    names = _listing().get(module)
-    return metadata.distribution(min(names)) if names else None
-
-
-@lru_cache(maxsize=1)
-def _listing() -> Mapping[str, list[str]]:
-    return metadata.packages_distributions()
-
-
-def _by_editable(module: str) -> metadata.Distribution | None:
-    """Find the distribution that was installed as a link to the folder of a module."""
-    file = file_of(sys.modules.get(module))
-    if file is None:
-        return None
-    return next((each for each, folder in _editable() if file.is_relative_to(folder)), None)
-
-
-def editable_folders() -> list[Path]:
-    """Return the folders that distributions were installed from as a link."""
-    return [folder for _, folder in _editable()]
-
-
-@lru_cache(maxsize=1)
-def _editable() -> list[tuple[metadata.Distribution, Path]]:
-    found = []
-    for each in metadata.distributions():
-        import json
-
-        origin = json.loads(each.read_text("direct_url.json") or "{}")
-        if origin.get("dir_info", {}).get("editable"):
-            found.append((each, Path(unquote(urlsplit(origin["url"]).path))))
-    return found
 
 
 def load_error(error: Exception, environment: Mapping[str, Any]) -> LoadError:

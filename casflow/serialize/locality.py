@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
-import sysconfig
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -25,14 +23,13 @@ from cloudpickle import list_registry_pickle_by_value
 
 from casflow.errors import ConfigError
 from casflow.serialize.bytecode import imports_of
+from casflow.serialize.distributions import distribution_of, is_editable, is_installed
 from casflow.serialize.unpicklable import walk
 
 MAIN = "__main__"
 _MAINS = (MAIN, "__mp_main__")
 _CachedFunction = type(lru_cache(len))
-_SITE = re.compile(rf"({re.escape(os.sep)}(?:site|dist)-packages)(?={re.escape(os.sep)})")
 _NEVER = {"casflow", "cloudpickle"}  # the code that reads the blob is not part of it
-_DISTRIBUTION = {".dist-info", ".egg-info", ".pth"}
 _NEARBY = 2000  # objects that are looked at to find the script of an object
 _EXTENSIONS = (".so", ".pyd", ".dylib")
 _PYPROJECT = "pyproject.toml"
@@ -92,12 +89,10 @@ class Scope:
             return not self._lies_beside(name, file)
         if str(file).startswith(str(self.project).rstrip(os.sep) + os.sep):
             return False
-        return _is_editable(file)
+        return is_editable(file)
 
     def _lies_beside(self, name: str, file: Path) -> bool:
         """Tell whether a file is beside a script among installed packages, and of none of them."""
-        from casflow.serialize.environment import distribution_of
-
         return (
             is_installed(str(self.project / "script"))
             and file.is_relative_to(self.project)
@@ -271,31 +266,6 @@ def _is_by_value(name: str) -> bool:
     return name in list_registry_pickle_by_value()
 
 
-def is_installed(file: str) -> bool:
-    """Tell whether a file is one of the standard library or of an installed distribution."""
-    if file.startswith(_standard_library()):
-        return True
-    parts = _SITE.split(file)  # text and names of folders in turn
-    sites = ("".join(parts[: at + 1]) for at in range(1, len(parts), 2))
-    return any(map(_holds_distributions, sites))
-
-
-@lru_cache(maxsize=512)
-def _holds_distributions(folder: str) -> bool:
-    """Tell whether a folder is one of installed packages: its name alone does not make it one."""
-    try:
-        return any(each.suffix in _DISTRIBUTION for each in Path(folder).iterdir())
-    except OSError:
-        return False
-
-
-@lru_cache(maxsize=1024)
-def _is_editable(file: Path) -> bool:
-    from casflow.serialize.environment import editable_folders
-
-    return any(file.is_relative_to(folder) for folder in editable_folders())
-
-
 def module_file(module: ModuleType | None) -> str | None:
     """Return the file of a module as it is known, links not followed."""
     file = getattr(module, "__dict__", {}).get("__file__")
@@ -316,19 +286,3 @@ def source_of(module: ModuleType | None) -> Path | None:
 @lru_cache(maxsize=4096)
 def _absolute(file: str) -> Path:
     return Path(os.path.abspath(file))  # noqa: PTH100 - a link keeps its name
-
-
-def file_of(module: ModuleType | None) -> Path | None:
-    """Return the file that a module was read from, if it was read from one."""
-    file = getattr(module, "__file__", None)
-    return _resolved(file) if isinstance(file, str) else None
-
-
-@lru_cache(maxsize=4096)
-def _resolved(file: str) -> Path:
-    return Path(file).resolve()
-
-
-@lru_cache(maxsize=1)
-def _standard_library() -> str:
-    return str(Path(sysconfig.get_path("stdlib")).resolve()) + os.sep
