@@ -8,7 +8,6 @@ key of a reference is created twice.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import replace as replace_fields
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Commit, Draft, Source, named
+from casflow.blobs.format import claim_format
 from casflow.digests import PREFIX, digest_of, verify
 from casflow.errors import (
     ConfigError,
@@ -37,25 +37,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEADLINE",
-    "FORMAT",
-    "FORMAT_OBJECT",
     "SKEW",
     "Commit",
     "ContentStore",
     "Draft",
     "boottime",
-    "check_format",
     "clock_error",
-    "format_number",
     "named",
     "utcnow",
 ]
 
 DEADLINE = 3600.0  # seconds from a writer's first look at a marker to its reference
 SKEW = 300.0  # seconds that the clocks of a store and of this machine may differ by
-FORMAT = 2  # of a store; a reference's own number is `casflow.reference.FORMAT`
-FORMAT_OBJECT = json.dumps({"format": FORMAT}).encode() + b"\n"
-_READABLE = (1, FORMAT)
 _ATTEMPTS = 5
 
 
@@ -122,7 +115,7 @@ class ContentStore:
         names, sources = draft.names, draft.sources()
         for _ in range(_ATTEMPTS):
             started = self._clock()
-            self.claim_format()
+            claim_format(self.store)
             supplies = {role: self._supply(blob, sources.get(role)) for role, blob in names.items()}
             stored = self._ensure_all(names, supplies, rewrite=rewrite)
             if self._late(started):
@@ -145,7 +138,7 @@ class ContentStore:
         Raises:
             UnavailableError: The store kept failing.
         """
-        self.claim_format()
+        claim_format(self.store)
         return self._ensure(named(source), lambda: source)[0]
 
     def _supply(self, blob: BlobName, source: Source | None) -> Callable[[], Source]:
@@ -378,37 +371,6 @@ class ContentStore:
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline
 
-    def claim_format(self) -> None:
-        """Write the format's number into a new store or one of an older format.
-
-        Raises:
-            IntegrityError: The store has a format that is not known here.
-            ConfigError: The store creates a key twice.
-        """
-        try:
-            found = self.store.get(layout.FORMAT)
-        except NotFoundError:
-            with suppress(ConflictError):
-                self.store.create(layout.FORMAT, FORMAT_OBJECT)
-            self._require_one_winner()
-            return
-        if check_format(found, where=self.store.location(layout.FORMAT)) != FORMAT:
-            self.store.put(layout.FORMAT, FORMAT_OBJECT)
-
-    def _require_one_winner(self) -> None:
-        """Check with a key that is there that the store creates none twice.
-
-        Raises:
-            ConfigError: It does: two writers would lose each other's flows.
-        """
-        try:
-            self.store.create(layout.FORMAT, FORMAT_OBJECT)
-        except ConflictError:
-            return
-        what = "the server ignores conditional writes (If-None-Match)"
-        hint = "use another server, or promise exclusive_writer=True: that nobody else writes here"
-        raise ConfigError(what, where=self.store.url, hint=hint)
-
     # ---- reading ---------------------------------------------------------------------------
 
     def get_reference(self, key: str) -> Reference:
@@ -535,28 +497,3 @@ def clock_error(before: datetime, after: datetime, written: ObjectInfo) -> float
     behind = min(after.timestamp() - written.modified, 0.0)
     off = ahead + behind
     return off if abs(off) > SKEW else 0.0
-
-
-def check_format(data: bytes, *, where: object) -> int:
-    """Return the number of a store's format.
-
-    Raises:
-        IntegrityError: It is not known here.
-    """
-    number = format_number(data)
-    if number is None:
-        hint = "run `casflow verify --repair` on the store"
-        raise IntegrityError("the store's format cannot be read", where=where, hint=hint)
-    if number not in _READABLE:
-        hint = f"this casflow uses format {FORMAT}; use a newer one"
-        raise IntegrityError("a store of unknown format", where=where, hint=hint)
-    return number
-
-
-def format_number(data: bytes) -> int | None:
-    """Return the number in the object that says a store's format, or None if it is damaged."""
-    try:
-        number = json.loads(data)["format"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return number if type(number) is int else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from casflow.blobs import layout
 from casflow.blobs.content import ContentStore, boottime, clock_error, utcnow
+from casflow.blobs.format import claim_format
 from casflow.errors import ConfigError, NotFoundError, UnavailableError
 from casflow.gc.limits import DAY, Claims, Limits
 from casflow.gc.parallel import chunked, ordered_map
@@ -112,7 +113,7 @@ class Collector:
         self._started = self._clock()
         run = f"{stamp(self._now())}-{token_hex(4)}"
         now = self._begin(run)
-        self._content.claim_format()
+        claim_format(self.store)
         self.scan.settled = now - SETTLED
         plan = self._plan(now)
         self._execute(plan)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.blobs import layout
 from casflow.blobs.base import ObjectInfo
-from casflow.blobs.content import check_format
+from casflow.blobs.format import check_format
 from casflow.errors import IntegrityError, NotFoundError, UnavailableError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed, unpacked
 from casflow.gc.foreign import is_foreign

@@ -16,7 +16,8 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from casflow.blobs import layout
-from casflow.blobs.content import DEADLINE, FORMAT_OBJECT, format_number
+from casflow.blobs.content import DEADLINE
+from casflow.blobs.format import FORMAT_OBJECT, format_number
 from casflow.digests import Verifying
 from casflow.errors import AccessError, NotFoundError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed

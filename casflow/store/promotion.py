@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
+from casflow.blobs.format import claim_format
 from casflow.store.records import Version, version_of
 from casflow.trees.contents import BIG, Contents
 from casflow.trees.versions import MOVE_KEYS, VERSION, Selected, Versions
@@ -53,7 +54,7 @@ def promote(
         return version_of(newest)
     if dry_run:
         return _preview(reference, target, 1 if newest is None else newest.number + 1)
-    target.claim_format()
+    claim_format(target.store)
     number = versions.claim_number(reference.flow, 0 if newest is None else newest.number)
     now = datetime.now(UTC)
     copied = replace(
