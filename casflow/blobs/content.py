@@ -1,9 +1,9 @@
 """The content store: blobs by digest and the references to them, in any blob store.
 
-Owns the writer's half of the protocol by which a collector cannot lose a flow (docs/gc.md).
-Invariant: a reference is created only after every blob that it names stands in the store under an
-incarnation that was not condemned when the writer began, and within `DEADLINE` of that moment; no
-key of a reference is created twice.
+Owns the writer's half of the protocol by which a collector cannot lose a flow (docs/gc.md);
+how one reads is `casflow.blobs.reader`. Invariant: a reference is created only after every blob
+that it names stands in the store under an incarnation that was not condemned when the writer began,
+and within `DEADLINE` of that moment; no key of a reference is created twice.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ from contextlib import suppress
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from casflow.blobs import layout
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Commit, Draft, Source, named
 from casflow.blobs.format import claim_format
-from casflow.digests import PREFIX, digest_of, verify
+from casflow.blobs.reader import ContentReader
+from casflow.digests import PREFIX
 from casflow.errors import (
     ConfigError,
     ConflictError,
-    IntegrityError,
     NotFoundError,
     UnavailableError,
 )
 from casflow.reference import BlobName, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
 
@@ -63,7 +62,7 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class ContentStore:
+class ContentStore(ContentReader):
     """Blobs by digest and references, in one blob store.
 
     Args:
@@ -81,12 +80,10 @@ class ContentStore:
         now: Callable[[], datetime] = utcnow,
         deadline: float = DEADLINE,
     ) -> None:
-        self.store = store
+        super().__init__(store)
         self._clock = clock
         self._now = now
         self._deadline = deadline
-
-    # ---- writing ---------------------------------------------------------------------------
 
     def commit(
         self,
@@ -223,20 +220,6 @@ class ContentStore:
                     data = self.store.get(info.key)
                     self.store.create(layout.signature(after.digest, after.incarnation, own), data)
 
-    def _read(self, blob: BlobName) -> bytes:
-        """Return a blob's verified bytes, from whichever incarnation has them."""
-        memory = BytesIO()
-        where = self.copy_to(blob, memory)
-        try:
-            verify(memory.getbuffer(), blob.digest, where=where)
-        except IntegrityError:
-            for key in self.other_incarnations(blob):
-                data = self.store.get(key)
-                if digest_of(data) == blob.digest:
-                    return data
-            raise
-        return memory.getvalue()
-
     def _ensure_all(
         self,
         names: Mapping[str, BlobName],
@@ -287,15 +270,6 @@ class ContentStore:
         except ConflictError:  # somebody else won, with the same bytes
             return name, 0
         return name, blob.size
-
-    def _head_pair(
-        self, digest: str, incarnation: int
-    ) -> tuple[ObjectInfo | None, ObjectInfo | None]:
-        marker, present = run_concurrently(
-            lambda: self.store.find(layout.marker(digest, incarnation)),
-            lambda: self.store.find(layout.blob(digest, incarnation)),
-        )
-        return marker, present
 
     def _create_new(self, key: str, reference: Reference) -> bool:
         """Create a reference at a key of this moment, unless another one has the same."""
@@ -370,119 +344,6 @@ class ContentStore:
 
     def _late(self, started: float) -> bool:
         return self._clock() - started > self._deadline
-
-    # ---- reading ---------------------------------------------------------------------------
-
-    def get_reference(self, key: str) -> Reference:
-        """Return the reference at a key.
-
-        Raises:
-            NotFoundError: There is none.
-            IntegrityError: It cannot be read.
-        """
-        return Reference.from_bytes(self.store.get(key), where=self.store.location(key))
-
-    def reference_keys(self, flow: str) -> list[str]:
-        """Return the keys in a flow's folder, oldest first by the store's clock.
-
-        Flows of one slug share a folder.
-        """
-        infos = self.store.list(layout.folder(flow))
-        known = [info for info in infos if layout.is_reference(info.key)]
-        return [info.key for info in sorted(known, key=lambda info: (info.modified, info.key))]
-
-    def find_latest(self, flow: str, project: str | None = None) -> Commit | None:
-        """Return a flow's newest reference that can be read, or None when it has none.
-
-        Args:
-            flow: Name of the flow.
-            project: Only references of this project.
-        """
-        for key in reversed(self.reference_keys(flow)):
-            try:
-                reference = self.get_reference(key)
-            except (NotFoundError, IntegrityError):  # taken since, damaged, or foreign
-                continue
-            if reference.flow == flow and project in (None, reference.project):
-                return Commit(key, reference)
-        return None
-
-    def has(self, blob: BlobName) -> bool:
-        """Tell whether a blob stands in the store with the right size, in any incarnation."""
-        if self._is_readable(blob):
-            return True
-        infos = self.store.list(layout.blob_prefix(blob.digest))
-        return any(info.size == blob.size for info in infos)
-
-    def find_blob(self, digest: str) -> BlobName:
-        """Return the name of an incarnation of a blob.
-
-        Raises:
-            NotFoundError: There is none.
-        """
-        for info in self.store.list(layout.blob_prefix(digest)):
-            if (named := layout.parse_blob(info.key)) is not None:
-                return BlobName(*named, info.size)
-        raise NotFoundError("no such blob", where=f"{digest} in {self.store.url}")
-
-    def is_whole(self, reference: Reference) -> bool:
-        """Tell whether all blobs of a reference stand in the right size, and none is condemned."""
-        blobs = {(each.digest, each.incarnation): each.size for each in reference.blobs()}
-        looks = [partial(self._head_pair, *name) for name in blobs]
-        found = zip(run_concurrently(*looks), blobs.values(), strict=True)
-        return all(
-            marker is None and present is not None and present.size == size
-            for (marker, present), size in found
-        )
-
-    def _is_readable(self, blob: BlobName) -> bool:
-        present = self.store.find(layout.blob(blob.digest, blob.incarnation))
-        return present is not None and present.size == blob.size
-
-    def copy_to(self, blob: BlobName, target: BinaryIO) -> str:
-        """Write a blob's bytes, not verified yet, to a file; return where they came from.
-
-        Raises:
-            IntegrityError: No incarnation of the blob is left.
-        """
-        key = layout.blob(blob.digest, blob.incarnation)
-        try:
-            self.store.copy_to(key, target, blob.size)
-        except NotFoundError:  # before the first byte, by the store's contract
-            key = self._other(blob)
-            self.store.copy_to(key, target)
-        return self.store.location(key)
-
-    def get_range(self, blob: BlobName, start: int, size: int) -> tuple[bytes, str]:
-        """Return some of a blob's bytes, not verified, and where they came from.
-
-        Raises:
-            IntegrityError: No incarnation of the blob is left.
-        """
-        key = layout.blob(blob.digest, blob.incarnation)
-        try:
-            data = self.store.get_range(key, start, size)
-        except NotFoundError:
-            key = self._other(blob)
-            data = self.store.get_range(key, start, size)
-        return data, self.store.location(key)
-
-    def _other(self, blob: BlobName) -> str:
-        """Return the key of another incarnation of a blob."""
-        for key in self.other_incarnations(blob):
-            return key
-        where = self.store.location(layout.blob(blob.digest, blob.incarnation))
-        hint = "run `casflow verify` on the store"
-        raise IntegrityError(
-            "a blob is missing", where=where, expected=blob.digest, actual="nothing", hint=hint
-        )
-
-    def other_incarnations(self, blob: BlobName) -> Iterator[str]:
-        """Yield the keys of a digest's blobs but the named one; each has the same bytes."""
-        named = layout.blob(blob.digest, blob.incarnation)
-        for info in self.store.list(layout.blob_prefix(blob.digest)):
-            if info.key != named:
-                yield info.key
 
 
 def clock_error(before: datetime, after: datetime, written: ObjectInfo) -> float:
