@@ -8,7 +8,6 @@ Invariant: what is made is a plain `Flow` with one task, whose parameters are th
 from __future__ import annotations
 
 import importlib
-import inspect
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,8 @@ from casflow.flow.flows import Flow
 from casflow.flow.tasks import Parameter, task
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable
-
-_SPREAD = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def flow(
@@ -40,6 +38,8 @@ def flow(
     """
     if function is None:
         return lambda function: flow(function, name=name, **options)
+    import inspect  # not with `casflow.flow`: a flow that is only loaded does not need it
+
     step = task(function)
     parameters = inspect.signature(function).parameters.values()
     with Flow(name or function.__name__, **options) as made:
@@ -49,7 +49,7 @@ def flow(
 
 
 def _parameter(parameter: inspect.Parameter) -> Parameter:
-    if parameter.kind in _SPREAD:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         hint = "name each parameter of the flow"
         raise ConfigError("a flow takes no *args and **kwargs", where=parameter.name, hint=hint)
     if parameter.kind is parameter.POSITIONAL_ONLY:

@@ -202,7 +202,7 @@ def test_gc_collects_the_images_of_the_registry(repository, capsys):
     assert json.loads(gc("--json"))["images"] == []
     (planned,) = json.loads(gc(*now, "--json"))["images"]
     assert (planned["dry_run"], planned["deleted"]) == (True, [str(old)])
-    assert "would be deleted: 1 images; their layers go when the registry's own" in gc(*now)
+    assert "would be deleted: 1 image; their layers go when the registry's own" in gc(*now)
     assert repository.has(old)
     (done,) = json.loads(gc(*now, "--yes", "--json"))["images"]
     assert (done["dry_run"], done["deleted"]) == (False, [str(old)])
