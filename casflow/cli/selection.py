@@ -23,7 +23,8 @@ from casflow.reference import Reference
 from casflow.refs import parse_ref
 from casflow.storage import load
 from casflow.storage.urls import open_url
-from casflow.trees.versions import VERSION, Selected, Versions, number_of
+from casflow.trees.selected import VERSION, Selected, number_of
+from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
     from casflow.cli.stores import KnownStores

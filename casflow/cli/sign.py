@@ -67,5 +67,5 @@ def _sign_flow(error: NotFoundError, ref: str, key: SigningKey, store: str | Non
         versions, flow = select_flow(None, ref)
     except NotFoundError:
         raise error from None
-    versions.sign(flow, key)
-    return signing.signers_of(versions.signatures(flow))
+    versions.signatures.sign(flow, key)
+    return signing.signers_of(versions.signatures.find(flow))

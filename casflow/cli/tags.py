@@ -24,7 +24,8 @@ from casflow.store.records import version_of
 if TYPE_CHECKING:
     from casflow.signing import Signer
     from casflow.store import Version
-    from casflow.trees.versions import Selected, Versions
+    from casflow.trees.selected import Selected
+    from casflow.trees.versions import Versions
 
 project_option = click.option("--project", help="Project of a flow.  [default: default]")
 
@@ -57,8 +58,8 @@ def tag(
     except NotFoundError as error:
         versions, flow = _flow_instead(error, ref, project, store)
         key = None if sign is None else signing.SigningKey.find(sign)
-        versions.verify(flow.reference.flow, flow)
-        move = versions.move_tag(flow, tag, key=key)
+        versions.signatures.verify(flow.reference.flow, flow)
+        move = versions.tags.move(flow, tag, key=key)
     if as_json:
         show_json(move.to_dict())
     else:
@@ -86,7 +87,7 @@ def _flow_tags(name: str, project: str | None) -> dict[str, Version]:
         versions, _ = select_flow(project, name)
     except (NotFoundError, ConfigError):  # none of that name, or one that can have no tag
         return {}
-    return {tag: version_of(each) for tag, each in versions.tags(name).items()}
+    return {tag: version_of(each) for tag, each in versions.tags.all(name).items()}
 
 
 @click.command()
@@ -126,8 +127,8 @@ def _log_tag(
         moves = opened.history(name, tag)
     except NotFoundError as error:
         versions, _ = _flow_instead(error, name, project, store)
-        moves = versions.history(name, tag)
-        found = (versions.signatures(versions.find_move(move), tag) for move in moves)
+        moves = versions.tags.history(name, tag)
+        found = (versions.signatures.find(versions.tags.find_move(move), tag) for move in moves)
         signed = [signing.signers_of(each) for each in found]
     else:
         signed = opened.all_signers(moves)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from casflow.blobs import layout
-from casflow.blobs.content import ContentStore
 from casflow.digests import PREFIX, digest_of
 from casflow.errors import IntegrityError, NotFoundError, SignatureError
 from casflow.gc.scan import Scan
 from casflow.gc.verify import Finding
 from casflow.signing import Signed, Verifier, load_trust, signer_of
-from casflow.trees.versions import Selected, Versions
+from casflow.trees.selected import Selected
+from casflow.trees.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,9 @@ def find_bad_signatures(store: BlobStore, cache: Cache, settings: Config) -> Ite
         finding = _check(store, key, digest, trust)
         if finding is not None:
             yield finding
-    versions = Versions(ContentStore(store), lambda: Verifier(cache, settings))
+    signatures = Signatures(store, lambda: Verifier(cache, settings))
     for found in (*scan.live(), *scan.named(), *scan.tags(), *scan.pins()):
-        finding = _check_name(versions, found)
+        finding = _check_name(signatures, found)
         if finding is not None:
             yield finding
 
@@ -68,12 +68,12 @@ def _check(store: BlobStore, key: str, digest: str, trust: Trust) -> Finding | N
     return None
 
 
-def _check_name(versions: Versions, found: Found) -> Finding | None:
+def _check_name(signatures: Signatures, found: Found) -> Finding | None:
     reference = found.reference
     moved = layout.parse_tag_move(found.key)
     tag = None if moved is None else moved[0].split("/")[-2]
     try:
-        versions.verify(reference.flow, Selected(found.key, reference), tag)
+        signatures.verify(reference.flow, Selected(found.key, reference), tag)
     except SignatureError as error:
         remedy = error.hint or error.what
         return Finding(error.reason, found.key, reference.digest, reference.flow, remedy=remedy)

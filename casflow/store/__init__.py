@@ -5,6 +5,6 @@ from casflow.store.origins import origin_of
 from casflow.store.records import Blob, Version
 from casflow.store.store import Store
 from casflow.trees.listing import Entry, Listing
-from casflow.trees.versions import TagMove
+from casflow.trees.tags import TagMove
 
 __all__ = ["Blob", "Entry", "Listing", "Store", "TagMove", "Version", "finish_leases", "origin_of"]

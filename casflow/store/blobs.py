@@ -21,7 +21,7 @@ from casflow.errors import UnavailableError, os_errors
 from casflow.store.leases import last_day
 from casflow.store.records import Blob
 from casflow.trees.contents import BIG, Contents
-from casflow.trees.versions import DATA, VERSION, Selected
+from casflow.trees.selected import DATA, VERSION, Selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
     from casflow.reference import Reference
-    from casflow.trees.versions import Selected
+    from casflow.trees.selected import Selected
 
 logger = logging.getLogger(__name__)
 

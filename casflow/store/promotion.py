@@ -21,7 +21,10 @@ from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.format import claim_format
 from casflow.store.records import Version, version_of
 from casflow.trees.contents import BIG, Contents
-from casflow.trees.versions import MOVE_KEYS, VERSION, Selected, Versions
+from casflow.trees.selected import VERSION, Selected
+from casflow.trees.signatures import Signatures
+from casflow.trees.tags import MOVE_KEYS
+from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +49,7 @@ def promote(
         IntegrityError: A blob of it is missing or damaged.
     """
     versions = Versions(target)
-    carry = partial(Versions(source).carry_signatures, reference, versions)
+    carry = partial(Signatures(source.store).carry, reference, versions.signatures)
     newest = versions.newest(reference.flow)
     if newest is not None and newest.reference.same_content(reference):
         if not dry_run:

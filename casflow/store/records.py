@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from casflow.digests import hex_of
 from casflow.errors import IntegrityError
-from casflow.trees.versions import BYTES, FILES, count_of, number_of
+from casflow.trees.selected import BYTES, FILES, count_of, number_of
 
 if TYPE_CHECKING:
     from casflow.reference import Reference
-    from casflow.trees.versions import Selected
+    from casflow.trees.selected import Selected
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,9 @@ from casflow.trees.checkout import Checkouts, appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
-from casflow.trees.versions import Selected, TagMove, Versions
+from casflow.trees.selected import Selected
+from casflow.trees.tags import TagMove
+from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -323,7 +325,7 @@ class Store:
             NotFoundError: There is no such version.
             ConfigError: The tag would read as a version or a digest.
         """
-        return self._versions.move_tag(self._select(ref), tag, key=_signing_key(sign))
+        return self._versions.tags.move(self._select(ref), tag, key=_signing_key(sign))
 
     def tags(self, name: str) -> dict[str, Version]:
         """Return the versions that the tags of a name mean now.
@@ -331,9 +333,9 @@ class Store:
         Raises:
             SignatureError: One of them is not signed as this machine's policy asks.
         """
-        found = self._versions.tags(name)
+        found = self._versions.tags.all(name)
         for tag, each in found.items():
-            self._versions.verify(name, each, tag)
+            self._versions.signatures.verify(name, each, tag)
         return {tag: version_of(each) for tag, each in found.items()}
 
     def sign(self, ref: AnyRef, key: str | None = None) -> Version:
@@ -348,7 +350,7 @@ class Store:
             AccessError: The key refuses.
         """
         selected = self._versions.find(_parsed(ref))
-        self._versions.sign(selected, signing.SigningKey.find(key or ""))
+        self._versions.signatures.sign(selected, signing.SigningKey.find(key or ""))
         return version_of(selected)
 
     def signers(self, what: AnyRef | TagMove) -> list[Signer]:
@@ -362,18 +364,18 @@ class Store:
     def all_signers(self, what: Iterable[AnyRef | TagMove]) -> list[list[Signer]]:
         """Return the same of many, asked side by side."""
         items = list(what)
-        if not self._versions.has_signatures():
+        if not self._versions.signatures.has_any():
             return [[] for _ in items]
         found = run_concurrently(*(partial(self._signatures_of, each) for each in items))
         return [signing.signers_of(each) for each in found]
 
     def _signatures_of(self, what: AnyRef | TagMove) -> list[Signed]:
         if isinstance(what, TagMove):
-            return self._versions.signatures(self._versions.find_move(what), what.tag)
+            return self._versions.signatures.find(self._versions.tags.find_move(what), what.tag)
         if isinstance(what, Version) and what.reference is not None:
-            return self._versions.signatures(Selected(what.key, what.reference))
+            return self._versions.signatures.find(Selected(what.key, what.reference))
         parsed = _parsed(what)
-        return self._versions.signatures(self._versions.find(parsed), parsed.tag)
+        return self._versions.signatures.find(self._versions.find(parsed), parsed.tag)
 
     def history(self, name: str, tag: str) -> list[TagMove]:
         """Return the moves of a tag, newest first.
@@ -381,12 +383,12 @@ class Store:
         Raises:
             NotFoundError: There is no such tag.
         """
-        return self._versions.history(name, tag)
+        return self._versions.tags.history(name, tag)
 
     def _select(self, ref: AnyRef) -> Selected:
         if isinstance(ref, Version) and ref.reference is not None:
             selected = Selected(ref.key, ref.reference)
-            self._versions.verify(ref.name, selected)
+            self._versions.signatures.verify(ref.name, selected)
             return selected
         return self._versions.select(_parsed(ref))
 
@@ -400,11 +402,11 @@ class Store:
 
     def _passing_tags(self, name: str) -> dict[str, Selected]:
         """Return what the tags of a name name now, without those that the policy lets not be."""
-        found = self._versions.tags(name)
+        found = self._versions.tags.all(name)
         passing = {}
         for tag, each in found.items():
             try:
-                self._versions.verify(name, each, tag)
+                self._versions.signatures.verify(name, each, tag)
             except SignatureError as error:
                 logger.info("the tag %s is left out: %s", tag, error)
             else:

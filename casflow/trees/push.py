@@ -22,7 +22,8 @@ from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
 from casflow.trees.packs import Pack, PackPlan, plan_packs, write_pack
 from casflow.trees.scan import scan, silent
-from casflow.trees.versions import BYTES, FILES, VERSION, Selected, Versions, number_of
+from casflow.trees.selected import BYTES, FILES, VERSION, Selected, number_of
+from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,14 +112,14 @@ class Pusher:
         )
         if newest is not None and not force and self._is_same(newest, draft):
             if key is not None and not dry_run:
-                self._versions.sign(newest, key)
+                self._versions.signatures.sign(newest, key)
             return Pushed(newest, listing, newest.number, is_new=False, uploaded=0)
         before = None if force else self._index_of(newest)
         if dry_run:
             number = 1 if newest is None else newest.number + 1
             size = plan_packs(listing, before).size
             return Pushed(None, listing, number, is_new=True, uploaded=size)
-        sign = None if key is None else self._versions.prepare_signature(draft.preview(), key)
+        sign = None if key is None else self._versions.signatures.prepare(draft.preview(), key)
         try:
             return self._store(folder, listing, draft, newest, before, progress, sign)
         except IntegrityError:  # a pack of an earlier version is lost

@@ -122,7 +122,7 @@ class TreeScenario(Scenario):
     def _tag(self):
         versions, selected = self._selected()
         if selected is not None:
-            versions.move_tag(selected, self.random.choice(("prod", "test")), by="somebody")
+            versions.tags.move(selected, self.random.choice(("prod", "test")), by="somebody")
 
     def _lease(self):
         _, selected = self._selected()

@@ -21,6 +21,7 @@ from casflow.signing.objects import MOST
 from casflow.signing.statement import Move, Signed, Statement
 from casflow.storage import Local, load
 from casflow.store import finish_leases
+from casflow.trees.versions import Versions
 
 WEEK = timedelta(days=7)
 
@@ -430,7 +431,7 @@ def test_what_passed_once_needs_no_request(signed, keys, trusting):
         signed.checkout(ref)
     finish_leases()
     counting = signed._content.store = Counting(signed._content.store)
-    signed._versions._store = counting
+    signed._versions = Versions(signed._content, signed._verifier)
     for ref in refs:
         signed.checkout(ref)
         signed.listing(ref)
