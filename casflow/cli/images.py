@@ -1,4 +1,4 @@
-"""Images in registries, as `casflow gc` sees them."""
+"""Images in registries and in this machine's engine, as `casflow gc` sees them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from casflow.cli.output import note
 from casflow.cli.table import plural
+from casflow.errors import MissingExtraError, UnavailableError
+from casflow.gc.engine_images import collect_engine
 from casflow.gc.images import ImageVersion, collect_images
 from casflow.storage import load
+from casflow.storage.docker.engine import Engine
 from casflow.storage.docker.names import ImageName, split_url
 from casflow.storage.docker.registry import Registry
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 def collect(
     found: KnownStores, policy: Policy, limits: Limits, *, yes: bool, ask: bool
 ) -> list[ImageReport]:
-    """Collect the repositories that versions of the registry stand in; none without a policy.
+    """Collect the images that versions of the registry stand in; none without a policy.
 
     Args:
         found: What the registry knows.
@@ -51,7 +55,25 @@ def _collect(
         images = [_image_version(each, kept=each.id in found.wanted) for each in versions]
         registry = _registry(versions[-1])
         reports.append(collect_images(registry, images, policy, limits, dry_run=dry_run))
-    return reports
+    return reports + _collect_engine(found, policy, limits, dry_run=dry_run)
+
+
+def _collect_engine(
+    found: KnownStores, policy: Policy, limits: Limits, *, dry_run: bool
+) -> list[ImageReport]:
+    """Collect in this machine's engine, if there is one and the registry knows flows in images."""
+    repositories = [
+        [_image_version(each, kept=each.id in found.wanted) for each in versions]
+        for versions in (*found.images.values(), *found.engine_images.values())
+    ]
+    if not repositories:
+        return []
+    try:
+        return collect_engine(Engine(), repositories, policy, limits, dry_run=dry_run)
+    except (UnavailableError, MissingExtraError) as error:
+        if found.engine_images:
+            note(f"images in an engine are left alone: {error}")
+        return []
 
 
 def _registry(version: Version) -> Registry:
@@ -71,16 +93,20 @@ def _image_version(version: Version, *, kept: bool) -> ImageVersion:
         image,
         str(own_tag or image.tag),
         kept,
+        str(version.storage.get("environment") or ""),
     )
 
 
 def show(report: ImageReport) -> None:
     """Print what was done to a repository, or would be."""
     would = "would be " if report.dry_run else ""
-    click.echo(f"{report.repository}: {plural(report.images, 'image')}")
+    where = " in the engine" if report.place == "engine" else ""
+    click.echo(f"{report.repository}: {plural(report.images, 'image')}{where}")
     _line(f"{would}condemned", report.condemned, "retention keeps none of their versions")
     _line("then waiting" if report.dry_run else "waiting", report.waiting, "for a later run")
     why = "their layers go when the registry's own collector runs"
+    if report.place == "engine":
+        why = "no kept version stands in them or is built on them"
     _line(f"{would}deleted", report.deleted, why)
 
 

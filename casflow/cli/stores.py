@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from casflow import config
 from casflow.blobs import layout
-from casflow.errors import IntegrityError, NotFoundError
+from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.gc import Claims
 from casflow.gc.scan import key_of
 from casflow.reference import Reference
@@ -45,6 +45,7 @@ class KnownStores:
         versions: Versions in each store, by URL and key of their reference.
         hosted: Kinds of storages whose hosts manage what they hold, such as `GitHub`.
         images: Versions that stand in images of a registry, by repository.
+        engine_images: Versions that stand in images of an engine alone, by repository.
         wanted: Rows of the versions that are current, or that waiting or running runs name.
         keys: Keys of references that current versions and waiting or running runs name.
         digests: Digests of those without a reference of their own.
@@ -55,6 +56,7 @@ class KnownStores:
     versions: dict[str, dict[str, list[Version]]] = field(default_factory=dict)
     hosted: set[str] = field(default_factory=set)
     images: dict[str, list[Version]] = field(default_factory=dict)
+    engine_images: dict[str, list[Version]] = field(default_factory=dict)
     wanted: set[int] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
     digests: set[str] = field(default_factory=set)
@@ -89,9 +91,8 @@ class KnownStores:
 
     def _add(self, version: Version) -> None:
         storage = load(version.storage)
-        if isinstance(storage, Docker) and storage.registry_url:
-            name = ImageName.parse(version.location).untagged
-            self.images.setdefault(name, []).append(version)
+        if isinstance(storage, Docker):
+            self._add_image(version, in_registry=bool(storage.registry_url))
             return
         if not isinstance(storage, BlobStorage):
             self.hosted.add(type(storage).__name__)
@@ -106,6 +107,15 @@ class KnownStores:
                 logger.warning("version %s of %s: %s", version.number, version.flow, error)
             else:
                 self.versions.setdefault(store.url, {}).setdefault(key, []).append(version)
+
+    def _add_image(self, version: Version, *, in_registry: bool) -> None:
+        try:
+            name = ImageName.parse(version.location).untagged
+        except ConfigError as error:  # one bad row must not stop what the others need
+            logger.warning("version %s of %s: %s", version.number, version.flow, error)
+            return
+        images = self.images if in_registry else self.engine_images
+        images.setdefault(name, []).append(version)
 
     def _claim(self, version: Version) -> None:
         self.wanted.add(version.id)

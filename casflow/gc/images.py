@@ -24,7 +24,7 @@ from casflow.storage.docker.markers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from casflow.gc.limits import Limits
@@ -43,6 +43,7 @@ class ImageVersion(NamedTuple):
         image: The image, by tag and digest.
         own_tag: The tag of this registration alone.
         kept: Whether it is current, or a waiting or running run names it.
+        environment: Digest of what its image is built on, if that is known.
     """
 
     flow: tuple[str, str]
@@ -52,6 +53,7 @@ class ImageVersion(NamedTuple):
     image: ImageName
     own_tag: str
     kept: bool
+    environment: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class ImageReport:
         condemned: Images that got a marker: retention keeps none of their versions.
         waiting: Images that were condemned less than a grace ago, by this run or before.
         deleted: Images whose manifest and tags were deleted.
+        place: Where they are: in a `registry`, or in an `engine`.
     """
 
     repository: str
@@ -73,6 +76,7 @@ class ImageReport:
     condemned: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    place: str = "registry"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -102,14 +106,16 @@ def collect_images(
     found = list(versions)
     count = len({each.image.digest for each in found})
     report = ImageReport(found[0].image.untagged, dry_run, count)
-    gone = _expired(found, policy)
+    gone = expired_images(found, policy, lambda each: str(each.image.digest))
     if gone:
         _Repository(registry, gone, limits, report).collect()
     return report
 
 
-def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[ImageVersion]]:
-    """Return the images of which every version has expired: by digest, their versions."""
+def expired_images(
+    versions: list[ImageVersion], policy: Policy, key_of: Callable[[ImageVersion], str]
+) -> dict[str, list[ImageVersion]]:
+    """Return the images of which every version has expired: their versions, by the image's key."""
     flows: dict[tuple[str, str], dict[str, ImageVersion]] = {}
     for each in versions:
         flows.setdefault(each.flow, {})[f"{each.number}/{stamp(each.created)}"] = each
@@ -118,11 +124,11 @@ def _expired(versions: list[ImageVersion], policy: Policy) -> dict[str, list[Ima
     needed = set()
     for flow, of in flows.items():
         for key, each in of.items():
-            digest = str(each.image.digest)
-            images.setdefault(digest, []).append(each)
+            image = key_of(each)
+            images.setdefault(image, []).append(each)
             if key not in taken[flow]:
-                needed.add(digest)
-    return {digest: of for digest, of in images.items() if digest not in needed}
+                needed.add(image)
+    return {image: of for image, of in images.items() if image not in needed}
 
 
 def _candidates(versions: dict[str, ImageVersion], policy: Policy) -> list[Candidate]:
@@ -168,7 +174,7 @@ class _Repository:
         for digest, versions in self._images.items():
             own: set[str | None] = {each.own_tag for each in versions}
             there = by_digest.get(digest)
-            if there is None or not all(_is_ours(tag, own) for tag in there):
+            if there is None or not all(is_ours(tag, own) for tag in there):
                 continue  # gone already, or somebody else calls it something
             self._delete_or_wait(versions[0].image, digest, tags, now)
 
@@ -212,5 +218,6 @@ class _Repository:
         return self._registry.server_time
 
 
-def _is_ours(tag: str, own: set[str | None]) -> bool:
+def is_ours(tag: str, own: set[str | None]) -> bool:
+    """Tell whether casflow gave a tag, for a registration or for itself."""
     return tag in own or tag.startswith((BY_INPUTS, CONDEMNED))

@@ -12,7 +12,9 @@ from casflow.cli import main
 from casflow.errors import ConfigError
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
+from casflow.storage.docker.engine_build import environment_name
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.recipe import PYTHON_LABEL
 from casflow.storage.docker.registry import Registry
 from tests.docker.flows import make, result
 from tests.services.images import busybox_root
@@ -113,6 +115,85 @@ def test_without_a_registry_the_image_stays_in_the_engine(home, storage, engine)
     there.engine.base_url = engine.url
     assert result(there.get_flow("Docker Flow")) == 42
     assert engine.docker("ps", "-aq").stdout == ""
+
+
+def gc(capsys, *options):
+    """Run `casflow gc` for the newest version; return its reports on the engine."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["gc", "--keep-last", "1", *options, "--json"])
+    images = json.loads(capsys.readouterr().out)["images"]
+    return {each["repository"]: each for each in images if each["place"] == "engine"}
+
+
+def names_in(engine):
+    shown = engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+    return {each.removeprefix("docker.io/").removeprefix("localhost/") for each in shown}
+
+
+def nameless(engine):
+    options = ("--filter", "dangling=true", "--filter", f"label={PYTHON_LABEL}")
+    return engine.docker("images", "-q", *options).stdout.split()
+
+
+@pytest.mark.slow
+def test_gc_takes_from_the_engine_what_is_ours_and_nobody_needs(
+    home, storage, engine, monkeypatch, capsys
+):
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    name = f"local/{uuid.uuid4().hex}"
+    alone = {"registry_url": None, "local_image": True, "image_name": name}
+    versions = [(3, "a"), (4, "b"), (5, "c"), (6, "c")]
+    done, environments = [], []
+    for value, letter in versions:
+        flow = make(storage(**alone, env_vars={"V": letter}), value=value)
+        done.append(register(flow).location)
+        environments.append(flow.storage.environment)
+    with pytest.raises(ConfigError):
+        register(make(storage(**alone, extra_dockerfile_commands=["RUN false"]), "Bad"))
+    engine.docker("tag", done[1], "kept/by-a-person:1")
+    assert nameless(engine)
+    before = names_in(engine)
+    planned = gc(capsys, "--exclusive", "--dry-run", "--yes")
+    assert names_in(engine) == before
+    reports = gc(capsys, "--exclusive", "--yes")
+    assert set(planned[name]["deleted"]) == set(reports[name]["deleted"]) == {done[0], done[2]}
+    left = names_in(engine)
+    assert not {done[0], done[2]} & left
+    assert {done[1], done[3], "kept/by-a-person:1"} <= left
+    made = [str(environment_name(each)) for each in environments]
+    assert not {made[0], made[1]} & left
+    assert made[3] in left
+    assert not nameless(engine)
+    assert engine.docker("image", "inspect", engine.small).returncode == 0
+    assert read_here(engine, done[3]) == 8
+
+
+def test_an_image_in_the_engine_alone_waits_until_its_grace_is_over_or_it_is_needed_again(
+    home, storage, engine, monkeypatch, capsys
+):
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    name = f"local/{uuid.uuid4().hex}"
+    alone = {"registry_url": None, "local_image": True, "image_name": name}
+    done = [register(make(storage(**alone), value=each)).location for each in (3, 4)]
+    for _ in range(2):
+        assert gc(capsys, "--yes")[name]["waiting"] == [done[0]]
+    assert any(":condemned-" in each for each in names_in(engine) if each.startswith(name))
+    again = register(make(storage(**alone), value=3)).location
+    assert gc(capsys, "--yes")[name]["waiting"] == [done[1]]
+    assert read_here(engine, again) == 5
+    image = engine.docker("image", "inspect", again, "--format", "{{.RepoTags}}").stdout
+    assert "condemned-" not in image
+
+
+def read_here(engine, location):
+    """Return the result of the latest version, read from the engine."""
+    with Runs(config.load().registry) as runs:
+        version = runs.get_version("default", "Docker Flow")
+    assert version.location == location
+    there = load(version.storage)
+    there.engine.base_url = engine.url
+    return result(there.get_flow("Docker Flow"))
 
 
 def test_trees_arrive_as_they_are_and_nothing_else(home, storage, engine, tmp_path, monkeypatch):

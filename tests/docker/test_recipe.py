@@ -13,7 +13,13 @@ from casflow.errors import ConfigError
 from casflow.storage import Docker
 from casflow.storage.docker.context import Context
 from casflow.storage.docker.dockerfile import Inputs, inputs_of
-from casflow.storage.docker.recipe import Recipe, check_files, default_base
+from casflow.storage.docker.recipe import (
+    PYTHON_LABEL,
+    Recipe,
+    check_files,
+    default_base,
+    python_version,
+)
 
 WHEEL = "casflow-1-py3-none-any.whl"
 
@@ -31,6 +37,7 @@ def test_the_lines_stand_in_their_order(tmp_path):
     )
     assert made.splitlines() == [
         "FROM base:1",
+        f"LABEL {PYTHON_LABEL}={python_version()}",
         'ENV A="1"',
         f'COPY [".casflow/{WHEEL}", "/opt/casflow/{WHEEL}"]',
         (
@@ -58,9 +65,9 @@ def test_values_whose_names_differ_in_a_dot_do_not_meet():
 def test_a_wheel_among_the_files_is_there_before_it_is_installed(tmp_path):
     files = {"/own-1-py3-none-any.whl": "/w/", "/other": "/o"}
     made = text(dependencies=("/w/own-1-py3-none-any.whl",), files=files).splitlines()
-    kinds = [line.split()[0] for line in made[1:]]
+    kinds = [line.split()[0] for line in made[2:]]
     assert kinds == ["COPY", "COPY", "RUN", "COPY"]
-    assert "/w/own-1-py3-none-any.whl" in made[1]
+    assert "/w/own-1-py3-none-any.whl" in made[2]
 
 
 DOCKERFILES = {

@@ -10,6 +10,7 @@ import socket
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from casflow import config
@@ -42,6 +43,23 @@ class Image:
     id: str
     labels: Mapping[str, str]
     digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """An image as a list of an engine's shows it.
+
+    Attributes:
+        id: Its id.
+        tags: Its names, each with a tag.
+        digests: Its names, each with a manifest's digest.
+        created: When it was built, in seconds since the epoch by the engine's clock.
+    """
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    created: float
 
 
 class Engine:
@@ -88,6 +106,25 @@ class Engine:
             return None
         labels = found["Config"].get("Labels") or {}
         return Image(found["Id"], labels, tuple(found.get("RepoDigests") or ()))
+
+    def labelled(self, label: str) -> list[ListedImage]:
+        """Return the images that have a label, those without a name among them."""
+        with engine_errors("images"):
+            found = self.client.images(filters={"label": label})
+        return [
+            ListedImage(
+                each["Id"],
+                _named(each.get("RepoTags")),
+                _named(each.get("RepoDigests")),
+                float(each["Created"]),
+            )
+            for each in found
+        ]
+
+    def now(self) -> float:
+        """Return the time by the engine's clock, in seconds since the epoch."""
+        with engine_errors("the engine's clock"):
+            return datetime.fromisoformat(self.client.info()["SystemTime"]).timestamp()
 
     def user_of(self, image: str) -> str:
         """Return the user that an image of the engine runs as; empty for root."""
@@ -136,7 +173,7 @@ class Engine:
             raise transfer_error(result["error"], name)
 
     def remove_image(self, image: str) -> None:
-        """Remove an image that has no name; one that is named or used stays."""
+        """Take a name from an image, which goes with its last one; one that is used stays."""
         with suppress(CasflowError), engine_errors(image):
             self.client.remove_image(image)
 
@@ -209,6 +246,10 @@ class Engine:
         finally:
             with suppress(CasflowError), engine_errors(container):
                 self.client.remove_container(container, force=True)
+
+
+def _named(names: list[str] | None) -> tuple[str, ...]:
+    return tuple(each for each in names or () if "<none>" not in each)
 
 
 class _ChunkReader:

@@ -19,7 +19,7 @@ from casflow.storage.docker.assemble import Base, publish
 from casflow.storage.docker.context import DOCKERFILE, Context
 from casflow.storage.docker.dockerfile import buildkit_only
 from casflow.storage.docker.names import ImageName
-from casflow.storage.docker.recipe import PYTHON_LABEL, python_version, read_text
+from casflow.storage.docker.recipe import python_version, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LAYER = "flows.tar"
-_ENVIRONMENTS = "casflow/environment"  # kept in the engine, so that the next flow finds it
+ENVIRONMENTS = "casflow/environment"  # kept in the engine, so that the next flow finds it
 _SHORT = 32
 _CHECK = ("python", "-m", "casflow.storage.docker.check")
 
@@ -109,7 +109,8 @@ class EngineBuilder:
         except BaseException:
             self._engine.remove_image(image)
             raise
-        self._engine.tag(image, plan.name)
+        for name in plan.names:
+            self._engine.tag(image, name)
         return plan.name
 
     def _resolve(self, base: str) -> str:
@@ -137,7 +138,7 @@ class EngineBuilder:
 
     def _environment(self, plan: Plan) -> str:
         """Return the environment as the engine has it, built and checked if it does not."""
-        name = ImageName.parse(f"{_ENVIRONMENTS}:{_short(plan.environment)}")
+        name = environment_name(plan.environment)
         if self._engine.find_image(str(name)) is None:
             image = self._build_environment()
             try:
@@ -151,12 +152,11 @@ class EngineBuilder:
 
     def _build_environment(self) -> str:
         arguments = self._arguments()
-        labels = {**self._options.get("labels", {}), PYTHON_LABEL: python_version()}
         own = {key: each for key, each in self._options.items() if key != "target"}
         with self._started() as start:
             user = self._engine.user_of(start)
             context = self._recipe.context(start, user)
-            options = {**own, "buildargs": arguments, "labels": labels}
+            options = {**own, "buildargs": arguments}
             with context.open() as archive:
                 return self._engine.build(archive, DOCKERFILE, **options)
 
@@ -215,6 +215,11 @@ class EngineBuilder:
 
     def _arguments(self) -> dict[str, str]:
         return {**self._options.get("buildargs", {}), **self._recipe.arguments()}
+
+
+def environment_name(digest: str) -> ImageName:
+    """Return the name in an engine of an environment."""
+    return ImageName.parse(f"{ENVIRONMENTS}:{_short(digest)}")
 
 
 def _short(digest: str) -> str:

@@ -119,7 +119,10 @@ class RegistryImageStore(ImageStore):
 
 
 class EngineImageStore(ImageStore):
-    """Images of one engine, named by their tag."""
+    """Images of one engine, named by their tag.
+
+    A collector takes its names from an image one by one, so a new name keeps a condemned image.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -129,10 +132,12 @@ class EngineImageStore(ImageStore):
         return None if self.engine.find_image(str(name)) is None else name
 
     def reuse(self, plan: Plan) -> ImageName | None:
-        """Add a tag to an image of the plan's inputs."""
-        if self.engine.find_image(str(plan.input_name)) is None:
+        """Add tags to an image of the plan's inputs; it may be collected at any moment."""
+        try:
+            for name in plan.names:
+                self.engine.tag(str(plan.input_name), name)
+        except NotFoundError:
             return None
-        self.engine.tag(str(plan.input_name), plan.name)
         return plan.name
 
     def labels(self, name: ImageName) -> Mapping[str, str]:

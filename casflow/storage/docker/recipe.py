@@ -111,7 +111,8 @@ class Recipe:
 
     def text(self, start: str, wheel: str | None, user: str = "") -> str:
         """Return the Dockerfile."""
-        lines = [f"FROM {start}"]
+        # First, so that what a step that fails leaves behind is known as ours.
+        lines = [f"FROM {start}", f"LABEL {PYTHON_LABEL}={python_version()}"]
         if user:
             lines.append("USER 0")  # else pip could not install
         copies = {
