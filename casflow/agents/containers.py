@@ -153,7 +153,7 @@ class RunContainer(RunProcess):
         except CasflowError as caught:
             error = caught if isinstance(caught, UnavailableError) else self._blame(caught)
             self.reason = str(error)
-            self.was_stopped = isinstance(error, UnavailableError)
+            self.start_error = error if isinstance(error, UnavailableError) else None
             return error.exit_code
         return None
 

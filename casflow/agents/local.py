@@ -36,6 +36,7 @@ _TERM_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _MAX_PAUSE = 30.0  # seconds between two attempts at a registry that is away
 _MAX_NEW = 100  # versions that are prepared at a time
 _LONGEST_BACKOFF = 60.0  # seconds without new runs after starts that failed
+_MOST_DOUBLINGS = 20
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -238,11 +239,7 @@ class LocalAgent:
         try:
             process = self.open(run, self._registry.get_version(run.project, run.flow, run.version))
         except (OSError, UnavailableError) as error:
-            log.error("run %s: cannot start a process (%s)", run.id, error)  # noqa: TRY400
-            self._requeue(run)
-            self._failed_starts += 1
-            delay = min(self._poll * 2**self._failed_starts, _LONGEST_BACKOFF)
-            self._take_after = time.monotonic() + delay
+            self._put_off(run, error)
             return
         except CasflowError as error:
             self._fail(run, f"Failed to load and execute flow run: {error}")
@@ -252,6 +249,20 @@ class LocalAgent:
         self._processes.append(process)
         what = f"{run.flow!r} version {run.version}"
         log.info("run %s: started %s (%s)", run.id, what, process.pid)
+
+    def _put_off(self, run: Run, error: Exception) -> None:
+        """Give a run back that cannot be started here now, and take none for a while.
+
+        Each failure in a row doubles that while; what was taken together counts once.
+        """
+        self._requeue(run)
+        now = time.monotonic()
+        if now >= self._take_after:
+            self._failed_starts += 1
+            delay = self._poll * 2 ** min(self._failed_starts, _MOST_DOUBLINGS)
+            self._take_after = now + min(delay, _LONGEST_BACKOFF)
+        what = "run %s: cannot start a process (%s); it waits again, the next start is in %.2g s"
+        log.error(what, run.id, error, self._take_after - now)
 
     def open(self, run: Run, version: Version) -> RunProcess:
         """Start a run of a version.
@@ -315,6 +326,8 @@ class LocalAgent:
         stands = self._registry.get_run(run.id)
         if (stands.state, stands.attempt) != (RunState.RUNNING, run.attempt):
             log.info("run %s: ended, it is %s", run.id, stands.state)
+        elif process.start_error is not None:
+            self._put_off(run, process.start_error)
         elif process.was_stopped:
             self._requeue(run)
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from casflow.agents.logs import RunLog
     from casflow.agents.report import Report, ReportFile
+    from casflow.errors import UnavailableError
     from casflow.registry import Run
 
 
@@ -27,6 +28,7 @@ class RunProcess(ABC):
     Attributes:
         is_recorded: Whether its report was recorded in the registry.
         was_stopped: Whether the agent ended it, so that the run has to be started again.
+        start_error: Why it could not be started here for now, through no fault of the run.
         reason: Why it failed, where its exit code does not say.
     """
 
@@ -35,6 +37,7 @@ class RunProcess(ABC):
         self.is_recorded = False
         self._report_file = report_file
         self.was_stopped = False
+        self.start_error: UnavailableError | None = None
         self.reason: str | None = None
         self._kill_at: float | None = None
         self._since = time.monotonic()

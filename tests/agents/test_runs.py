@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from casflow.agents.local import LocalAgent
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, UnavailableError
 from casflow.registry import Registry, RunState
 
 if TYPE_CHECKING:
+    from casflow.agents.process import RunProcess
+    from casflow.registry import Run, Version
     from tests.agents.conftest import House
 
 BOTH = pytest.mark.parametrize(
@@ -204,3 +208,51 @@ def test_an_agent_whose_clock_was_set_takes_nobody_s_run(
     LocalAgent(registry, fork=False)._heartbeat(own)  # its clock was not set: an hour has passed
     assert registry.held_by(other) == {}
     registry.close()
+
+
+class Hindered(LocalAgent):
+    """An agent whose machine cannot start anything for the first few times."""
+
+    def __init__(self, registry: Registry, failures: int) -> None:
+        super().__init__(registry, poll=0.05, prefetch=None, fork=False)
+        self.failures = failures
+        self.tried: list[float] = []
+
+    def open(self, run: Run, version: Version) -> RunProcess:
+        """Start a run, or say that it is not to be done now."""
+        self.tried.append(time.monotonic())
+        if len(self.tried) <= self.failures:
+            what = "no engine here"
+            raise UnavailableError(what)
+        return super().open(run, version)
+
+
+def test_a_run_that_its_agent_cannot_start_waits_longer_each_time(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, agent = house.ask(), Hindered(house.registry, failures=4)
+    thread = threading.Thread(target=agent.start)
+    thread.start()
+    try:
+        done = house.wait(run, RunState.SUCCESS, RunState.FAILED)
+    finally:
+        agent.stop()
+        thread.join()
+    assert done.state == RunState.SUCCESS
+    gaps = [later - before for before, later in itertools.pairwise(agent.tried)]
+    assert len(gaps) == 4
+    assert all(gap >= wait for gap, wait in zip(gaps, (0.1, 0.2, 0.4, 0.8), strict=True))
+    said = [each for each in caplog.messages if "no engine here" in each]
+    assert len(said) == 4
+    assert all(f"run {run.id}: cannot start" in each for each in said)
+    assert "the next start is in 0.8 s" in said[-1]
+
+
+def test_an_agent_that_could_not_start_anything_for_days_still_waits_a_minute(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.ask()
+    agent = Hindered(house.registry, failures=1)
+    agent._failed_starts = 100_000
+    agent.start(once=True)
+    assert "the next start is in 60 s" in caplog.text
