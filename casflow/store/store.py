@@ -8,7 +8,6 @@ again, so it can be pickled, used from several threads, and made anew at any tim
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from casflow import config, signing
 from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.content import ContentStore
 from casflow.digests import parse
-from casflow.errors import ConfigError, SignatureError
+from casflow.errors import ConfigError
 from casflow.gc import Collector, Policy, Report, Stats, Verification
 from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
@@ -29,32 +28,28 @@ from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
 from casflow.gc.scan import key_of
 from casflow.reference import check_name
-from casflow.refs import Ref, parse_ref
 from casflow.storage.urls import open_url
 from casflow.store.blobs import Blobs, source_of
 from casflow.store.leases import Leases
 from casflow.store.origins import remember_origin
 from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
+from casflow.store.resolver import Resolver, digest_in, name_in, parsed, tags_on
 from casflow.trees.checkout import Checkouts, appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
-from casflow.trees.selected import Selected
-from casflow.trees.tags import TagMove
 from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from casflow.cache import Cache
-    from casflow.signing import Signed, Signer, SigningKey, Verifier
+    from casflow.signing import Signer, SigningKey, Verifier
+    from casflow.store.resolver import AnyRef
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
-
-    AnyRef = str | Ref | Version
-
-logger = logging.getLogger(__name__)
+    from casflow.trees.tags import TagMove
 
 _KEPT_READERS = 4  # each holds a listing
 
@@ -106,6 +101,10 @@ class Store:
 
     def _verifier(self) -> Verifier:
         return signing.Verifier(self.cache)
+
+    @property
+    def _resolver(self) -> Resolver:
+        return Resolver(self._versions, self._verifier)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -198,13 +197,13 @@ class Store:
         if verify not in ("stat", "full"):
             raise ConfigError(f"verify is {verify!r}", hint="choose stat or full")
         full = verify == "full"
-        digest = _digest_in(ref)
-        if digest is not None and self._has_passed(ref, digest):
+        digest = digest_in(ref)
+        if digest is not None and self._resolver.has_passed(ref, digest):
             standing = Checkouts(self.cache).find(digest, full=full)
             if standing is not None:
-                self._leases.renew(digest, lambda: self._select(ref))
+                self._leases.renew(digest, lambda: self._resolver.select(ref))
                 return standing if to is None else self._copied(standing, digest, Path(to), ref)
-        selected = self._select(ref)
+        selected = self._resolver.select(ref)
         reader = TreeReader(self._content, self.cache, selected.reference)
         if to is None:
             path = reader.checkout(full=full, progress=progress)
@@ -220,8 +219,7 @@ class Store:
         """Return a private copy of a tree that stands here."""
         with appearing(to) as temporary:
             copy_tree(standing, self.listing(ref), temporary)
-        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
-        self._remember_origin(to, name, digest)
+        self._remember_origin(to, name_in(ref), digest)
         return to
 
     def _remember_origin(self, path: Path, name: str | None, digest: str, number: int = 0) -> None:
@@ -237,8 +235,8 @@ class Store:
             ConfigError: It is no tree.
             IntegrityError: It is damaged.
         """
-        digest = _digest_in(ref)
-        if digest is not None and self._has_passed(ref, digest):
+        digest = digest_in(ref)
+        if digest is not None and self._resolver.has_passed(ref, digest):
             known = Checkouts(self.cache).listing(digest)
             if known is not None:
                 return known
@@ -266,11 +264,10 @@ class Store:
 
     def _reader(self, ref: AnyRef) -> TreeReader:
         """Return what reads a tree; that of a whole digest is kept for the next question."""
-        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
-        asked = name, _digest_in(ref)
+        asked = name_in(ref), digest_in(ref)
         reader = self._readers.get(asked)
-        if reader is None or not self._has_passed(ref, str(asked[1])):
-            reader = TreeReader(self._content, self.cache, self._select(ref).reference)
+        if reader is None or not self._resolver.has_passed(ref, str(asked[1])):
+            reader = TreeReader(self._content, self.cache, self._resolver.select(ref).reference)
             if asked[1] is not None:
                 if len(self._readers) >= _KEPT_READERS:
                     self._readers.clear()
@@ -286,7 +283,7 @@ class Store:
             NotFoundError: There is none.
             ConfigError: The ref is none, or several versions have the digits that were given.
         """
-        return _digest_in(ref) or self._select(ref).reference.digest
+        return digest_in(ref) or self._resolver.select(ref).reference.digest
 
     def resolve(self, ref: AnyRef) -> Version:
         """Return the version that a ref means now, with its tags.
@@ -295,15 +292,16 @@ class Store:
             NotFoundError: There is none.
             ConfigError: The ref is none, or several versions have the digits that were given.
         """
-        selected = self._select(ref)
-        return version_of(selected, self._tags_of(selected))
+        selected = self._resolver.select(ref)
+        return version_of(selected, self._resolver.tags_of(selected))
 
     def versions(self, name: str) -> list[Version]:
         """Return the versions of a name with their tags, newest first."""
         found, tags = run_concurrently(
-            partial(self._versions.all, check_name(name)), partial(self._passing_tags, name)
+            partial(self._versions.all, check_name(name)),
+            partial(self._resolver.passing_tags, name),
         )
-        return [version_of(each, _tags_on(each, tags)) for each in found]
+        return [version_of(each, tags_on(each, tags)) for each in found]
 
     def names(self) -> list[str]:
         """Return the names that have a version in this store, sorted."""
@@ -325,7 +323,7 @@ class Store:
             NotFoundError: There is no such version.
             ConfigError: The tag would read as a version or a digest.
         """
-        return self._versions.tags.move(self._select(ref), tag, key=_signing_key(sign))
+        return self._versions.tags.move(self._resolver.select(ref), tag, key=_signing_key(sign))
 
     def tags(self, name: str) -> dict[str, Version]:
         """Return the versions that the tags of a name mean now.
@@ -349,7 +347,7 @@ class Store:
             NotFoundError: There is no such version, or no key.
             AccessError: The key refuses.
         """
-        selected = self._versions.find(_parsed(ref))
+        selected = self._versions.find(parsed(ref))
         self._versions.signatures.sign(selected, signing.SigningKey.find(key or ""))
         return version_of(selected)
 
@@ -366,16 +364,8 @@ class Store:
         items = list(what)
         if not self._versions.signatures.has_any():
             return [[] for _ in items]
-        found = run_concurrently(*(partial(self._signatures_of, each) for each in items))
+        found = run_concurrently(*(partial(self._resolver.signatures, each) for each in items))
         return [signing.signers_of(each) for each in found]
-
-    def _signatures_of(self, what: AnyRef | TagMove) -> list[Signed]:
-        if isinstance(what, TagMove):
-            return self._versions.signatures.find(self._versions.tags.find_move(what), what.tag)
-        if isinstance(what, Version) and what.reference is not None:
-            return self._versions.signatures.find(Selected(what.key, what.reference))
-        parsed = _parsed(what)
-        return self._versions.signatures.find(self._versions.find(parsed), parsed.tag)
 
     def history(self, name: str, tag: str) -> list[TagMove]:
         """Return the moves of a tag, newest first.
@@ -384,37 +374,6 @@ class Store:
             NotFoundError: There is no such tag.
         """
         return self._versions.tags.history(name, tag)
-
-    def _select(self, ref: AnyRef) -> Selected:
-        if isinstance(ref, Version) and ref.reference is not None:
-            selected = Selected(ref.key, ref.reference)
-            self._versions.signatures.verify(ref.name, selected)
-            return selected
-        return self._versions.select(_parsed(ref))
-
-    def _has_passed(self, ref: AnyRef, digest: str) -> bool:
-        """Tell whether the policy lets a digest be used without a look at the store."""
-        settings = config.load()
-        if not settings.require:
-            return True
-        name = ref.name if isinstance(ref, Version) else _parsed(ref).name
-        return signing.Verifier(self.cache, settings).has_passed(name, digest)
-
-    def _passing_tags(self, name: str) -> dict[str, Selected]:
-        """Return what the tags of a name name now, without those that the policy lets not be."""
-        found = self._versions.tags.all(name)
-        passing = {}
-        for tag, each in found.items():
-            try:
-                self._versions.signatures.verify(name, each, tag)
-            except SignatureError as error:
-                logger.info("the tag %s is left out: %s", tag, error)
-            else:
-                passing[tag] = each
-        return passing
-
-    def _tags_of(self, selected: Selected) -> tuple[str, ...]:
-        return _tags_on(selected, self._passing_tags(selected.reference.flow))
 
     # ---- blobs -----------------------------------------------------------------------------
 
@@ -474,7 +433,7 @@ class Store:
             NotFoundError: There is no such version.
             ConflictError: A pin of that name holds something else.
         """
-        selected = self._select(ref)
+        selected = self._resolver.select(ref)
         name = as_name or key_of(selected.reference)
         pin_reference(self._content, selected.key, name)
         return name
@@ -498,7 +457,7 @@ class Store:
         Raises:
             NotFoundError: There is no such version.
         """
-        return self._leases.hold(self._select(ref).reference)
+        return self._leases.hold(self._resolver.select(ref).reference)
 
     @property
     def _leases(self) -> Leases:
@@ -524,7 +483,7 @@ class Store:
         """
         target = Store(other, cache=self._cache) if isinstance(other, str) else other
         return promote(
-            self._select(ref).reference,
+            self._resolver.select(ref).reference,
             self._content,
             self.cache,
             target._content,  # noqa: SLF001 - one of us
@@ -570,22 +529,3 @@ def _new_name(name: str) -> str:
         hint = "what follows an @ is read as a version, a tag or a digest"
         raise ConfigError("a name with an @", where=name, hint=hint)
     return name
-
-
-def _parsed(ref: AnyRef) -> Ref:
-    if isinstance(ref, Version):
-        return parse_ref(f"{ref.name}@{ref.digest}")
-    return ref if isinstance(ref, Ref) else parse_ref(ref)
-
-
-def _digest_in(ref: AnyRef) -> str | None:
-    """Return the digest that a ref has whole, so that nothing need be asked for it."""
-    return ref.digest if isinstance(ref, Version) else _parsed(ref).full_digest
-
-
-def _tags_on(selected: Selected, tags: Mapping[str, Selected]) -> tuple[str, ...]:
-    """Return which tags name a version."""
-    wanted = (selected.reference.digest, selected.number)
-    return tuple(
-        sorted(tag for tag, each in tags.items() if (each.reference.digest, each.number) == wanted)
-    )
