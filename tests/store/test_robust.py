@@ -32,6 +32,7 @@ from casflow.errors import (
 from casflow.storage.urls import open_url
 from casflow.store import finish_leases, origin_of
 from casflow.store import promotion as promotion_module
+from casflow.store.resolver import Resolver
 from casflow.trees import checkout as writing
 from casflow.trees import contents as contents_module
 from casflow.trees import fetch as fetch_module
@@ -613,7 +614,7 @@ def test_a_path_that_is_too_long_here_is_one_clear_error(local, tmp_path):
 def test_a_warm_checkout_asks_the_store_nothing(local, project, tmp_path, monkeypatch):
     version = local.push(project, "p")
     local.checkout("p")
-    monkeypatch.setattr(type(local), "_select", None)
+    monkeypatch.setattr(Resolver, "select", None)
     assert local.checkout(f"p@{version.digest}").is_dir()
     assert local.checkout(version.digest).is_dir()
     private = local.checkout(f"p@{version.digest}", tmp_path / "private")
