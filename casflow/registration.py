@@ -78,6 +78,7 @@ class Request:
         build: Whether the storage stores the flows; if not, they must be stored already.
         force: Make a new version even of an unchanged flow.
         key: Signs the flows, also those that are unchanged.
+        loads_new: Whether a pickle that is new is loaded in a clean process before it is stored.
     """
 
     project: str = DEFAULT_PROJECT
@@ -86,6 +87,7 @@ class Request:
     build: bool = True
     force: bool = False
     key: SigningKey | None = None
+    loads_new: bool = False
 
     @classmethod
     def checked(cls, project: str | None, labels: Iterable[str] | None, **rest: Any) -> Request:
@@ -224,6 +226,7 @@ def _register_named(
         for name in sorted(named):  # one order for all, so that no two wait for each other
             locks.enter_context(registry.lock(request.project, name))
         storage.flow_project, storage.rewrite = request.project, request.force
+        storage.loads_new = request.loads_new
         retried = False
         while True:
             latest = {name: registry.find_latest(request.project, name) for name in named}

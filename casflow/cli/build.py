@@ -61,7 +61,7 @@ def build(
                 with working("storing"):
                     for flow in together:
                         storage.add_or_replace(name_of(flow), flow)
-                    storage.flow_project = check_project(project)
+                    storage.flow_project, storage.loads_new = check_project(project), True
                     storage.build()
                 names_here = [name_of(flow) for flow in together]
                 built |= {name: form_of(name, storage, storage.labels) for name in names_here}

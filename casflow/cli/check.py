@@ -3,7 +3,7 @@
 Owns the fresh processes that make the flow's bytes again, each with another hash seed and home, and
 the words for what differs. The script is run by its path; imported by another, after other modules;
 and reached through another folder, under another name, with its byte code cached. One more process,
-which knows neither the project nor casflow, loads it. `python -m casflow.cli.check FOLDER WAY
+which does not know the project, loads it. `python -m casflow.cli.check FOLDER WAY
 TARGET` is one of the first three.
 """
 
@@ -21,6 +21,7 @@ from casflow.cli.flows import read_flows
 from casflow.cli.output import note
 from casflow.errors import ConfigError, LoadError
 from casflow.serialize import explain, serialize
+from casflow.serialize.clean import check_loads
 from casflow.storage.content import name_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _WORDS = {
     MODULE: "in another process",
 }
 _TIMEOUT = 600.0  # seconds that a script may take to be read
-_LOAD = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
 
 
 def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
@@ -51,7 +51,7 @@ def check(flows: list[Flow], path: Path | None, module: str | None) -> None:
             first, *others = ((way, folder / _file(name_of(flow))) for way, folder in made)
             for way, file in others:
                 _complain(name_of(flow), way, explain(first[1].read_bytes(), file.read_bytes()))
-            _load(name_of(flow), first[1])
+            check_loads(first[1].read_bytes(), where=name_of(flow))
 
 
 def _make_all(scratch: Path, path: Path | None, module: str | None) -> list[tuple[str, Path]]:
@@ -100,27 +100,6 @@ def _make(folder: Path, way: str, target: str, environment: dict[str, str]) -> N
     if done.returncode != 0:
         what = f"the flow cannot be made {_WORDS.get(way, 'in another process')}"
         raise LoadError(f"{what} ({_last_line(done.stderr)})", where=target)
-
-
-def _load(name: str, file: Path) -> None:
-    """Load a flow where neither its project nor the search path of this process is known.
-
-    Raises:
-        LoadError: It does not load; the message is what the loading process said.
-    """
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", _LOAD, str(file)],
-        cwd=file.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    if done.returncode != 0:
-        hint = "what it needs must be importable, or made inside the function that uses it"
-        what = f"the flow does not load in a clean process ({_last_line(done.stderr)})"
-        raise LoadError(what, where=name, hint=hint)
 
 
 def _last_line(text: str) -> str:

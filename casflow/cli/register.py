@@ -91,11 +91,12 @@ def register(
     """Store flows and record their versions; what is unchanged is left as it is.
 
     SCRIPTS are what --path takes. All that is named is registered; what fails is said, and the
-    rest is registered all the same. A flow is whatever is made by a class called Flow, also one
-    of Prefect; a `module:attribute` may be anything that has a name and can be run or called.
+    rest is registered all the same. A pickle that is new is first loaded in a clean process. A flow
+    is whatever is made by a class called Flow, also one of Prefect; a `module:attribute` may be
+    anything that has a name and can be run or called.
     """
     key = None if sign is None else signing.SigningKey.find(sign)
-    request = Request.checked(project, labels, force=force, key=key)
+    request = Request.checked(project, labels, force=force, key=key, loads_new=True)
     if as_script and modules:
         raise ConfigError("only a script can be stored as a script", hint="use --path")
     if tree is not None and (modules or as_script):

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from casflow import cache, config, signing
 from casflow.cache import Fetched
 from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError, IntegrityError
-from casflow.reference import TREE, Reference
+from casflow.reference import PICKLE, TREE, Reference
 from casflow.storage.content import flow_from_bytes, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from casflow.blobs.content import ContentStore
+    from casflow.blobs.content import ContentStore, Draft
     from casflow.cache import Cache
     from casflow.flow import Flow
     from casflow.reference import BlobName
@@ -70,6 +70,7 @@ class Storage(ABC):
         uploaded: Bytes that the last `build` had to write for each flow.
         flow_project: Project of the registration under way; references say it.
         rewrite: Whether `build` writes again also what seems to be stored.
+        loads_new: Whether `build` loads a pickle that is new before it stores it.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -97,6 +98,7 @@ class Storage(ABC):
         self.signatures: dict[str, list[str]] = {}
         self.flow_project = ""
         self.rewrite = False
+        self.loads_new = False
         self._flows: dict[str, Flow] = {}
         self._cache: Cache | None = None
 
@@ -251,6 +253,20 @@ class Storage(ABC):
         for name, flow in self._flows.items():
             self.store(flow, every, (known or {}).get(name))
         return self
+
+    def check_loads(self, draft: Draft, known: Reference | None) -> None:
+        """Load a pickle in a clean process if it is new, where that is asked for.
+
+        Raises:
+            LoadError: It does not load.
+        """
+        if self.loads_new and draft.media_type == PICKLE:
+            digest = draft.names[""].digest
+            if known is None or known.digest != digest:
+                from casflow.serialize.clean import check_loads
+
+                data = draft.data if isinstance(draft.data, bytes) else draft.data.read_bytes()
+                check_loads(data, where=draft.flow)
 
     @property
     def logger(self) -> logging.Logger:

@@ -241,6 +241,7 @@ class BlobStorage(Storage):
         if draft is None:
             return
         draft = replace(draft, project=self.flow_project)
+        self.check_loads(draft, known)
         done = None if self.rewrite else self._find_same(draft, known, key)
         if done is None:
             if key is not None:

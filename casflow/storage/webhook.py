@@ -123,6 +123,7 @@ class Webhook(Storage):
         for place in self._literal_credentials():
             raise ConfigError("a credential would be stored", where=place, hint=_TEMPLATE_HINT)
         draft = self._draft(flow, labels)
+        self.check_loads(draft, known)
         data = draft.data if isinstance(draft.data, bytes) else draft.data.read_bytes()
         made = Reference(
             flow=flow.name,

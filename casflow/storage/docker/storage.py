@@ -200,6 +200,8 @@ class Docker(Storage):
             return self
         together = tuple(sorted({*self.labels, *labels}))
         drafts = {name: self._draft(flow, together) for name, flow in self._flows.items()}
+        for name, draft in drafts.items():
+            self.check_loads(draft, (known or {}).get(name))
         builder, created = self._open_builder(), datetime.now(UTC)
         self.environment = builder.environment()
         plan = Plan(
