@@ -21,6 +21,7 @@ from casflow.serialize.graph import (
     NEWOBJ_EX,
     REDUCE,
     SET,
+    TUPLE,
     Item,
     Node,
     UnknownShapeError,
@@ -167,12 +168,12 @@ def _known_file(code: Node) -> str:
 
 
 _WORDS: tuple[tuple[str, str], ...] = (
-    (r"\.__code__(\.co_consts\[\d+\])+$", "constant"),
+    (r"\.__code__(\.co_consts(\[\d+\])+)+$", "constant"),
     (r"\.__code__.*\.co_(names|varnames|freevars|cellvars)\[\d+\]$", "name"),
     (r"\.__code__.*\.co_argcount$", "number of arguments"),
     (r"\.__code__.*\.co_(code|exceptiontable|flags|stacksize|nlocals).*$", "instructions"),
     (r"\.__code__.*\.co_consts$", "constants"),
-    (r"\.__defaults__\[(\d+)\]$", "default"),
+    (r"\.__defaults__(\[\d+\])+$", "default"),
     (r"\.__defaults__$", "defaults"),
     (r"\.__kwdefaults__\['(\w+)'\]$", r"default of \1"),
     (r"\.__globals__\['(\w+)'\]", r"global \1"),
@@ -199,6 +200,9 @@ class _Comparison:
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
+        # Tuples with a difference of their own are told of all that share them, such as functions
+        # with equal constants; each time adds to the count, so that there is an end.
+        self._told: set[tuple[int, int]] = set()
         self._count = 0
         self._subject = _Subject()
 
@@ -207,18 +211,21 @@ class _Comparison:
         while work and self._count < _MOST:
             path, one, two, self._subject = work.pop()
             self._subject = self._subject.within(path, one, two)
-            pair = (id(one), id(two))
-            if one is two or pair in self._seen:
-                continue
-            self._seen.add(pair)
             if not (isinstance(one, Node) and isinstance(two, Node)):
                 if one != two:
                     yield self._found(path, one, two)
-            elif differs(one, two):
+                continue
+            pair = (id(one), id(two))
+            if one is two or (pair in self._seen and pair not in self._told):
+                continue
+            self._seen.add(pair)
+            if differs(one, two):
                 yield self._found(path, one, two)
             else:
                 below, differences = self._below(path, one, two)
                 yield from differences
+                if one.kind == TUPLE and any(_are_unequal_atoms(*each[1:]) for each in below):
+                    self._told.add(pair)
                 work += reversed([(*each, self._subject) for each in below])
 
     def _found(self, path: str, a: Item | None, b: Item | None) -> Difference:
@@ -251,6 +258,10 @@ class _Comparison:
             return [(f"{path}{{{at}}}", one, two) for at, (one, two) in enumerate(pairs)], []
         differences = [self._found(f"{path}{{…}}", item, None) for item in ones]
         return [], differences + [self._found(f"{path}{{…}}", None, item) for item in twos]
+
+
+def _are_unequal_atoms(a: Item, b: Item) -> bool:
+    return a != b and not (isinstance(a, Node) and isinstance(b, Node))
 
 
 def differs(a: Node, b: Node) -> bool:

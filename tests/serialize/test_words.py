@@ -75,6 +75,53 @@ def test_an_edit_is_told_as_people_say_it(tmp_path, old):
     assert not any("co_code" in line or "\\x" in line for line in lines)
 
 
+SHARED = """
+from casflow.flow import Flow, task
+
+
+def one(x):
+    return x ** 2
+
+
+def two(x):
+    return x ** 2
+
+
+def three(x, power=(7, 8)):
+    return x ** 2 in (7, 8)
+
+
+@task
+def transform(x):
+    return one(x) ** 2 + two(x) + three(x)
+
+
+with Flow("etl") as flow:
+    transform(3)
+"""
+
+
+def test_what_several_functions_share_is_told_of_each(tmp_path):
+    """Equal constants are one object in a pickle, and belong to every function that has them."""
+    path = str(tmp_path / "shared.py")
+    blobs = [made(text, path) for text in (SHARED, SHARED.replace("** 2", "** 3"))]
+    found = explain(blobs[0][0], blobs[1][0], (blobs[0][1], blobs[1][1]))
+    told = [each.describe() for each in found]
+    assert sorted(told) == sorted(
+        f"{subject}: constant 2 -> 3"
+        for subject in (
+            "task transform",
+            "shared.py: function one (line 5)",
+            "shared.py: function two (line 9)",
+            "shared.py: function three (line 13)",
+        )
+    )
+    again = made(SHARED.replace("8)", "9)"), path)
+    told = [each.describe() for each in explain(blobs[0][0], again[0], (blobs[0][1], again[1]))]
+    three = "shared.py: function three (line 13)"
+    assert sorted(told) == [f"{three}: constant 8 -> 9", f"{three}: default 8 -> 9"]
+
+
 def test_the_command_says_it(tmp_path):
     """`casflow diff` compares two scripts in these words."""
     for name, text in (("one", FLOW), ("two", FLOW.replace("** 2", "** 3"))):
