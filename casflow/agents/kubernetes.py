@@ -15,6 +15,7 @@ from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError
 from casflow.reference import slug
 from casflow.storage.docker.names import ImageName
+from casflow.storage.docker.storage import PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,11 +81,12 @@ def job(version: Version, options: JobOptions) -> dict[str, Any]:
     """Return a `batch/v1` Job that runs a version of a flow.
 
     Raises:
-        ConfigError: The flow is not in an image.
+        ConfigError: The flow is not in an image, or has no parameter of a name that is given.
         SignatureError: It is not signed as this machine's policy asks.
     """
     if version.storage.get("type") != "Docker":
         raise ConfigError("the flow is not in Docker storage", where=version.flow)
+    _check_parameters(version, options)
     labels = _labels(version)
     metadata: dict[str, Any] = {"generateName": f"{_short(version)}-", "labels": labels}
     if options.namespace:
@@ -103,6 +105,19 @@ def job(version: Version, options: JobOptions) -> dict[str, Any]:
     if options.ttl is not None:
         spec["ttlSecondsAfterFinished"] = options.ttl
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _check_parameters(version: Version, options: JobOptions) -> None:
+    """Refuse what the flow would refuse in its pod, if the version tells its parameters."""
+    known = (version.reference or {}).get(PARAMETERS)
+    if not isinstance(known, list):
+        return
+    names = sorted(map(str, known))
+    for each in options.parameters:
+        name = each.partition("=")[0]
+        if name not in names:
+            hint = f"it has {', '.join(names)}" if names else "it has no parameters"
+            raise ConfigError(f"unknown parameter {name!r}", where=version.flow, hint=hint)
 
 
 def _container(version: Version, options: JobOptions) -> dict[str, Any]:

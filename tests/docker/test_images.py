@@ -116,6 +116,14 @@ def test_an_expired_image_is_condemned_waits_and_goes_with_its_tags(repository):
     assert repository.collect().deleted == []
 
 
+@pytest.mark.parametrize(("name", "code"), [("number", 0), ("nmber", 2)])
+def test_a_job_knows_the_parameters_of_a_flow_in_an_image(repository, capsys, name, code):
+    repository.register(1)
+    with pytest.raises(SystemExit) as ended:
+        main(["k8s", "job", "Docker Flow", "-P", f"{name}=1"])
+    assert ended.value.code == code, capsys.readouterr().err
+
+
 def test_a_condemned_image_gets_no_further_name(repository):
     old, _ = repository.register(1), repository.register(2)
     repository.collect()

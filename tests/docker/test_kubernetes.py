@@ -19,11 +19,11 @@ DIGEST = f"blake3:{'cd' * 32}"
 def version(home):
     """A version of a flow in an image, in this home's registry."""
 
-    def add(flow="My Flow", kind="Docker"):
+    def add(flow="My Flow", kind="Docker", reference=None):
         with Registry(f"sqlite:///{home.path / 'registry.db'}") as registry:
             return registry.add_version(
                 project="default", flow=flow, digest=DIGEST, storage={"type": kind},
-                reference=None, labels=(), location=IMAGE,
+                reference=reference, labels=(), location=IMAGE,
             )  # fmt: skip
 
     return add
@@ -107,3 +107,23 @@ def test_pull_secrets_service_account_and_ttl_are_the_pods(home, version):
 def test_what_the_api_would_refuse_is_refused(home, version, options):
     version()
     assert _run(["k8s", "job", "My Flow", *options]) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "hint"),
+    [(["m", "n"], "k=1", "it has m, n"), ([], "n=1", "it has no parameters")],
+)
+def test_a_parameter_that_the_flow_does_not_have_is_refused(
+    home, version, capsys, names, given, hint
+):
+    stated = {
+        "format": 1, "flow": "My Flow", "digest": DIGEST, "incarnation": 0, "size": 1,
+        "media_type": "x", "created": "2026-01-01T00:00:00.000000+00:00", "attachments": {},
+    }  # fmt: skip
+    version(reference={**stated, "parameters": names})
+    assert _run(["k8s", "job", "My Flow", "-P", given]) == 2
+    said = capsys.readouterr().err
+    assert f"unknown parameter '{given[0]}'" in said
+    assert hint in said
+    if names:
+        assert job(home, "My Flow", "-P", "n=1").spec

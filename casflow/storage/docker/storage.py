@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from casflow.reference import BlobName, Reference
 
 DIRECTORY = "/opt/casflow"
+PARAMETERS = "parameters"  # in a reference: the names of the flow's
 
 
 class Docker(Storage):
@@ -247,9 +248,10 @@ class Docker(Storage):
         image = ImageName.parse(extra["image"])
         for name, reference in plan.references.items():
             old = known.get(name)
-            same = old is not None and dict(old.extra) == extra
+            own = {**extra, **_parameters(self._flows[name])}
+            same = old is not None and dict(old.extra) == own
             created = cast("Reference", old).created if same else reference.created
-            self.references[name] = replace(reference, extra=extra, created=created)
+            self.references[name] = replace(reference, extra=own, created=created)
             self.flows[name] = str(image)
             self.uploaded[name] = sum(each.size for each in reference.blobs()) if is_new else 0
         self.image_name = image.name_in(self.registry_url)
@@ -378,3 +380,12 @@ class Docker(Storage):
         storage.image_name, storage.image_tag = form.get("image_name"), form.get("image_tag")
         storage._asked = (storage.image_name, storage.image_tag)  # noqa: SLF001 - its own class
         return storage
+
+
+def _parameters(flow: Flow) -> dict[str, Any]:
+    """Return the names that a run may give values to, for those who do not load the flow."""
+    from casflow.flow import Flow
+
+    if not isinstance(flow, Flow):  # another library's
+        return {}
+    return {PARAMETERS: sorted(each.name for each in flow.parameters())}
