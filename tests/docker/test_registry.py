@@ -155,14 +155,23 @@ def helper(hub):
     return {"credHelpers": {hub.host: "casflowtest"}}
 
 
+def store(hub):
+    del hub
+    return {"credsStore": "casflowtest"}
+
+
 @pytest.fixture
 def credential_helper(tmp_path, monkeypatch):
-    """A credential helper, as the docker client calls it."""
-    answer = json.dumps({"Username": fronts.USER, "Secret": fronts.PASSWORD, "ServerURL": "x"})
-    program = tmp_path / "docker-credential-casflowtest"
-    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{answer}'\n")
-    program.chmod(0o755)
+    """A credential helper, as the docker client calls it; give it another answer by its result."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    program = tmp_path / "docker-credential-casflowtest"
+
+    def say(answer, *, code=0):
+        program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{answer}'\nexit {code}\n")
+        program.chmod(0o755)
+
+    say(json.dumps({"Username": fronts.USER, "Secret": fronts.PASSWORD, "ServerURL": "x"}))
+    return say
 
 
 @pytest.mark.parametrize(
@@ -171,8 +180,10 @@ def credential_helper(tmp_path, monkeypatch):
         ("Bearer", login),
         ("Bearer", identity),
         ("Bearer", helper),
+        ("Bearer", store),
         ("Basic", login),
         ("Basic", helper),
+        ("Basic", store),
     ],
 )
 def test_a_registry_that_asks_who_we_are_is_answered(
@@ -213,3 +224,60 @@ def test_a_helper_that_fails_is_an_access_error(front, name, credential_helper, 
     (tmp_path / "docker-credential-casflowtest").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(AccessError, match="credential"):
         Registry(front(helper).host).get_manifest(name)
+
+
+def test_an_identity_token_of_a_helper_is_one(front, name, credential_helper):
+    credential_helper(json.dumps({"Username": "<token>", "Secret": fronts.PASSWORD}))
+    registry = Registry(front(store).host)
+    fill(registry, name)
+    assert registry.get_manifest(name).digest == manifest_of().digest
+
+
+def test_what_a_store_does_not_have_is_looked_for_in_the_settings(front, name, credential_helper):
+    credential_helper("credentials not found in native keychain", code=1)
+    registry = Registry(front(lambda hub: {**login(hub), **store(hub)}).host)
+    fill(registry, name)
+    assert registry.get_manifest(name).digest == manifest_of().digest
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "{}",
+        "null",
+        '{"Username": 1}',
+        '{"Username": "a", "Secret": 5}',
+        '{"Secret": "sentinel"}',
+    ],
+)
+def test_an_answer_of_a_helper_that_is_none_is_an_access_error(
+    front, name, credential_helper, answer
+):
+    credential_helper(answer)
+    with pytest.raises(AccessError, match="credential") as caught:
+        Registry(front(store).host).get_manifest(name)
+    assert "sentinel" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"credsStore": "nowhere"},
+        {"credsStore": ["casflowtest"]},
+        {"credHelpers": ["casflowtest"]},
+        {"auths": ["a"]},
+        {"auths": {"HOST": {"auth": "no base64"}}},
+        {"auths": {"HOST": {"auth": "c2VudGluZWw="}}},
+        {"auths": {"HOST": 1}},
+    ],
+)
+def test_settings_that_cannot_be_understood_are_an_access_error(front, name, settings):
+    def of(hub):
+        return json.loads(json.dumps(settings).replace("HOST", hub.host))
+
+    with pytest.raises(AccessError) as caught:
+        Registry(front(of).host).get_manifest(name)
+    assert "sentinel" not in str(caught.value)

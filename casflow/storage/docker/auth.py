@@ -8,6 +8,7 @@ read where the docker client keeps it (its settings, a credential helper) and wr
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -112,7 +113,7 @@ def find_credentials(host: str) -> Mapping[str, Any] | None:
     """Return what the docker client keeps for a registry, in its settings or by a helper.
 
     Raises:
-        AccessError: A credential helper failed.
+        AccessError: A credential helper failed, is not there, or what was read is not understood.
     """
     try:
         from docker import auth
@@ -122,15 +123,28 @@ def find_credentials(host: str) -> Mapping[str, Any] | None:
 
     key = None if host in _HUB_KEYS else host
     try:
-        found = auth.load_config().resolve_authconfig(key)
+        with warnings.catch_warnings(action="ignore"):  # of a helper that is not there: an error
+            found = _texts_of(auth.load_config().resolve_authconfig(key) or {})
     except DockerException as error:
         raise AccessError(f"cannot read the credential ({error})", where=host) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        hint = "look at the docker client's config.json and its credential helpers"
+        what = "cannot understand the credential that the docker client keeps"
+        raise AccessError(what, where=host, hint=hint) from error
     if not found:
         return None
     remember(
         [found.get(key) or "" for key in ("Password", "password", "IdentityToken", "identitytoken")]
     )
     return {key.lower(): value for key, value in found.items() if value}
+
+
+def _texts_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is kept; TypeError when a value of it is not text."""
+    kept = {key: value for key, value in found.items() if value}
+    if not all(isinstance(each, str) for each in kept.values()):
+        raise TypeError
+    return kept
 
 
 def _token_in(answer: Answer, host: str) -> str:
