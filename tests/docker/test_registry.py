@@ -114,7 +114,7 @@ def test_a_manifest_whose_blobs_are_not_there_does_not_resolve(registry, name):
 def test_an_answer_that_fails_is_the_right_error(
     registry, name, oci_registry, proxy_to, kind, error, what, monkeypatch
 ):
-    monkeypatch.setattr("casflow.http.retry.time.sleep", lambda _: None)
+    monkeypatch.setattr("casflow.http.retry.sleep", lambda *_: True)
     fill(registry, name)
     proxy = proxy_to(oci_registry.url, dialect="plain")
     broken = Registry(proxy.host)
@@ -125,7 +125,7 @@ def test_an_answer_that_fails_is_the_right_error(
 
 @pytest.mark.parametrize("kind", ["429", "503", "cut-before"])
 def test_what_passes_is_tried_again(registry, name, oci_registry, proxy_to, kind, monkeypatch):
-    monkeypatch.setattr("casflow.http.retry.time.sleep", lambda _: None)
+    monkeypatch.setattr("casflow.http.retry.sleep", lambda *_: True)
     fill(registry, name)
     proxy = proxy_to(oci_registry.url, dialect="plain")
     proxy.fault(1, kind)
