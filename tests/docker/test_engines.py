@@ -149,8 +149,10 @@ def test_gc_takes_from_the_engine_what_is_ours_and_nobody_needs(
         flow = make(storage(**alone, env_vars={"V": letter}), value=value)
         done.append(register(flow).location)
         environments.append(flow.storage.environment)
+    # Steps that no other test has taken: a step that an image begins with is nobody's left-over.
+    failing = {"env_vars": {"V": name}, "extra_dockerfile_commands": ["RUN false"]}
     with pytest.raises(ConfigError):
-        register(make(storage(**alone, extra_dockerfile_commands=["RUN false"]), "Bad"))
+        register(make(storage(**alone, **failing), "Bad"))
     engine.docker("tag", done[1], "kept/by-a-person:1")
     assert nameless(engine)
     before = names_in(engine)
