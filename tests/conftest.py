@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +34,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let modules and further processes know that all is wanted."""
+    """Let modules and further processes know that all is wanted, and that SIGINT ends them.
+
+    A shell lets what it starts in the background ignore SIGINT, and every child inherits that.
+    """
     if config.option.full:
         os.environ[FULL] = "1"
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, text
 
+from casflow.errors import UnavailableError
 from casflow.registry import RunState
 
 if TYPE_CHECKING:
+    import subprocess
+
+    from casflow.registry import Run
     from tests.agents.conftest import House
     from tests.services.postgres import PostgresServer
 
@@ -135,12 +139,23 @@ def test_a_killed_agent_takes_its_runs_with_it_and_another_runs_them(
     assert (done.state, done.attempt, done.losses) == (RunState.SUCCESS, 2, 1)
 
 
+def _freeze_and_release(agent: subprocess.Popen[str], house: House, run: Run) -> Run:
+    """Stop an agent at a moment when it does not hold SQLite's lock, and take a run from it."""
+    for _ in range(10):
+        agent.send_signal(signal.SIGSTOP)
+        try:
+            return house.registry.release(house.registry.get_run(run.id))
+        except UnavailableError:
+            agent.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+    raise AssertionError("the registry stayed locked")
+
+
 def test_a_run_that_was_taken_away_is_stopped(house: House, pids: Path) -> None:
     frozen = house.start(heartbeat=0.1)
     run = house.ask(_sleeping(pids))
     house.until(pids.exists)
-    frozen.send_signal(signal.SIGSTOP)
-    house.registry.cancel(house.registry.release(house.registry.get_run(run.id)))
+    house.registry.cancel(_freeze_and_release(frozen, house, run))
     assert len(_alive(pids)) == 2
     frozen.send_signal(signal.SIGCONT)
     house.until(lambda: not _alive(pids))

@@ -22,7 +22,7 @@ from casflow.registry import Registry, RunState
 from tests.services.process import free_port
 
 COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
-MAX_RETRY_AFTER = 60  # seconds
+TIMEOUT = 60  # seconds
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_prometheus_reads_the_same_numbers(registry):
 
 def shown(screen, text):
     """Tell whether a terminal shows a text, in whatever colours, before patience is over."""
-    seen, deadline = b"", time.monotonic() + MAX_RETRY_AFTER
+    seen, deadline = b"", time.monotonic() + TIMEOUT
     while text.encode() not in COLOURS.sub(b"", seen) and time.monotonic() < deadline:
         if select.select([screen], [], [], 0.1)[0]:
             seen += os.read(screen, 1 << 16)
@@ -133,7 +133,11 @@ def test_top_follows_what_goes_on_until_it_is_interrupted(home, registry):
     environment = {**home.environment, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     command = [sys.executable, "-m", "casflow", "top", "--interval", "60"]
     top = subprocess.Popen(
-        command, env=environment, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
     )
     try:
         assert shown(screen, "success 2")
@@ -141,7 +145,7 @@ def test_top_follows_what_goes_on_until_it_is_interrupted(home, registry):
         registry.finish(running, RunState.SUCCESS)
         assert shown(screen, "success 3")
         top.send_signal(signal.SIGINT)
-        assert top.wait(MAX_RETRY_AFTER) == 0
+        assert top.wait(TIMEOUT) == 0
         assert top.stderr.read() == b""
     finally:
         top.kill()
@@ -153,7 +157,7 @@ def test_top_follows_what_goes_on_until_it_is_interrupted(home, registry):
 def test_an_agent_serves_metrics_when_it_is_asked_to(home):
     pytest.importorskip("prometheus_client")
     address = f"http://127.0.0.1:{(port := free_port())}/metrics"
-    deadline = time.monotonic() + MAX_RETRY_AFTER
+    deadline = time.monotonic() + TIMEOUT
     with home.start("agent", "start", "--metrics", port) as agent:
         said = ""
         while "casflow_agents 1.0" not in said.splitlines():
@@ -162,4 +166,4 @@ def test_an_agent_serves_metrics_when_it_is_asked_to(home):
             with suppress(OSError), urlopen(address, timeout=10) as answer:
                 said = answer.read().decode()
         agent.terminate()
-        assert agent.wait(MAX_RETRY_AFTER) == 0
+        assert agent.wait(TIMEOUT) == 0

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-MAX_RETRY_AFTER = 60  # seconds that a server may take until it answers
+TIMEOUT = 60  # seconds that a server may take until it answers
 _LEASH = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
@@ -86,7 +86,7 @@ class Server(ABC):
         return {"user": self.user, "group": self.user, "extra_groups": []}
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + MAX_RETRY_AFTER
+        deadline = time.monotonic() + TIMEOUT
         while not self.ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
