@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 from tests.fuzz.__main__ import feed, watch_for_hangs
 from tests.fuzz.doors import DOORS, HOSTILE
 
-SECONDS = os.environ.get("CASFLOW_FUZZ_SECONDS", "40")
+SECONDS = os.environ.get("CASFLOW_FUZZ_SECONDS", "60")
 
 
 @pytest.fixture(autouse=True)
