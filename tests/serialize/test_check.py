@@ -155,3 +155,10 @@ class Effect:
 
     def __reduce__(self):
         return eval, (self.code,)
+
+
+def test_where_no_process_can_be_started_it_is_said_and_nothing_is_refused(monkeypatch, caplog):
+    monkeypatch.setattr(sys, "executable", "/dev/null/python")
+    check_loads(b"no pickle", where="Plain")
+    (said,) = caplog.messages
+    assert said.startswith("flow Plain was not loaded in a clean process: ")
