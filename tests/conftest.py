@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -37,7 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let modules and further processes know that all is wanted, and that SIGINT ends them.
 
     A shell lets what it starts in the background ignore SIGINT, and every child inherits that.
+    Tests start hundreds of processes: without byte code each of them compiles every module again.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if config.option.full:
         os.environ[FULL] = "1"
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
