@@ -9,16 +9,13 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import config, signing
 from casflow.errors import CasflowError, ConfigError, ConflictError
 from casflow.flow import Flow
-from casflow.flow.checkpoint import check_locations
 from casflow.reference import PICKLE, Reference
 from casflow.registry import DEFAULT_PROJECT, Registry, check_labels, check_project
-from casflow.serialize import explain
 from casflow.storage.base import Storage
 from casflow.storage.content import name_of
 from casflow.storage.plugins import default_class, load
@@ -154,21 +151,18 @@ def assign_storage(
     Raises:
         ConfigError: It has no name, or options are given for a storage that it has already.
     """
-    name_of(flow)
+    name = name_of(flow)
     storage = storage or getattr(flow, "storage", None)
     if storage is None:
         storage = _default_storage(options or {})
     elif not isinstance(storage, Storage):
         kind = f"{type(storage).__module__}.{type(storage).__qualname__}"
         hint = "name one of casflow's in register(flow, storage=...) or --storage"
-        raise ConfigError(f"the flow's storage is a {kind}", where=name_of(flow), hint=hint)
+        raise ConfigError(f"the flow's storage is a {kind}", where=name, hint=hint)
     elif options:
         raise ConfigError(f"the flow has a storage already; unexpected {min(options)!r}")
     if isinstance(flow, Flow):
         flow.storage = storage
-        if flow.project is not None:
-            folder, script = flow.project
-            storage.store_project(Path(folder), Path(script))
     return storage
 
 
@@ -201,9 +195,6 @@ def register_all(
     Raises:
         CasflowError: They could not be stored or recorded.
     """
-    for each in flows:
-        if isinstance(each, Flow):
-            check_locations(each, storage)
     return _register_named(storage, {name_of(each): each for each in flows}, request, registry)
 
 
@@ -259,55 +250,47 @@ def _record(
     """Add a version to the registry, unless the latest one says the same."""
     reference = storage.reference(name)
     if latest is not None:
-        _keep_signatures(name, storage, reference, latest)
+        before = latest.storage.get("signatures", {}).get(name, ())
+        storage.take_over_signatures(name, reference, before)
     if request.key is not None:
         storage.sign(name, reference, request.key)
+    form, location = storage.serialize(only=name), storage.flows[name]
     labels = tuple(sorted({*storage.labels, *request.labels}))
-    stored, location = storage.serialize(only=name), storage.flows[name]
     uploaded = storage.uploaded.get(name, 0)
-    bare: dict[str, Any] = {
-        "flows": {},
-        "references": {},
-        "signatures": {},
-    }  # the rest says which place it is
-    unchanged = (
-        latest is not None
-        and latest.digest == reference.digest
-        and latest.labels == labels
-        and {**latest.storage, **bare} == {**stored, **bare}
-    )
-    if latest is not None and unchanged and not request.force:
-        signed = stored.get("signatures") != latest.storage.get("signatures")
+    if latest is not None and not request.force and _is_same(latest, form, reference, labels):
+        signed = form.get("signatures") != latest.storage.get("signatures")
         if signed or latest.reference != reference.to_dict():  # only an attachment differs
             latest = registry.update_reference(
-                latest, reference=reference.to_dict(), storage=stored, location=location
+                latest, reference=reference.to_dict(), storage=form, location=location
             )
         return _registration(latest, is_new=False, uploaded=uploaded)
+    by_digest = request.idempotency_key is None
+    if latest is not None and by_digest and _is_nondeterministic(latest, reference):
+        _warn_of_differences(latest, storage, name)
     version = registry.add_version(
         project=request.project,
         flow=name,
         digest=reference.digest,
-        storage=stored,
+        storage=form,
         reference=reference.to_dict(),
         labels=labels,
         location=location,
         idempotency_key=request.idempotency_key,
         after=0 if latest is None else latest.number,
     )
-    by_digest = request.idempotency_key is None
-    if latest is not None and by_digest and _is_nondeterministic(latest, reference):
-        _warn_of_differences(latest, storage, name)
     return _registration(version, is_new=True, uploaded=uploaded)
 
 
-def _keep_signatures(name: str, storage: Storage, reference: Reference, latest: Version) -> None:
-    """Let what was signed of the latest version be signed of the same flow now."""
-    before = latest.storage.get("signatures", {}).get(name, ())
-    if not before:
-        return
-    statement = signing.Statement.of(reference)
-    kept = [text for text in before if signing.find_signatures([text.encode()], statement)]
-    storage.signatures[name] = list(dict.fromkeys([*kept, *storage.signatures.get(name, ())]))
+def _is_same(
+    latest: Version, form: Mapping[str, Any], reference: Reference, labels: tuple[str, ...]
+) -> bool:
+    """Tell whether a version has the same content and labels, in the same place."""
+    of_flows = dict.fromkeys(("flows", "references", "signatures"))  # the rest says which place
+    return (
+        latest.digest == reference.digest
+        and latest.labels == labels
+        and {**latest.storage, **of_flows} == {**form, **of_flows}
+    )
 
 
 def _is_nondeterministic(latest: Version, reference: Reference) -> bool:
@@ -325,11 +308,11 @@ def _is_nondeterministic(latest: Version, reference: Reference) -> bool:
 def _warn_of_differences(latest: Version, storage: Storage, name: str) -> None:
     """Name the values by which a flow that nobody edited differs from its last version."""
     try:
-        before, now = load(latest.storage).get_bytes(name), storage.get_bytes(name)
+        found = storage.differences(name, load(latest.storage))
     except CasflowError as error:
         logger.debug("version %s cannot be compared: %s", latest.number, error)
         return
-    for difference in explain(before, now)[:_MAX_DIFFERENCES]:
+    for difference in found[:_MAX_DIFFERENCES]:
         logger.warning(
             "flow %s is not reproducible: no file changed since version %s, but %s",
             *(name, latest.number, difference),

@@ -7,6 +7,7 @@ the flow is registered.
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -44,33 +45,21 @@ def check_locations(flow: RunnableFlow, storage: Any) -> None:
     from casflow.results.location import check
 
     parameters = [each.name for each in flow.parameters()]
-    common: dict[str, bool] = {}  # whether a template needs no argument of a task, so is fine
+    fine: set[str] = set()
     for call in flow.calls:
         task = call.task
         if isinstance(task, Parameter) or task.checkpoint is False:
             continue
         writer = task.result or flow.result or getattr(storage, "result", None)
         location = getattr(writer, "location", None)
-        if isinstance(location, str):
-            if location not in common:
-                common[location] = _is_fine(location, parameters)
-            if common[location]:
-                continue
-            try:
-                check(location, parameters, inputs_of(task, call.args, call.kwargs))
-            except ConfigError as error:
-                where = f"{flow.name}, task {call.slug}, {location}"
-                raise ConfigError(error.what, where=where, hint=error.hint) from error
-
-
-def _is_fine(location: str, parameters: list[str]) -> bool:
-    from casflow.results.location import check
-
-    try:
-        check(location, parameters, ())
-    except ConfigError:
-        return False
-    return True
+        if not isinstance(location, str) or location in fine:
+            continue
+        try:
+            if check(location, parameters, partial(inputs_of, task, call.args, call.kwargs)):
+                fine.add(location)
+        except ConfigError as error:
+            where = f"{flow.name}, task {call.slug}, {location}"
+            raise ConfigError(error.what, where=where, hint=error.hint) from error
 
 
 def inputs_of(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

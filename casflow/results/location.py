@@ -57,23 +57,35 @@ def render(location: Location, context: Mapping[str, Any]) -> str:
     return text
 
 
-def check(location: Location, parameters: Iterable[str], arguments: Iterable[str]) -> None:
+def check(
+    location: Location, parameters: Iterable[str], arguments: Callable[[], Iterable[str]]
+) -> bool:
     """Check that a template names nothing but what a run will have.
 
     Args:
         location: The template; a function is not called, and passes.
         parameters: Names of the flow's parameters.
-        arguments: Names of the arguments that the task is called with.
+        arguments: Gives the names of the arguments that the task is called with; asked only
+            where the template needs more than every task has.
+
+    Returns:
+        Whether it is fine for every task of the flow.
 
     Raises:
         ConfigError: It does, or is no template; the message lists what there is.
     """
     if callable(location):
-        return
+        return True
     given = dict.fromkeys(parameters, _ANY)
     facts = {**dict.fromkeys(_OF_RUNS, _ANY), **_facts_of(datetime.now(UTC)), "uuid": "0"}
     facts["scheduled_start_time"] = facts["date"]
-    _format(location, {**given, **facts, "parameters": given, **dict.fromkeys(arguments, _ANY)})
+    known = {**given, **facts, "parameters": given}
+    try:
+        _format(location, known)
+    except ConfigError:
+        _format(location, {**known, **dict.fromkeys(arguments(), _ANY)})
+        return False
+    return True
 
 
 def _facts_of(date: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every storage is: a set of named flows, and one way to read them.
+"""What every storage does: one way to store flows, and one way to read them.
 
 Owns the road back: the cache is asked by digest before anything is downloaded, what is downloaded
 is verified, and only verified bytes are loaded. Invariant: that happens in `Storage.load_flow` and
@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
 from casflow import cache, config, signing
 from casflow.cache import Fetched
-from casflow.errors import ConfigError, DuplicateFlowError, FlowNotInStorageError, IntegrityError
-from casflow.reference import PICKLE, TREE, Reference
-from casflow.storage.content import flow_from_bytes, name_of
+from casflow.errors import ConfigError, FlowNotInStorageError, IntegrityError
+from casflow.reference import PICKLE, TREE
+from casflow.storage.content import flow_from_bytes
+from casflow.storage.named_flows import NamedFlows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from casflow.blobs.content import ContentStore, Draft
     from casflow.cache import Cache
     from casflow.flow import Flow
-    from casflow.reference import BlobName
-    from casflow.results import Result
-    from casflow.signing import Signed, SigningKey
+    from casflow.reference import BlobName, Reference
+    from casflow.serialize.difference import Difference
     from casflow.trees.listing import Listing
 
 
@@ -52,61 +52,24 @@ class LoadedFlow:
     seconds: float
 
 
-class Storage(ABC):
+class Storage(NamedFlows):
     """Where flows are kept.
 
-    Args:
-        result: Where the results of its flows' tasks go, when they are asked for.
-        secrets: Names of the secrets that are loaded before a flow is read at run time.
-        labels: Labels that an agent must carry to run its flows.
-        add_default_labels: Whether `default_labels` are added; the setting decides when left out.
-        stored_as_script: Whether flows are kept as the script that makes them.
-
     Attributes:
-        flows: Location of each flow, by name.
-        references: What each location is known to hold; empty for a flow that only the backend
-            knows.
-        signatures: What was signed of each flow, where the backend cannot keep it itself.
-        uploaded: Bytes that the last `build` had to write for each flow.
         flow_project: Project of the registration under way; references say it.
         rewrite: Whether `build` writes again also what seems to be stored.
         loads_new: Whether `build` loads a pickle that is new before it stores it.
     """
 
-    fields: ClassVar[tuple[str, ...]] = ()
-    """Constructor parameters that stand in the JSON form; none may be a secret."""
+    flow_project: str = ""
+    rewrite: bool = False
+    loads_new: bool = False
+    _cache: Cache | None = None
 
     concurrent_downloads: ClassVar[bool] = False
     """Whether threads may download several blobs of one flow at a time."""
 
-    def __init__(
-        self,
-        result: Result | None = None,
-        secrets: Iterable[str] | None = None,
-        labels: Iterable[str] | None = None,
-        add_default_labels: bool | None = None,  # noqa: FBT001 - the original's signature
-        stored_as_script: bool = False,  # noqa: FBT001, FBT002
-    ) -> None:
-        self._result = result
-        self.secrets = list(secrets or ())
-        self._labels = list(labels or ())
-        self._add_default_labels = add_default_labels
-        self.stored_as_script = stored_as_script
-        self.flows: dict[str, str] = {}
-        self.references: dict[str, Reference] = {}
-        self.uploaded: dict[str, int] = {}
-        self.signatures: dict[str, list[str]] = {}
-        self.flow_project = ""
-        self.rewrite = False
-        self.loads_new = False
-        self._flows: dict[str, Flow] = {}
-        self._cache: Cache | None = None
-
     # ---- what a subclass says --------------------------------------------------------------
-
-    @abstractmethod
-    def locate(self, flow: Flow) -> str:
-        """Return the location that a flow gets when it is added."""
 
     @abstractmethod
     def store(self, flow: Flow, labels: tuple[str, ...], known: Reference | None) -> None:
@@ -164,38 +127,7 @@ class Storage(ABC):
             self.references[name] = self.resolve(name)
         return self.references[name]
 
-    @property
-    def default_labels(self) -> list[str]:
-        """Labels that this kind of storage adds by itself."""
-        return []
-
-    @property
-    def result(self) -> Result | None:
-        """Where the results of its flows' tasks go by default."""
-        return self._result
-
     # ---- the public face -------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """Name of the kind of storage."""
-        return type(self).__name__
-
-    @property
-    def labels(self) -> list[str]:
-        """Labels that an agent must carry to run its flows, sorted."""
-        own = self.default_labels if self.add_default_labels else ()
-        return sorted({*self._labels, *own})
-
-    @property
-    def add_default_labels(self) -> bool:
-        """Whether `default_labels` are added; the setting decides where nobody said."""
-        wanted = self._add_default_labels
-        return config.load().default_labels if wanted is None else wanted
-
-    @add_default_labels.setter
-    def add_default_labels(self, value: bool | None) -> None:
-        self._add_default_labels = value
 
     @property
     def cache(self) -> Cache:
@@ -204,36 +136,19 @@ class Storage(ABC):
             self._cache = cache.default()
         return self._cache
 
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self.flows
-
-    def __repr__(self) -> str:
-        return f"<Storage: {self.name}>"
-
-    def add_flow(self, flow: Flow) -> str:
-        """Take a flow in, to be stored by `build`.
-
-        Returns:
-            Its location. Where equal content is stored already, `build` may give another one.
+    def add_or_replace(self, name: str, flow: Flow) -> None:
+        """Add a flow that is registered; it takes the place of one that was made before it.
 
         Raises:
-            DuplicateFlowError: A flow of that name is here already.
+            ConfigError: A result of it has no possible location, or it cannot be stored so.
         """
-        return self.flows[self.add(flow)]
+        from casflow.flow import Flow
+        from casflow.flow.checkpoint import check_locations
 
-    def add(self, flow: Flow) -> str:
-        """Take a flow in without storing anything yet; return its name."""
-        name = name_of(flow)
-        if name in self:
-            raise DuplicateFlowError(
-                f'Name conflict: Flow with the name "{name}" is already present in this storage.'
-            )
-        self.flows[name] = self.locate(flow)
-        self._flows[name] = flow
-        return name
-
-    def add_or_replace(self, name: str, flow: Flow) -> None:
-        """Add a flow that is registered; it takes the place of one that was made before it."""
+        if isinstance(flow, Flow):
+            if flow.project is not None:
+                self.store_project(*map(Path, flow.project))
+            check_locations(flow, self)
         if self._flows.get(name, flow) is not flow:
             for each in (self.flows, self.references, self._flows):
                 each.pop(name, None)
@@ -303,33 +218,27 @@ class Storage(ABC):
         started = time.perf_counter()
         reference = self._find_reference(name) if digest is None else self._bound(name, digest)
         if reference.media_type == TREE:
-            return self._load_project(name, reference, started)
-        fetched = self._fetch_all(name, reference)
-        parts = zip(reference.attachments, fetched[1:], strict=True)
-        attachments = {role: bytes(part.data) for role, part in parts}
-        flow = flow_from_bytes(reference, fetched[0].data, attachments, where=self.flows[name])
+            flow, downloaded = self._load_project(name, reference)
+            hit = not downloaded
+        else:
+            fetched = self._fetch_all(name, reference)
+            parts = zip(reference.attachments, fetched[1:], strict=True)
+            attachments = {role: bytes(part.data) for role, part in parts}
+            flow = flow_from_bytes(reference, fetched[0].data, attachments, where=self.flows[name])
+            hit = all(each.hit for each in fetched)
+            downloaded = sum(each.downloaded for each in fetched)
         _attach(flow, self)
-        return LoadedFlow(
-            flow,
-            reference,
-            hit=all(each.hit for each in fetched),
-            downloaded=sum(each.downloaded for each in fetched),
-            seconds=time.perf_counter() - started,
-        )
+        return LoadedFlow(flow, reference, hit, downloaded, time.perf_counter() - started)
 
-    def _load_project(self, name: str, reference: Reference, started: float) -> LoadedFlow:
+    def _load_project(self, name: str, reference: Reference) -> tuple[Flow, int]:
+        """Return the flow of a project, and the bytes that were downloaded for it."""
         from casflow.flow.project import flow_from_project
         from casflow.trees.listing import check_path
 
         folder, downloaded = self._checkout(name, reference)
         script = str(reference.environment.get("script", ""))
         check_path(script)
-        flow = flow_from_project(folder, script, reference.flow)
-        _attach(flow, self)
-        seconds = time.perf_counter() - started
-        return LoadedFlow(
-            flow, reference, hit=not downloaded, downloaded=downloaded, seconds=seconds
-        )
+        return flow_from_project(folder, script, reference.flow), downloaded
 
     def _checkout(self, name: str, reference: Reference) -> tuple[Path, int]:
         """Return the folder of a project, and the bytes that were downloaded for it."""
@@ -374,6 +283,16 @@ class Storage(ABC):
             IntegrityError: What is stored is not what was registered.
         """
         return bytes(self._fetch(name, self._find_reference(name).blob).data)
+
+    def differences(self, name: str, other: Storage) -> list[Difference]:
+        """Return by which values a pickled flow differs from what another storage holds of it.
+
+        Raises:
+            CasflowError: One of them cannot be read.
+        """
+        from casflow.serialize import explain
+
+        return explain(other.get_bytes(name), self.get_bytes(name))
 
     def get_attachments(self, name: str) -> dict[str, bytes]:
         """Return the verified attachments of a flow by role.
@@ -439,29 +358,6 @@ class Storage(ABC):
         """
         return self._find_reference(name)
 
-    # ---- signatures ------------------------------------------------------------------------
-
-    def find_signatures(self, name: str, reference: Reference) -> list[bytes]:
-        """Return what was signed of a flow's digest; nobody has checked it yet."""
-        del reference
-        return [text.encode() for text in self.signatures.get(name, ())]
-
-    def sign(self, name: str, reference: Reference, key: SigningKey) -> None:
-        """Sign what a flow is registered as, unless the key has done so before.
-
-        Raises:
-            AccessError: The key refuses.
-        """
-        found = self.find_signatures(name, reference)
-        signed = signing.signed_anew(signing.Statement.of(reference), key, found)
-        if signed is not None:
-            self.keep_signature(name, reference, signed)
-
-    def keep_signature(self, name: str, reference: Reference, signed: Signed) -> None:
-        """Keep a signature of a flow where `find_signatures` finds it."""
-        del reference
-        self.signatures.setdefault(name, []).append(signed.to_bytes().decode())
-
     def registered(self, name: str) -> Reference:
         """Return what a flow was registered as, whatever the backend holds now."""
         return self.references[name]
@@ -482,62 +378,6 @@ class Storage(ABC):
         return self.cache.fetch(
             blob.digest, blob.size, lambda target: self.download(name, blob, target)
         )
-
-    # ---- JSON form -------------------------------------------------------------------------
-
-    def identity(self) -> dict[str, Any]:
-        """Return the JSON form without its flows: what makes two storages the same place."""
-        own = {field: _json_value(getattr(self, field)) for field in self.fields}
-        return {"type": type(self).__name__, "secrets": list(self.secrets), **own}
-
-    def serialize(self, only: str | None = None) -> dict[str, Any]:
-        """Return the JSON form, of all flows or of only one; it holds no secret and no code."""
-        names = self.flows if only is None else (only,)
-        flows = {name: self.flows[name] for name in names}
-        references = {
-            name: self.references[name].to_dict() for name in names if name in self.references
-        }
-        signatures = {name: self.signatures[name] for name in names if self.signatures.get(name)}
-        form = {**self.identity(), "flows": flows, "references": references}
-        return {**form, "signatures": signatures} if signatures else form
-
-    @classmethod
-    def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Return the storage of its JSON form."""
-        values = {field: form[field] for field in cls.fields if field in form}
-        try:
-            storage = cls(**values, secrets=form.get("secrets"), **cls._restore_options())
-        except TypeError as error:
-            raise ConfigError(f"cannot restore a {cls.__name__} storage ({error})") from error
-        storage.flows.update(form.get("flows", {}))
-        for name, each in form.get("references", {}).items():
-            storage.references[name] = Reference.from_dict(each, where=storage.flows.get(name))
-        storage.signatures.update(_texts(form.get("signatures", {})))
-        return storage
-
-    @classmethod
-    def _restore_options(cls) -> dict[str, Any]:
-        """Return constructor arguments that only a storage read from its JSON form gets."""
-        return {}
-
-
-def _texts(form: Any) -> dict[str, list[str]]:
-    """Return lists of text by name.
-
-    Raises:
-        IntegrityError: It is something else.
-    """
-    try:
-        return {str(name): ["".join(text) for text in texts] for name, texts in form.items()}
-    except (AttributeError, TypeError) as error:
-        raise IntegrityError("damaged signatures of a flow", where="a storage's form") from error
-
-
-def _json_value(value: Any) -> Any:
-    """Return a field as JSON has it."""
-    if isinstance(value, tuple | list):
-        return [_json_value(each) for each in value]
-    return value if isinstance(value, str | int | float | dict | None) else str(value)
 
 
 def _attach(flow: Flow, storage: Storage) -> None:
