@@ -1,60 +1,47 @@
 """`casflow.Store`: trees and blobs in a folder, a bucket or a container.
 
-Owns the public surface, against which every integration is written. Invariant: a name becomes a
-digest in one place (`casflow.trees.versions.Versions.select`), bytes come through the cache, and
-errors are casflow's; the store holds no state but its connection, the cache, and what can be read
-again, so it can be pickled, used from several threads, and made anew at any time.
+Owns the public surface, against which every integration is written. Invariant: bytes come through
+the cache, and errors are casflow's; the store holds no state but its connection, the cache, and
+what can be read again, so it can be pickled, used from several threads, and made anew at any time.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from casflow import cache as caches
-from casflow import config, signing
-from casflow.blobs.concurrent import run_concurrently
-from casflow.blobs.content import ContentStore
 from casflow.digests import parse
 from casflow.errors import ConfigError
 from casflow.gc import Collector, Policy, Report, Stats, Verification
-from casflow.gc import pin as pin_reference
 from casflow.gc import stats as count_store
-from casflow.gc import unpin as unpin_reference
 from casflow.gc import verify as verify_store
-from casflow.gc.scan import key_of
 from casflow.reference import check_name
-from casflow.storage.urls import open_url
 from casflow.store.blobs import Blobs, source_of
-from casflow.store.leases import Leases
+from casflow.store.named_versions import NamedVersions, signing_key
 from casflow.store.origins import remember_origin
 from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
-from casflow.store.resolver import Resolver, digest_in, name_in, parsed, tags_on
+from casflow.store.resolver import digest_in, name_in
 from casflow.trees.checkout import Checkouts, appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
-from casflow.trees.versions import Versions
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from casflow.cache import Cache
-    from casflow.signing import Signer, SigningKey, Verifier
     from casflow.store.resolver import AnyRef
     from casflow.trees.listing import Listing
     from casflow.trees.scan import Progress
-    from casflow.trees.tags import TagMove
 
 _KEPT_READERS = 4  # each holds a listing
 
 
-class Store:
+class Store(NamedVersions):
     """Trees and blobs by name and digest.
 
     Args:
@@ -78,36 +65,11 @@ class Store:
         cache: Cache | None = None,
         **options: Any,
     ) -> None:
-        settings = config.load()
-        self._given = str(settings.store or settings.flows_dir) if url is None else os.fspath(url)
-        self._options = options
-        self._cache = cache
-        self._content = ContentStore(open_url(self._given, **options))
-        self._versions = Versions(self._content, self._verifier)
+        super().__init__(url, cache=cache, **options)
         self._readers: dict[tuple[str | None, str | None], TreeReader] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_readers": {}}
-
-    @property
-    def url(self) -> str:
-        """Where the store is, for messages; holds no credential."""
-        return self._content.store.url
-
-    @property
-    def cache(self) -> Cache:
-        """This machine's cache."""
-        return self._cache or caches.default()
-
-    def _verifier(self) -> Verifier:
-        return signing.Verifier(self.cache)
-
-    @property
-    def _resolver(self) -> Resolver:
-        return Resolver(self._versions, self._verifier)
-
-    def __repr__(self) -> str:
-        return f"Store({self.url!r})"
 
     # ---- trees -----------------------------------------------------------------------------
 
@@ -147,7 +109,7 @@ class Store:
             labels,
             progress=progress,
             dry_run=dry_run,
-            key=_signing_key(sign),
+            key=signing_key(sign),
         )
         if pushed.selected is None:
             now, shown = datetime.now(UTC), tuple(sorted(set(labels)))
@@ -274,107 +236,6 @@ class Store:
                 self._readers[asked] = reader
         return reader
 
-    # ---- names -----------------------------------------------------------------------------
-
-    def digest(self, ref: AnyRef) -> str:
-        """Return the digest that a ref means now; one that has the whole digest asks nobody.
-
-        Raises:
-            NotFoundError: There is none.
-            ConfigError: The ref is none, or several versions have the digits that were given.
-        """
-        return digest_in(ref) or self._resolver.select(ref).reference.digest
-
-    def resolve(self, ref: AnyRef) -> Version:
-        """Return the version that a ref means now, with its tags.
-
-        Raises:
-            NotFoundError: There is none.
-            ConfigError: The ref is none, or several versions have the digits that were given.
-        """
-        selected = self._resolver.select(ref)
-        return version_of(selected, self._resolver.tags_of(selected))
-
-    def versions(self, name: str) -> list[Version]:
-        """Return the versions of a name with their tags, newest first."""
-        found, tags = run_concurrently(
-            partial(self._versions.all, check_name(name)),
-            partial(self._resolver.passing_tags, name),
-        )
-        return [version_of(each, tags_on(each, tags)) for each in found]
-
-    def names(self) -> list[str]:
-        """Return the names that have a version in this store, sorted."""
-        return self._versions.names()
-
-    def tag(self, ref: AnyRef, tag: str, *, sign: bool | str = False) -> TagMove:
-        """Let a tag of the ref's name mean its version from now on.
-
-        Args:
-            ref: The version.
-            tag: The tag.
-            sign: Sign the move, also one that was there already: with the user's key, or the key
-                that is named.
-
-        Returns:
-            The move; the last one, if the tag was there already.
-
-        Raises:
-            NotFoundError: There is no such version.
-            ConfigError: The tag would read as a version or a digest.
-        """
-        return self._versions.tags.move(self._resolver.select(ref), tag, key=_signing_key(sign))
-
-    def tags(self, name: str) -> dict[str, Version]:
-        """Return the versions that the tags of a name mean now.
-
-        Raises:
-            SignatureError: One of them is not signed as this machine's policy asks.
-        """
-        found = self._versions.tags.all(name)
-        for tag, each in found.items():
-            self._versions.signatures.verify(name, each, tag)
-        return {tag: version_of(each) for tag, each in found.items()}
-
-    def sign(self, ref: AnyRef, key: str | None = None) -> Version:
-        """Sign a version, unless the key has done so before; return it.
-
-        Args:
-            ref: The version.
-            key: The key; that of the settings or of the user when left out.
-
-        Raises:
-            NotFoundError: There is no such version, or no key.
-            AccessError: The key refuses.
-        """
-        selected = self._versions.find(parsed(ref))
-        self._versions.signatures.sign(selected, signing.SigningKey.find(key or ""))
-        return version_of(selected)
-
-    def signers(self, what: AnyRef | TagMove) -> list[Signer]:
-        """Return who signed a version, or a move of a tag, trusted or not, oldest first.
-
-        Raises:
-            NotFoundError: There is no such version or move.
-        """
-        return self.all_signers([what])[0]
-
-    def all_signers(self, what: Iterable[AnyRef | TagMove]) -> list[list[Signer]]:
-        """Return the same of many, asked side by side."""
-        items = list(what)
-        if not self._versions.signatures.has_any():
-            return [[] for _ in items]
-        found = run_concurrently(*(partial(self._resolver.signatures, each) for each in items))
-        return [signing.signers_of(each) for each in found]
-
-    def history(self, name: str, tag: str) -> list[TagMove]:
-        """Return the moves of a tag, newest first.
-
-        Raises:
-            NotFoundError: There is no such tag.
-        """
-        return self._versions.tags.history(name, tag)
-
     # ---- blobs -----------------------------------------------------------------------------
 
     def put(
@@ -423,45 +284,6 @@ class Store:
             CasflowError: As `get` does.
         """
         return self._blobs.open(parse(digest.replace("-", ":", 1)))
-
-    # ---- what stays ------------------------------------------------------------------------
-
-    def pin(self, ref: AnyRef, as_name: str | None = None) -> str:
-        """Keep a version whatever retention says; return the name of the pin.
-
-        Raises:
-            NotFoundError: There is no such version.
-            ConflictError: A pin of that name holds something else.
-        """
-        selected = self._resolver.select(ref)
-        name = as_name or key_of(selected.reference)
-        pin_reference(self._content, selected.key, name)
-        return name
-
-    def unpin(self, name: str) -> None:
-        """Remove a pin.
-
-        Raises:
-            NotFoundError: There is no pin of that name.
-        """
-        unpin_reference(self._content, name)
-
-    def lease(self, ref: AnyRef) -> bool:
-        """Keep a version for as long as gc keeps what was in use, 30 days unless it is told.
-
-        It is one write a day, version and machine; `checkout` does it by itself.
-
-        Returns:
-            Whether a lease was written; False when this machine has one of today.
-
-        Raises:
-            NotFoundError: There is no such version.
-        """
-        return self._leases.hold(self._resolver.select(ref).reference)
-
-    @property
-    def _leases(self) -> Leases:
-        return Leases(self._content, self.cache)
 
     # ---- whole stores ----------------------------------------------------------------------
 
@@ -513,10 +335,6 @@ class Store:
     def stats(self) -> Stats:
         """Count what is stored, and what is stored once."""
         return count_store(self._content.store)
-
-
-def _signing_key(sign: bool | str) -> SigningKey | None:  # noqa: FBT001 - what `sign=` was given
-    return None if sign is False else signing.SigningKey.asked(sign)
 
 
 def _new_name(name: str) -> str:
