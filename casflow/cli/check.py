@@ -99,11 +99,8 @@ def _make(folder: Path, way: str, target: str, environment: dict[str, str]) -> N
     )
     if done.returncode != 0:
         what = f"the flow cannot be made {_WORDS.get(way, 'in another process')}"
-        raise LoadError(f"{what} ({_last_line(done.stderr)})", where=target)
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+        last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise LoadError(f"{what} ({last_line})", where=target)
 
 
 def _other(folder: Path, seed: str) -> dict[str, str]:

@@ -117,7 +117,8 @@ def _compare(a: Side, b: Side, *, as_json: bool) -> None:
     if a.listing is not None and b.listing is not None:
         _show_changes((a.name, a.listing), (b.name, b.listing), as_json=as_json)
         return
-    found = explain(a.data, b.data, (a.source_map, b.source_map)) if _are_pickles(a, b) else []
+    pickled = a.media_type == b.media_type == PICKLE
+    found = explain(a.data, b.data, (a.source_map, b.source_map)) if pickled else []
     lines = list(dict.fromkeys(each.describe() for each in found)) or _line_differences(a, b)
     if as_json:
         show_json(
@@ -133,10 +134,6 @@ def _compare(a: Side, b: Side, *, as_json: bool) -> None:
     else:
         for line in lines or ["no difference"]:
             show_line(line, None if found else _COLOURS.get(line[:1]))
-
-
-def _are_pickles(a: Side, b: Side) -> bool:
-    return a.media_type == b.media_type == PICKLE
 
 
 def _line_differences(a: Side, b: Side) -> list[str]:

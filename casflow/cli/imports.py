@@ -9,6 +9,7 @@ import click
 from casflow import config
 from casflow.cli.groups import Group
 from casflow.cli.output import json_option, note, show_json, working
+from casflow.cli.register import complain
 from casflow.cli.table import plural, short
 from casflow.errors import CasflowError, ConfigError, NotFoundError
 from casflow.registration import Request, register_all, storage_at
@@ -59,11 +60,7 @@ def prefect(store: str, to: str | None, project: str | None, unpickle: bool, as_
     if not done and not failed:
         raise NotFoundError("no flow of Prefect 1", where=store)
     _show(done, as_json=as_json)
-    for error in failed[:-1]:
-        note(f"error: {error}")
-    if failed:
-        raise failed[-1]
-    return 0
+    return complain(failed)
 
 
 def _register_all(

@@ -114,7 +114,7 @@ def register(
         if not way.seen and not way.failed:
             raise FlowNotFoundError("no flow found", where=", ".join(map(str, sources)))
     _show(way.done, as_json=as_json)
-    return _complain(way.failed)
+    return complain(way.failed)
 
 
 @dataclass(slots=True)
@@ -297,7 +297,8 @@ def _show(done: list[Registration], *, as_json: bool) -> None:
         )
 
 
-def _complain(failed: list[CasflowError]) -> int:
+def complain(failed: list[CasflowError]) -> int:
+    """Print what went wrong on the way, the last as the error of the command."""
     for error in failed[:-1]:
         note(f"error: {error}")
     if failed:

@@ -28,8 +28,8 @@ def is_flow(value: object) -> bool:
     That is an object, not a class, whose class or one of its bases is called `Flow`, which has a
     name and can be run or called: a flow of casflow, of Prefect 1, a `@flow` of Prefect 3.
     """
-    is_made = not isinstance(value, type)
-    return is_made and _is_called_flow(type(value)) and can_be_flow(value)
+    is_called_flow = any(base.__name__ == "Flow" for base in type(value).__mro__)
+    return is_called_flow and not isinstance(value, type) and can_be_flow(value)
 
 
 def can_be_flow(value: object) -> bool:
@@ -42,10 +42,6 @@ def can_be_flow(value: object) -> bool:
 def flow_name(flow: Any) -> Any:
     """Return the name of anything that can be stored as a flow: its `name`, or a function's own."""
     return getattr(flow, "name", None) or getattr(flow, "__name__", None)
-
-
-def _is_called_flow(kind: type) -> bool:
-    return any(base.__name__ == "Flow" for base in kind.__mro__)
 
 
 @contextmanager

@@ -323,9 +323,3 @@ def entry(node: Node, key: str) -> Item | None:
 def set_entry(node: Node, key: str, value: Item) -> None:
     """Replace the value of an entry that is there."""
     node.items[2 * node.items[::2].index(text(key)) + 1] = value
-
-
-def drop_entry(node: Node, key: str) -> None:
-    """Take an entry out of a dict, if it is there."""
-    wanted = text(key)
-    node.items[:] = [each for pair in entries(node) if pair[0] != wanted for each in pair]

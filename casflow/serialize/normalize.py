@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _NO_LINE = integer(1)
-_NONE = b"N"
 
 Rule = tuple["tuple[str, str]", "Callable[[Node, Context], None]"]
 RULES: list[Rule] = []

@@ -83,7 +83,9 @@ def _variables() -> Iterator[Finding]:
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith("CASFLOW_") and name not in known and not _is_value(name)
+        if name.startswith("CASFLOW_")
+        and name not in known
+        and not name.startswith(("CASFLOW_VALUE_", "CASFLOW_TEST_"))
     )
     for name in unknown:
         mend = did_you_mean(name, known, f"settings are {', '.join(known[1:-1])}")
@@ -91,10 +93,6 @@ def _variables() -> Iterator[Finding]:
     if not unknown:
         count = sum(name in os.environ for name in config.VARIABLES[1:])
         yield Finding("variables", OK, f"{plural(count, 'setting')} of the environment")
-
-
-def _is_value(name: str) -> bool:
-    return name.startswith(("CASFLOW_VALUE_", "CASFLOW_TEST_"))
 
 
 def _origin(settings: Config) -> str:

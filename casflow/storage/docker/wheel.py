@@ -39,12 +39,9 @@ def make_wheel() -> tuple[str, bytes]:
 
 def _code() -> dict[str, bytes]:
     root = Path(__file__).parents[2]
-    paths = sorted(path for path in root.rglob("*") if path.is_file() and _belongs(path))
+    kinds = (".py", ".typed")
+    paths = sorted(each for each in root.rglob("*") if each.is_file() and each.suffix in kinds)
     return {f"casflow/{path.relative_to(root).as_posix()}": path.read_bytes() for path in paths}
-
-
-def _belongs(path: Path) -> bool:
-    return path.suffix in (".py", ".typed")
 
 
 def _metadata(installed: Distribution, info: str) -> dict[str, bytes]:
