@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs import layout
@@ -19,9 +20,11 @@ from casflow.errors import IntegrityError, NotFoundError
 from casflow.reference import BlobName, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
+
+PAGE = 1000  # objects that services list in one answer
 
 
 class ContentReader:
@@ -86,15 +89,29 @@ class ContentReader:
                 return BlobName(*named, info.size)
         raise NotFoundError("no such blob", where=f"{digest} in {self.store.url}")
 
-    def is_whole(self, reference: Reference) -> bool:
-        """Tell whether all blobs of a reference stand in the right size, and none is condemned."""
-        blobs = {(each.digest, each.incarnation): each.size for each in reference.blobs()}
-        looks = [partial(self._head_pair, *name) for name in blobs]
-        found = zip(run_concurrently(*looks), blobs.values(), strict=True)
-        return all(
-            marker is None and present is not None and present.size == size
-            for (marker, present), size in found
-        )
+    def list_small(self) -> dict[str, ObjectInfo] | None:
+        """Return all objects by key, by one request; None when one answer does not hold them."""
+        infos = list(islice(self.store.list(), PAGE))
+        return {info.key: info for info in infos} if len(infos) < PAGE else None
+
+    def is_whole(
+        self, reference: Reference, objects: Mapping[str, ObjectInfo] | None = None
+    ) -> bool:
+        """Tell whether all blobs of a reference stand in the right size, and none is condemned.
+
+        Args:
+            reference: The reference.
+            objects: All objects of the store by key, as just listed; asked for when left out.
+        """
+        names = {(each.digest, each.incarnation): each.size for each in reference.blobs()}
+        sizes = {layout.blob(*name): size for name, size in names.items()}
+        markers = [layout.marker(*name) for name in names]
+        if objects is None:
+            looks = [partial(self.store.find, key) for key in (*sizes, *markers)]
+            found = run_concurrently(*looks)
+            objects = {info.key: info for info in found if info is not None}
+        standing = all(key in objects and objects[key].size == sizes[key] for key in sizes)
+        return standing and not any(marker in objects for marker in markers)
 
     def _head_pair(
         self, digest: str, incarnation: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from casflow import signing
 from casflow.blobs.draft import Draft, Source
-from casflow.errors import CasflowError, IntegrityError
+from casflow.errors import AccessError, CasflowError, IntegrityError
 from casflow.reference import TREE, BlobName, Reference, check_name
 from casflow.trees.fetch import INDEX, TreeReader, pack_role
 from casflow.trees.index import Index, Place
@@ -28,6 +29,7 @@ from casflow.trees.versions import Versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from casflow.blobs.base import ObjectInfo
     from casflow.blobs.content import ContentStore
     from casflow.cache import Cache
     from casflow.signing import SigningKey
@@ -100,9 +102,9 @@ class Pusher:
         """
         check_name(name)
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(copy_context().run, self._versions.newest, name)
+            asked = pool.submit(copy_context().run, self._look, name)
             listing = scan(folder, progress)
-            newest = asked.result()
+            newest, objects = asked.result()
         draft = Draft(
             name,
             listing.root,
@@ -110,7 +112,7 @@ class Pusher:
             tuple(sorted(set(labels))),
             environment=dict(environment or {}),
         )
-        if newest is not None and not force and self._is_same(newest, draft):
+        if newest is not None and not force and self._is_same(newest, draft, objects):
             if key is not None and not dry_run:
                 self._versions.signatures.sign(newest, key)
             return Pushed(newest, listing, newest.number, is_new=False, uploaded=0)
@@ -128,11 +130,26 @@ class Pusher:
             logger.warning("a pack of the version before is lost; all contents are written anew")
             return self._store(folder, listing, draft, newest, None, progress, sign)
 
-    def _is_same(self, newest: Selected, draft: Draft) -> bool:
+    def _look(self, name: str) -> tuple[Selected | None, dict[str, ObjectInfo] | None]:
+        """Return the newest version of a name, and all objects of the store where they are few.
+
+        One listing of a small store says all that would be asked for one by one.
+        """
+        objects, alias = None, f"large {self._content.store.url}"
+        if self._content.store.parallel > 1 and self._cache.find_alias(alias) is None:
+            with suppress(AccessError):  # some may list no more than a folder
+                objects = self._content.list_small()
+            if objects is None:
+                self._cache.set_alias(alias, "")
+        return self._versions.newest(name, objects), objects
+
+    def _is_same(
+        self, newest: Selected, draft: Draft, objects: Mapping[str, ObjectInfo] | None
+    ) -> bool:
         """Tell whether the newest version says what a draft does, and can be read back."""
         there, drafted = newest.reference, draft.preview()
         same = signing.same_statement(there, drafted) and there.labels == drafted.labels
-        return same and self._content.is_whole(there)
+        return same and self._content.is_whole(there, objects)
 
     def _index_of(self, newest: Selected | None) -> Index | None:
         if newest is None or newest.reference.media_type != TREE:

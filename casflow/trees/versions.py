@@ -18,7 +18,7 @@ from casflow.trees.signatures import Signatures
 from casflow.trees.tags import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from casflow.blobs.base import ObjectInfo
     from casflow.blobs.content import ContentStore
@@ -75,9 +75,14 @@ class Versions:
             raise self._unknown(ref)
         return found
 
-    def newest(self, name: str) -> Selected | None:
-        """Return the newest version of a name, or None when it has none."""
-        return self._first(name, lambda _: True)
+    def newest(self, name: str, objects: Mapping[str, ObjectInfo] | None = None) -> Selected | None:
+        """Return the newest version of a name, or None when it has none.
+
+        Args:
+            name: The name.
+            objects: All objects of the store by key, as just listed; asked for when left out.
+        """
+        return self._first(name, lambda _: True, objects)
 
     def all(self, name: str) -> list[Selected]:
         """Return the versions of a name, newest first."""
@@ -104,13 +109,21 @@ class Versions:
                 }
         return sorted(found)
 
-    def _keys(self, name: str) -> list[str]:
-        infos = self._store.list(layout.folder(name))
-        references = [info for info in infos if layout.is_reference(info.key)]
+    def _keys(self, name: str, objects: Mapping[str, ObjectInfo] | None = None) -> list[str]:
+        folder = layout.folder(name)
+        infos = self._store.list(folder) if objects is None else objects.values()
+        references = [
+            info for info in infos if info.key.startswith(folder) and layout.is_reference(info.key)
+        ]
         return [info.key for info in sorted(references, key=_age, reverse=True)]
 
-    def _first(self, name: str, is_wanted: Callable[[Selected], bool]) -> Selected | None:
-        keys = self._keys(name)
+    def _first(
+        self,
+        name: str,
+        is_wanted: Callable[[Selected], bool],
+        objects: Mapping[str, ObjectInfo] | None = None,
+    ) -> Selected | None:
+        keys = self._keys(name, objects)
         for some in (keys[:1], *chunks(keys[1:], self._store.parallel)):
             for found in self._named(name, some):
                 if is_wanted(found):
