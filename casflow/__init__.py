@@ -7,6 +7,7 @@ brings its module when it is first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from casflow.lazy import lazily
@@ -54,11 +55,28 @@ def __getattr__(name: str) -> Any:
     if name == "flow":  # the package, which can be called
         return importlib.import_module("casflow.flow")
     if not name.startswith("_") and name not in __all__:
-        from casflow.flow.prefect import NAMES, refuse
+        from casflow.flow.prefect import MODULES, NAMES, refuse
 
         if name in NAMES:
             raise refuse(name, "casflow", NAMES[name])
+        if f"casflow.{name}" in MODULES:
+            return importlib.import_module(f"casflow.{name}")
     return _find(name)
+
+
+class _LastFinder:
+    """Asked for a module of casflow that no other finder has found: Prefect 1 may have had it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG004
+        if not name.startswith("casflow."):
+            return None
+        from casflow.flow.prefect import find_module
+
+        return find_module(name)
+
+
+sys.meta_path.append(_LastFinder)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from casflow.errors import ConfigError
+from casflow.flow.prefect import OF_CALLS, refuse
 from casflow.flow.tasks import Task
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def check_signature(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     try:
         accepted.bind(*args, **kwargs)
     except TypeError as error:
+        for word in kwargs.keys() & OF_CALLS.keys() - accepted.parameters.keys():
+            raise refuse(word, task.name, OF_CALLS[word]) from error
         raise ConfigError(f"task called with wrong arguments ({error})", where=task.name) from error
 
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 from casflow.errors import CasflowError, ConfigError
 from casflow.flow import context
 from casflow.flow.calls import Call, check_signature
-from casflow.flow.prefect import METHODS_OF_FLOWS, OF_FLOWS, absent, refuse, refuse_unknown
+from casflow.flow.prefect import (
+    METHODS_OF_FLOWS,
+    OF_FLOWS,
+    OF_RUNS,
+    absent,
+    refuse,
+    refuse_unknown,
+)
 from casflow.flow.tasks import Parameter, Task
 
 if TYPE_CHECKING:
@@ -222,6 +229,7 @@ class Flow:
         *,
         run_on_schedule: bool | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        **values: Any,
     ) -> State | None:
         """Run every task whose upstream tasks succeeded.
 
@@ -230,6 +238,7 @@ class Flow:
             executor: Where tasks run, those that can at once; in this thread when left out.
             run_on_schedule: Only False can be: a flow has no schedule.
             sleep: How to wait before a retry, given seconds.
+            **values: Further values of parameters, by name.
 
         Returns:
             The flow's state: its `result` has the state of each task, by task. None when the code
@@ -243,9 +252,11 @@ class Flow:
         if run_on_schedule:
             raise refuse("run_on_schedule", "Flow.run", OF_FLOWS["schedule"])
 
+        names = {each.name for each in self.parameters()}
+        refuse_unknown([each for each in values if each not in names], "Flow.run", OF_RUNS)
         if self._is_only_loaded("run"):
             return None
-        return run(self, parameters or {}, executor, sleep)
+        return run(self, {**(parameters or {}), **values}, executor, sleep)
 
     def register(
         self,

@@ -8,11 +8,18 @@ called many times.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 
 from casflow.errors import ConfigError
 from casflow.flow.context import find_flow, get_flow
-from casflow.flow.prefect import METHODS_OF_TASKS, OF_TASKS, absent, refuse_unknown
+from casflow.flow.prefect import (
+    METHODS_OF_TASKS,
+    OF_TASKS,
+    OPERATORS,
+    absent,
+    refuse,
+    refuse_unknown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,9 +57,6 @@ class Task:
 
     # On the class, so that a task that says nothing is pickled without it.
     checkpoint: bool | None = None
-
-    # `x[0]` makes Python believe that a task can be iterated over; it would never end.
-    __iter__: ClassVar[None] = None
 
     def __init__(
         self,
@@ -96,6 +100,10 @@ class Task:
         shown = repr(key) if isinstance(key, (str, int)) else "…"
         return _Item(name=f"{self.name}[{shown}]")(self, key)
 
+    def __iter__(self) -> NoReturn:
+        # `x[0]` makes Python believe that a task can be iterated over; it would never end.
+        raise refuse("a, b = task()", self.name, "take the items one by one, as x[0] and x[1]")
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
 
@@ -104,6 +112,17 @@ class Task:
         def __getattr__(self, name: str) -> Any:
             """Answer for the methods of a task of Prefect 1."""
             raise absent(name, type(self).__name__, METHODS_OF_TASKS)
+
+
+def _refuse_operator(symbol: str) -> Callable[[Task, Any], NoReturn]:
+    def operate(self: Task, other: Any) -> NoReturn:  # noqa: ARG001
+        raise refuse(symbol, self.name, "write a task that computes it of the values")
+
+    return operate
+
+
+for _method, _symbol in OPERATORS.items():
+    setattr(Task, _method, _refuse_operator(_symbol))
 
 
 class FunctionTask(Task):
@@ -141,7 +160,10 @@ class Parameter(Task):
         required: Whether every run must give a value although there is a default.
     """
 
-    def __init__(self, name: str, default: Any = _ABSENT, *, required: bool | None = None) -> None:
+    def __init__(
+        self, name: str, default: Any = _ABSENT, *, required: bool | None = None, **unknown: Any
+    ) -> None:
+        refuse_unknown(unknown, "Parameter", OF_TASKS)
         super().__init__(name)
         self.required = default is _ABSENT if required is None else required
         self.default = None if default is _ABSENT else default
