@@ -49,7 +49,7 @@ _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_S
 State = tuple[int, int] | None
 log = logging.getLogger("casflow")
 _warned: set[Path] = set()
-_read_last: dict[tuple[str | None, ...], tuple[State, str, Config]] = {}
+_read_last: list[tuple[str, dict[Any, Any], State, str, Config]] = []  # one, or none yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +114,16 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         ConfigError: A value or the file cannot be understood.
     """
     environ = os.environ if environ is None else environ
-    asked = (_current_folder(), *map(environ.get, VARIABLES))
-    last = _read_last.get(asked)
-    if last is not None and last[0] == _state_of(last[1]):
-        return last[2]
+    # As the system has it: to decode the variables would be a third of a warm read.
+    raw, folder = getattr(environ, "_data", environ), _current_folder()
+    for last_folder, last_raw, last_state, path, loaded in _read_last:
+        if folder == last_folder and raw == last_raw and _state_of(path) == last_state:
+            return loaded
     home, origin = _home(environ)
     file = home / "config.toml"
     state = _state_of(str(file))
     loaded = _load(environ, home, origin, file)
-    _read_last.clear()
-    _read_last[asked] = (state, str(file), loaded)
+    _read_last[:] = [(folder, dict(raw), state, str(file), loaded)]
     return loaded
 
 

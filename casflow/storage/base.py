@@ -385,4 +385,4 @@ def _attach(flow: Flow, storage: Storage) -> None:
     from casflow.flow import Flow
 
     if isinstance(flow, Flow):
-        flow.storage = storage
+        flow._storage = storage  # noqa: SLF001 - it is one, and need not be looked at again

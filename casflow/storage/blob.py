@@ -169,8 +169,9 @@ class BlobStorage(Storage):
 
     def _registered_scripts(self) -> set[str]:
         """Return the flows that were registered from the script under the key."""
-        found = {each for each in self.references if self.key_of(self.flows[each]) != self.key}
-        return found if self._is_users_script else set()
+        if not self._is_users_script:
+            return set()
+        return {each for each in self.references if self.key_of(self.flows[each]) != self.key}
 
     def load_flow(self, name: str, *, digest: str | None = None) -> LoadedFlow:
         """Return a flow with what it took, and say when its script was edited since."""

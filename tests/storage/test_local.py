@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from casflow import Flow, Parameter, task
+from casflow import Flow, Parameter, config, task
 from casflow.cache import Cache
 from casflow.errors import (
     ConfigError,
@@ -333,3 +334,35 @@ def test_damage_in_the_cache_heals(home, damage):
     first, second = (restored(storage).load_flow("double") for _ in range(2))
     assert (first.hit, second.hit) == (False, True)
     assert value_of(first.flow.run()) == 42
+
+
+def calls_of(work):
+    """Return how many calls of functions a piece of work takes."""
+    kinds = []
+    sys.setprofile(lambda _, kind, __: kinds.append(kind))
+    work()
+    sys.setprofile(None)
+    return sum(each in ("call", "c_call") for each in kinds)
+
+
+def test_a_warm_read_does_little_beside_opening_hashing_and_loading(home):
+    with Flow("Warm") as flow:
+        task(int)()
+    storage = Local()
+    storage.add_flow(flow)
+    form = storage.serialize()
+    storage.get_flow("Warm")
+    assert calls_of(lambda: storage.get_flow("Warm")) < 110
+    assert calls_of(lambda: load(form).get_flow("Warm")) < 230
+
+
+def test_settings_that_change_between_two_reads_are_seen(home, monkeypatch, tmp_path):
+    before = config.load()
+    assert config.load() is before
+    monkeypatch.setenv("CASFLOW_CACHE_DIR", str(tmp_path / "elsewhere"))
+    assert config.load().cache_dir == tmp_path / "elsewhere"
+    monkeypatch.delenv("CASFLOW_CACHE_DIR")
+    assert config.load() == before
+    before.home.mkdir(exist_ok=True)
+    (before.home / "config.toml").write_text("threshold = 2")
+    assert config.load().threshold == 2
