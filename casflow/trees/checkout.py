@@ -248,12 +248,13 @@ def write_tree(
     with os_errors(target):
         for path in folders_of(listing)[1:] if len(listing) else []:
             os.mkdir(f"{target}/{path}")  # noqa: PTH102
-        by_pack: dict[str, list[Entry]] = {}
+        by_pack: dict[str, list[Entry]] = {pack: [] for pack in index.packs}
         for entry in listing:
             if not entry.size and entry.kind == FILE:
                 _write(f"{target}/{entry.path}", memoryview(b""), modes[entry.executable])
             elif entry.kind == FILE:
-                by_pack.setdefault(index.places[entry.digest].pack, []).append(entry)
+                by_pack[index.places[entry.digest].pack].append(entry)
+        by_pack = {pack: entries for pack, entries in by_pack.items() if entries}
         done = 0
         for (pack, entries), data in zip(by_pack.items(), packs.read(by_pack), strict=True):
             if data is None:

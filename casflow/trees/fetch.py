@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from functools import cached_property, partial
 from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -105,8 +106,9 @@ class TreeReader:
 
     @cached_property
     def _packs(self) -> dict[str, BlobName]:
-        attached = self._reference.attachments.items()
-        return {blob.digest: blob for role, blob in attached if role != INDEX}
+        roles = sorted(self._reference.attachments, key=lambda role: (len(role), role))
+        blobs = [self._reference.attachments[role] for role in roles if role != INDEX]
+        return {blob.digest: blob for blob in blobs}
 
     def read(self, path: str) -> bytes:
         """Return the content of one file; links are followed.
@@ -145,7 +147,8 @@ class TreeReader:
         found = self._checkouts.find(digest, full=full)
         if found is not None:
             return found
-        index, packs = self.index, self._source(progress)
+        packs = self._source(progress)
+        index, _ = run_concurrently(lambda: self.index, packs.begin)
         path = self._checkouts.obtain(digest, index, packs, full=full, progress=progress)
         self._remember_big(index)
         return path
@@ -199,12 +202,23 @@ class _StoredPacks:
         self._cache = cache
         self._blobs = blobs
         self._progress = progress
+        self._begun: Iterator[Buffer] | None = None
+
+    def begin(self) -> None:
+        """Begin to download all that are not big; return when the first one is here."""
+        coming = self._small(self._blobs)
+        self._begun = chain(list(islice(coming, 1)), coming)
+
+    def _small(self, digests: Iterable[str]) -> Iterator[Buffer]:
+        blobs = (self._blobs[digest] for digest in digests)
+        return self._contents.get_each(blob for blob in blobs if blob.size < BIG)
 
     def read(self, digests: Iterable[str]) -> Iterator[Buffer | None]:
         """Yield the bytes of packs; None for a big one."""
         wanted = [self._blobs[digest] for digest in digests]
         total, done = sum(blob.size for blob in wanted), 0
-        small = self._contents.get_each(blob for blob in wanted if blob.size < BIG)
+        begun = self._begun if list(self._blobs.values()) == wanted else None
+        small, self._begun = begun or self._small(blob.digest for blob in wanted), None
         for blob in wanted:
             yield None if blob.size >= BIG else next(small)
             done += blob.size
