@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -19,10 +20,9 @@ from casflow.errors import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from casflow.store import Entry
+    from casflow.store import Listing
 
 _EXPIRY = 60.0
-_MAX_LINKS = 40
 
 
 class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -52,7 +52,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
         super().__init__(**options)
         self._store = casflow.Store(store, **(store_options or {}))
         self._expiry = listings_expiry_time
-        self._trees: dict[str, tuple[float, str, dict[str, Entry | None]]] = {}
+        self._trees: dict[str, tuple[float, str, Listing]] = {}
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> Any:
@@ -77,12 +77,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
             FileNotFoundError: The store has no such tree, or the tree no such path.
         """
         path = self._strip_protocol(path)
-        if not path:
-            return {"name": "", "type": "directory", "size": 0}
-        ref, inside = _split_tree(path)
-        tree, entries = self._tree(ref)
-        entry = _follow(entries, inside, path)
-        return _info(path, tree, entry)
+        return self._describe(path)[1] if path else _folder("")
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
         """List a folder; the names of the store's trees at the root.
@@ -90,13 +85,7 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
         Raises:
             FileNotFoundError: There is no such tree or path.
         """
-        path = self._strip_protocol(path)
-        found: list[dict[str, Any]]
-        if not path:
-            names = [name.replace("%", "%25").replace("/", "%2F") for name in self._store.names()]
-            found = [{"name": name, "type": "directory", "size": 0} for name in names]
-        else:
-            found = list(self._children(path))
+        found = list(self._children(self._strip_protocol(path)))
         return found if detail else [each["name"] for each in found]
 
     def ukey(self, path: str) -> str:
@@ -118,32 +107,47 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
         if mode != "rb":
             raise OSError(30, "a casflow store is read-only here: push a new version", path)
-        path = self._strip_protocol(path)
-        ref, inside = _split_tree(path)
-        tree, entries = self._tree(ref)
-        entry = _follow(entries, inside, path)
-        if entry is None:
+        inside, found = self._describe(self._strip_protocol(path))
+        if found["type"] == "directory":
             raise IsADirectoryError(path)
-        return self._store.open_file(tree, entry.path)
+        return self._store.open_file(found["tree"], inside)
+
+    def _describe(self, path: str) -> tuple[str, dict[str, Any]]:
+        """Return where in its tree a path leads to, through links, and what is there."""
+        ref, _, inside = path.partition("/")
+        tree, listing = self._tree(ref)
+        try:
+            inside = listing.locate(inside)
+        except NotFoundError as error:
+            raise FileNotFoundError(path) from error
+        entry = listing.by_path.get(inside)
+        if entry is None:
+            return inside, {**_folder(path), "tree": tree}
+        found = {"name": path, "type": "file", "size": entry.size, "digest": entry.digest}
+        return inside, {**found, "tree": tree, "executable": entry.executable}
 
     def _children(self, path: str) -> Iterator[dict[str, Any]]:
-        ref, inside = _split_tree(path)
-        tree, entries = self._tree(ref)
-        entry = _follow(entries, inside, path)
-        if entry is not None:
-            yield _info(path, tree, entry)
+        if not path:
+            for name in self._store.names():
+                yield _folder(name.replace("%", "%25").replace("/", "%2F"))
             return
-        folder = f"{inside}/" if inside else ""
-        for each in entries:
-            if each and each.startswith(folder) and "/" not in each[len(folder) :]:
-                name = f"{ref}/{each}"
-                try:
-                    yield _info(name, tree, _follow(entries, each, name))
-                except FileNotFoundError:  # a link that leads nowhere
-                    yield {"name": name, "type": "link", "size": 0, "tree": tree}
+        inside, found = self._describe(path)
+        if found["type"] != "directory":
+            yield found
+            return
+        tree, listing = self._tree(path.partition("/")[0])
+        for each in listing.folders[inside]:
+            name = f"{path}/{posixpath.basename(each)}"
+            with suppress(FileNotFoundError):
+                shown = self._describe(name)[1]
+                if shown["type"] == "file" or each in listing.folders:
+                    yield shown
+                    continue
+            # A link to nowhere, or to a folder: whoever walks would go round for ever.
+            yield {"name": name, "type": "link", "size": 0, "tree": tree}
 
-    def _tree(self, ref: str) -> tuple[str, dict[str, Entry | None]]:
-        """Return the digest that a reference stands for, and its paths: None for a folder."""
+    def _tree(self, ref: str) -> tuple[str, Listing]:
+        """Return the digest that a reference stands for, and its listing."""
         known = self._trees.get(ref)
         if known is not None and time.monotonic() < known[0]:
             return known[1], known[2]
@@ -152,13 +156,12 @@ class CasflowFileSystem(AbstractFileSystem):  # type: ignore[misc]
             listing = self._store.listing(tree)
         except NotFoundError as error:
             raise FileNotFoundError(str(error)) from error
-        entries: dict[str, Entry | None] = {"": None}
-        for entry in listing.entries:
-            for folder in _parents(entry.path):
-                entries.setdefault(folder, None)
-            entries[entry.path] = entry
-        self._trees[ref] = (time.monotonic() + self._expiry, tree, entries)
-        return tree, entries
+        self._trees[ref] = (time.monotonic() + self._expiry, tree, listing)
+        return tree, listing
+
+
+def _folder(path: str) -> dict[str, Any]:
+    return {"name": path, "type": "directory", "size": 0}
 
 
 def _split_store(path: str) -> tuple[str | None, str]:
@@ -166,34 +169,3 @@ def _split_store(path: str) -> tuple[str | None, str]:
     if mark and ("://" in store or store.startswith("/")):
         return store, rest
     return None, path
-
-
-def _split_tree(path: str) -> tuple[str, str]:
-    ref, _, inside = path.partition("/")
-    return ref, inside
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
-
-
-def _follow(entries: dict[str, Entry | None], inside: str, path: str) -> Entry | None:
-    """Return what a path leads to, through symbolic links; None for a folder."""
-    for _ in range(_MAX_LINKS):
-        if inside not in entries:
-            break
-        entry = entries[inside]
-        if entry is None or entry.kind != "symlink":
-            return entry
-        target = posixpath.join(posixpath.dirname(inside), entry.target or "")
-        inside = posixpath.normpath(target).removeprefix(".")
-    raise FileNotFoundError(path)
-
-
-def _info(path: str, tree: str, entry: Entry | None) -> dict[str, Any]:
-    if entry is None:
-        return {"name": path, "type": "directory", "size": 0, "tree": tree}
-    found = {"name": path, "type": "file", "size": entry.size, "digest": entry.digest}
-    return {**found, "tree": tree, "executable": entry.executable}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,7 +25,8 @@ from casflow.store.origins import remember_origin
 from casflow.store.promotion import promote
 from casflow.store.records import Blob, Version, version_of
 from casflow.store.resolver import digest_in, name_in
-from casflow.trees.checkout import Checkouts, appearing, copy_tree
+from casflow.trees.checkout import Checkouts
+from casflow.trees.copies import appearing, copy_tree
 from casflow.trees.fetch import TreeReader
 from casflow.trees.push import Pusher
 from casflow.trees.scan import silent
@@ -214,7 +216,8 @@ class Store(NamedVersions):
             ConfigError: It is no tree.
             IntegrityError: It is damaged.
         """
-        return self._reader(ref).read(path)
+        with self.open_file(ref, path) as file:
+            return file.read()
 
     def open_file(self, ref: AnyRef, path: str) -> BinaryIO:
         """Return one file of a tree, open for reading; a big one does not stand in memory.
@@ -222,6 +225,11 @@ class Store(NamedVersions):
         Raises:
             CasflowError: As `read_file` does.
         """
+        digest = digest_in(ref)
+        if digest is not None and self._resolver.has_passed(ref, digest):
+            standing = Checkouts(self.cache).read(digest, path)
+            if standing is not None:
+                return BytesIO(standing)
         return self._reader(ref).open(path)
 
     def _reader(self, ref: AnyRef) -> TreeReader:

@@ -3,7 +3,7 @@
 Owns how a folder is written from packs, trusted, healed and copied. Invariant: a path that is
 returned leads to a folder that holds exactly what the tree's listing says, verified when it was
 written and unchanged since by its record; a shared folder is held by a lock as long as this process
-lives; a private copy appears whole, by one rename, or not at all.
+lives.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import secrets
-import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from casflow.cache import outages
 from casflow.cache.folders import Folders, remove_tree
 from casflow.cache.locks import lock
-from casflow.digests import hex_of, verify
-from casflow.errors import CasflowError, ConfigError, ConflictError, IntegrityError, os_errors
+from casflow.digests import digest_of, hex_of, verify
+from casflow.errors import CasflowError, ConfigError, IntegrityError, os_errors
+from casflow.trees.contents import BIG, read_part
+from casflow.trees.copies import NEW, NEW_READABLE, copy_file
 from casflow.trees.listing import FILE
 from casflow.trees.record import (
     Record,
@@ -36,11 +35,6 @@ from casflow.trees.record import (
 )
 from casflow.trees.scan import silent
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -53,9 +47,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FICLONE = 0x40049409  # ioctl: let a file share the extents of another
 SHARED_MODES = {False: 0o444, True: 0o555}
-PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
 
 
 class Packs(Protocol):
@@ -178,6 +170,22 @@ class Checkouts:
         write_record(self.folders, name, index.listing)
         return self.folders.path(name)
 
+    def read(self, digest: str, path: str) -> bytes | None:
+        """Return the verified content of a file of a tree; None if it does not stand or is big.
+
+        Raises:
+            NotFoundError: The tree has no such file.
+        """
+        listing = self.listing(digest)
+        return None if listing is None else self.read_entry(digest, listing.follow(path))
+
+    def read_entry(self, digest: str, entry: Entry) -> bytes | None:
+        """Return the same of an entry of a tree."""
+        if entry.size >= BIG:
+            return None
+        data = read_part(self.path_of(digest, entry), 0, entry.size)
+        return data if data is not None and digest_of(data) == entry.digest else None
+
     def path_of(self, digest: str, entry: Entry) -> Path:
         """Return where a file of a tree is if the tree stands; whoever reads it verifies it."""
         return self.folders.path(hex_of(digest)) / entry.path
@@ -288,116 +296,16 @@ def _write_big(
     """Write a content that does not go through memory, and copies of it where it is used again."""
     first, *others = entries
     path = f"{target}/{first.path}"
-    with os.fdopen(os.open(path, _NEW_READABLE, modes[first.executable]), "w+b") as file:
+    with os.fdopen(os.open(path, NEW_READABLE, modes[first.executable]), "w+b") as file:
         packs.save(digest, file)
     for entry in others:
-        _copy_file(path, f"{target}/{entry.path}", entry.size, modes[entry.executable])
-
-
-_NEW_READABLE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-_NEW_READABLE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NEW = (_NEW_READABLE & ~os.O_RDWR) | os.O_WRONLY
+        copy_file(path, f"{target}/{entry.path}", entry.size, modes[entry.executable])
 
 
 def _write(path: str, content: memoryview, mode: int) -> None:
-    descriptor = os.open(path, _NEW, mode)
+    descriptor = os.open(path, NEW, mode)
     try:
         while content:
             content = content[os.write(descriptor, content) :]
     finally:
         os.close(descriptor)
-
-
-# ---- private copies ------------------------------------------------------------------------
-
-
-@contextmanager
-def appearing(target: Path) -> Iterator[Path]:
-    """Give a new folder that becomes `target` when the block ends without an error.
-
-    Raises:
-        ConflictError: There is something at the target already.
-    """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - links above it stay as they are
-    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}")
-    with os_errors(target):
-        _refuse_occupied(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-    try:
-        yield temporary
-        with os_errors(target):
-            try:
-                os.rename(temporary, target)  # noqa: PTH104 - over an empty folder, too
-            except OSError:
-                _refuse_occupied(target)
-                raise
-    finally:
-        remove_tree(temporary)
-
-
-def _refuse_occupied(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ConflictError("there is a file already", where=target)
-    if target.is_dir() and any(target.iterdir()):
-        hint = "name an empty or a new folder"
-        raise ConflictError("the folder is not empty", where=target, hint=hint)
-    if target.is_dir() and target.samefile(os.curdir):  # whoever is in it would be nowhere
-        hint = "name a new folder"
-        raise ConflictError("the current folder cannot be replaced", where=target, hint=hint)
-
-
-def copy_tree(source: Path, listing: Listing, target: Path) -> None:
-    """Copy a checked-out tree into an empty folder, writable; extents are shared where they can."""
-    cloning = True
-    with os_errors(target):
-        for path in folders_of(listing)[1:] if len(listing) else []:
-            os.mkdir(f"{target}/{path}")  # noqa: PTH102
-        for entry in listing:
-            path = f"{target}/{entry.path}"
-            if entry.kind != FILE:
-                os.symlink(entry.target, path)  # noqa: PTH211
-                continue
-            mode = PRIVATE_MODES[entry.executable]
-            cloning = _copy_file(f"{source}/{entry.path}", path, entry.size, mode, cloning=cloning)
-
-
-def _copy_file(source: str, target: str, size: int, mode: int, *, cloning: bool = True) -> bool:
-    """Copy a file to a new one; return whether extents can be shared here."""
-    original = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        copy = os.open(target, _NEW, mode)
-        try:
-            cloning = cloning and (not size or _clone(original, copy))
-            if not cloning and size:
-                _copy(original, copy, size)
-        finally:
-            os.close(copy)
-    finally:
-        os.close(original)
-    return cloning
-
-
-def _clone(original: int, copy: int) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        fcntl.ioctl(copy, _FICLONE, original)
-    except OSError:  # another file system, or one that cannot
-        return False
-    return True
-
-
-def _copy(original: int, copy: int, size: int) -> None:
-    while size > 0 and hasattr(os, "copy_file_range"):
-        try:
-            copied = os.copy_file_range(original, copy, size)
-        except OSError:
-            break
-        if not copied:
-            break
-        size -= copied
-    if size > 0:
-        with os.fdopen(os.dup(original), "rb") as source, os.fdopen(os.dup(copy), "wb") as target:
-            source.seek(os.lseek(original, 0, os.SEEK_CUR))
-            shutil.copyfileobj(source, target, 1 << 20)

@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from casflow.blobs.concurrent import run_concurrently
-from casflow.digests import digest_of
 from casflow.errors import CasflowError, ConfigError, IntegrityError
 from casflow.reference import TREE
-from casflow.trees.checkout import (
-    PRIVATE_MODES,
-    Checkouts,
-    appearing,
-    copy_tree,
-    folder_for_process,
-    write_tree,
-)
-from casflow.trees.contents import BIG, Contents, read_part
+from casflow.trees.checkout import Checkouts, folder_for_process, write_tree
+from casflow.trees.contents import BIG, Contents
+from casflow.trees.copies import PRIVATE_MODES, appearing, copy_tree
 from casflow.trees.index import Index
 from casflow.trees.listing import Root
 from casflow.trees.scan import silent
@@ -110,17 +103,8 @@ class TreeReader:
         blobs = [self._reference.attachments[role] for role in roles if role != INDEX]
         return {blob.digest: blob for blob in blobs}
 
-    def read(self, path: str) -> bytes:
-        """Return the content of one file; links are followed.
-
-        Raises:
-            NotFoundError: There is no such file.
-        """
-        with self.open(path) as file:
-            return file.read()
-
     def open(self, path: str) -> BinaryIO:
-        """Return one file, open for reading; a big one does not stand in memory.
+        """Return one file, open for reading, links followed; a big one does not stand in memory.
 
         Raises:
             NotFoundError: There is no such file.
@@ -132,8 +116,8 @@ class TreeReader:
         pack = self._packs[place.pack]
         if place.pack == entry.digest:
             return self._contents.open(pack)
-        standing = read_part(self._checkouts.path_of(self._reference.digest, entry), 0, entry.size)
-        if standing is not None and digest_of(standing) == entry.digest:
+        standing = self._checkouts.read_entry(self._reference.digest, entry)
+        if standing is not None:
             return BytesIO(standing)
         return BytesIO(self._contents.get_part(pack, place, entry.digest))
 

@@ -128,21 +128,47 @@ class Listing:
         hint = did_you_mean(path, self.by_path)
         return NotFoundError("no such file in the tree", where=path, hint=hint)
 
-    def follow(self, path: str) -> Entry:
-        """Return the file that a path leads to, through links of the tree.
+    @cached_property
+    def folders(self) -> dict[str, list[str]]:
+        """The paths of what is in each folder, by the folder's path; the top's is empty."""
+        found: dict[str, dict[str, None]] = {"": {}}
+        for entry in self.entries:
+            path = entry.path
+            while path and path not in found.setdefault(posixpath.dirname(path), {}):
+                found[posixpath.dirname(path)][path] = None
+                path = posixpath.dirname(path)
+        return {folder: list(paths) for folder, paths in found.items()}
+
+    def locate(self, path: str) -> str:
+        """Return the path of the file or folder that a path leads to, through links of the tree.
 
         Raises:
-            NotFoundError: It leads to no file.
+            NotFoundError: It leads to neither.
         """
         given, seen = path, 0
-        while (entry := self.by_path.get(path)) is None or entry.kind == SYMLINK:
+        while path not in self.folders:
+            entry = self.by_path.get(path)
+            if entry is not None and entry.kind == FILE:
+                break
             link = next((each for each in _prefixes(path) if each in self.by_path), None)
             seen += 1
             if link is None or not self.by_path[link].target or seen > _MAX_LINKS:
                 raise self._no_file(given)
             target = posixpath.join(posixpath.dirname(link), self.by_path[link].target)
             path = posixpath.normpath(posixpath.join(target, path[len(link) :].lstrip("/")))
-        return entry
+            path = "" if path == "." else path
+        return path
+
+    def follow(self, path: str) -> Entry:
+        """Return the file that a path leads to, through links of the tree.
+
+        Raises:
+            NotFoundError: It leads to no file.
+        """
+        found = self.by_path.get(self.locate(path))
+        if found is None:
+            raise self._no_file(path)
+        return found
 
     @cached_property
     def size(self) -> int:

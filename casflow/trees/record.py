@@ -12,6 +12,7 @@ import json
 import os
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,15 @@ class Record:
         Raises:
             ValueError: It is damaged.
         """
-        try:
-            return Listing(_entry(line) for line in self.listing.splitlines())
-        except (TypeError, KeyError, AttributeError, RecursionError, CasflowError) as error:
-            raise ValueError(f"damaged record ({error!r})") from error
+        return _parsed(self.listing)
+
+
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> Listing:
+    try:
+        return Listing(_entry(line) for line in data.splitlines())
+    except (TypeError, KeyError, AttributeError, RecursionError, CasflowError) as error:
+        raise ValueError(f"damaged record ({error!r})") from error
 
 
 def _entry(line: bytes) -> Entry:

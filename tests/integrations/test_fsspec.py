@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import fsspec
 import pytest
 
+from casflow.blobs.local import LocalBlobStore
 from casflow.digests import digest_of
+from casflow.errors import UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +94,56 @@ def test_a_link_to_itself_is_no_file(store, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         fs.info("loop/a")
     assert [each["type"] for each in fs.ls("loop")] == ["link", "link"]
+
+
+def test_a_link_to_a_folder_is_read_through_and_not_walked_into(store, project) -> None:
+    (project / "top").symlink_to(".")
+    (project / "numbers").symlink_to("data")
+    store.push(project, "proj")
+    fs = fsspec.filesystem("casflow", store=store.url, skip_instance_cache=True)
+    assert fs.isdir("proj/numbers")
+    names = ["proj/numbers/latest.csv", "proj/numbers/numbers.csv"]
+    assert fs.ls("proj/numbers", detail=False) == names
+    assert fs.cat_file("proj/top/top/numbers/latest.csv") == b"a,b\n1,2\n3,4\n"
+    assert [folder for folder, _, _ in fs.walk("proj")] == ["proj", "proj/data", "proj/pkg"]
+
+
+@pytest.fixture
+def stop_store(monkeypatch):
+    def refuse(*_):
+        raise UnavailableError("no answer", where="the store")
+
+    def stop() -> None:
+        for name in ("get", "get_range", "copy_to", "find", "list"):
+            monkeypatch.setattr(LocalBlobStore, name, refuse)
+
+    return stop
+
+
+def test_what_is_checked_out_is_read_by_its_digest_while_the_store_is_down(
+    store, pushed, stop_store
+) -> None:
+    shared = store.checkout(pushed)
+    stop_store()
+    fs = fsspec.filesystem("casflow", store=store.url, skip_instance_cache=True)
+    tree = f"proj@{pushed.digest}"
+    assert fs.cat_file(f"{tree}/data/latest.csv") == b"a,b\n1,2\n3,4\n"
+    assert fs.glob(f"{tree}/**/numbers.csv") == [f"{tree}/data/numbers.csv"]
+    with pytest.raises(FileNotFoundError):
+        fs.cat_file(f"{tree}/data/none.csv")
+    with pytest.raises(UnavailableError, match="no answer"):
+        fs.cat_file("proj/data/latest.csv")
+    (shared / "data" / "numbers.csv").chmod(0o644)
+    (shared / "data" / "numbers.csv").write_text("a,b\n6,6\n6,6\n")
+    with pytest.raises(UnavailableError, match="no answer"):
+        fs.cat_file(f"{tree}/data/numbers.csv")
+
+
+def test_a_name_that_was_resolved_is_read_until_its_time_is_up(fs, stop_store) -> None:
+    path = "proj/data/numbers.csv"
+    assert fs.cat_file(path) == b"a,b\n1,2\n3,4\n"
+    stop_store()
+    assert fs.cat_file(path) == b"a,b\n1,2\n3,4\n"
+    fs.invalidate_cache()
+    with pytest.raises(UnavailableError, match="no answer"):
+        fs.cat_file(path)
