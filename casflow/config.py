@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casflow.errors import ConfigError, did_you_mean
+from casflow import store_options
+from casflow.errors import AccessError, ConfigError, did_you_mean
+from casflow.files import read_whole
 from casflow.redaction import remember_url
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ VARIABLES = (
     "CASFLOW_RETENTION",
     "CASFLOW_STORE",
     "CASFLOW_S3_UPLOAD_OPTIONS",
+    "CASFLOW_STORES",
     "CASFLOW_ALLOWED_SIGNERS",
     "CASFLOW_REVOKED_KEYS",
     "CASFLOW_REQUIRE",
@@ -73,6 +76,7 @@ class Config:
         threshold: How many signers each of these needs.
         signing_key: Path of the key that `--sign` uses, or the public key itself.
         s3_upload_options: What every upload to S3 needs where a store is named by its URL, as JSON.
+        stores: Options of single stores, by their URL; `options_of` finds those of a store.
         origins: For each setting `default`, the file's path, or the environment variable's name.
     """
 
@@ -86,6 +90,7 @@ class Config:
     retention: str
     store: str
     s3_upload_options: str
+    stores: Mapping[str, Mapping[str, Any]] = field(compare=False)
     allowed_signers: Path
     revoked_keys: Path
     require: tuple[str, ...]
@@ -103,6 +108,10 @@ class Config:
         """Folder in which `LocalResult` keeps results."""
         return self.home / "results"
 
+    def options_of(self, store: str) -> dict[str, Any]:
+        """Return what the settings say of a store, by its URL, such as `s3://bucket/prefix`."""
+        return store_options.find(self.stores, store)
+
 
 def load(environ: Mapping[str, str] | None = None) -> Config:
     """Read the settings of this process.
@@ -112,6 +121,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
 
     Raises:
         ConfigError: A value or the file cannot be understood.
+        AccessError: The home is another user's.
     """
     environ = os.environ if environ is None else environ
     # As the system has it: to decode the variables would be a third of a warm read.
@@ -120,6 +130,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         if folder == last_folder and raw == last_raw and _state_of(path) == last_state:
             return loaded
     home, origin = _home(environ)
+    _require_own(home)
     file = home / "config.toml"
     state = _state_of(str(file))
     loaded = _load(environ, home, origin, file)
@@ -196,6 +207,21 @@ def make_folder(folder: Path, *, private: bool = True) -> None:
         folder.mkdir(exist_ok=True)  # says what is in the way
 
 
+def _require_own(home: Path) -> None:
+    """Check that a home, if it is there, is of this user or of root: it says what code is run.
+
+    Raises:
+        AccessError: It is another user's.
+    """
+    try:
+        owner = home.stat().st_uid
+    except OSError:
+        return
+    if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
+        hint = "set CASFLOW_HOME to a folder of yours, or run casflow as its owner"
+        raise AccessError("this home is another user's", where=home, hint=hint)
+
+
 def _home_or_none() -> Path | None:
     try:
         return _home(os.environ)[0]
@@ -243,6 +269,7 @@ def _defaults(home: Path) -> dict[str, Any]:
         "retention": "",
         "store": "",
         "s3_upload_options": "",
+        "stores": {},
         "allowed_signers": home / "allowed_signers",
         "revoked_keys": home / "revoked_keys",
         "require": (),
@@ -253,9 +280,11 @@ def _defaults(home: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        written = tomllib.loads(file.read_text(encoding="utf-8"))
+        written = tomllib.loads(read_whole(file).decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except ConfigError:
+        raise
     except (ValueError, RecursionError, OSError) as error:  # also digits and brackets without end
         raise ConfigError(f"cannot read the settings ({error})", where=file) from error
     known = {each.name for each in fields(Config)} - {"home", "origins"}
@@ -276,10 +305,9 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         if str(value).lower() not in _BOOLEANS:
             raise ConfigError(f"not true or false: {value!r}", where=origin)
         return _BOOLEANS[str(value).lower()]
-    if name == "require":
-        return _patterns(value, origin)
-    if name == "threshold":
-        return _threshold(value, origin)
+    readers = {"require": _patterns, "stores": store_options.read, "threshold": _threshold}
+    if name in readers:
+        return readers[name](value, origin)
     if name in (
         "registry",
         "default_storage",
@@ -310,30 +338,6 @@ def _threshold(value: Any, origin: str) -> int:
     if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,2}", number):
         raise ConfigError(f"threshold is no number from 1: {value!r}", where=origin)
     return int(number)
-
-
-def registry_authority(host: str) -> str | None:
-    """Return the certificate of the authority that container engines trust for a registry, or None.
-
-    It is looked for where Docker and podman look: `certs.d/HOST/*.crt` of `/etc/docker`,
-    `/etc/containers`, and the user's own settings of both.
-
-    Args:
-        host: Host and port.
-    """
-    if "/" in host:
-        return None
-    home = Path.home() / ".config"
-    for folder in (
-        home / "docker",
-        home / "containers",
-        Path("/etc/docker"),
-        Path("/etc/containers"),
-    ):
-        with suppress(OSError):
-            for path in sorted((folder / "certs.d" / host).glob("*.crt")):
-                return str(path)
-    return None
 
 
 def ca_bundle(environ: Mapping[str, str] | None = None) -> str | None:

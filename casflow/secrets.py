@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from casflow import building, config
 from casflow.errors import AccessError, ConfigError, MissingSecretError
+from casflow.files import open_file
 from casflow.redaction import HIDDEN, decoded, redact, remember
 
 if TYPE_CHECKING:
@@ -113,13 +114,15 @@ def _file() -> Path:
 def _from_file(name: str) -> Any:
     path = _file()
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             _check_mode(os.fstat(file.fileno()).st_mode, path)
-            return tomllib.load(file).get(name)
+            return tomllib.loads(file.read().decode("utf-8-sig")).get(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise AccessError("cannot read the secrets", where=path) from error
+    except ConfigError:
+        raise
     except (ValueError, RecursionError):
         # The parser's own message quotes the line, and with it the secret.
         raise ConfigError("not valid TOML", where=path) from None

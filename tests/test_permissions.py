@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from casflow import config
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,3 +55,17 @@ def test_a_home_that_others_can_read_is_warned_of(home):
     _, err = home.casflow("ls")
     assert err.count("other users can get at") == 1
     assert f"chmod -R go= {home.path}" in err
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="root gives folders away")
+def test_a_home_of_another_user_is_refused_and_one_of_root_is_not(home, monkeypatch):
+    home.casflow("ls")
+    assert config.load().home == home.path
+    monkeypatch.setattr(os, "geteuid", lambda: 64101)
+    monkeypatch.setenv("CASFLOW_STORE", "another")  # so that the settings are read anew
+    assert config.load().home == home.path
+    monkeypatch.undo()
+    os.chown(home.path, 64101, 64101)
+    _, err = home.casflow("ls", code=6)
+    assert "this home is another user's" in err
+    assert "CASFLOW_HOME" in err

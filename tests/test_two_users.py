@@ -62,6 +62,19 @@ def ran(place):
     return place
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_home_of_the_other_is_refused(ran, mode):
+    home = ran / "anna" / "home"
+    (ran / "anna").chmod(0o755)
+    for each in (home, *home.rglob("*")):
+        each.chmod(mode if each.is_dir() else mode & 0o666)
+    (home / "config.toml").write_text('default_storage = "evil.Storage"\n')
+    for words in (["ls"], ["config", "show"], ["register", "-p", "flow.py"], ["run", "Plain"]):
+        _, err = casflow(ran, BERT, *words, code=6, CASFLOW_HOME=str(home))
+        assert "this home is another user's" in err
+    assert "broken" in casflow(ran, BERT, "doctor", code=1, CASFLOW_HOME=str(home))[0]
+
+
 def test_a_home_is_closed_to_the_other(ran):
     home = ran / "anna" / "home"
     for words in (["ls"], ["run", "Plain"], ["register", "-p", "flow.py"], ["cache", "ls"]):

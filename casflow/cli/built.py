@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from casflow.errors import IntegrityError, os_errors
+from casflow.files import read_whole
 from casflow.registry import check_labels
 from casflow.storage.plugins import load
 
@@ -47,7 +48,7 @@ def read_built(path: Path) -> list[tuple[str, Storage, tuple[str, ...]]]:
         IntegrityError: It is none of `casflow build`.
     """
     with os_errors(path):
-        data = path.read_bytes()
+        data = read_whole(path)
     try:
         form: Any = json.loads(data)
         found = [_read(each) for each in {FORMAT: form["flows"]}[form["version"]]]

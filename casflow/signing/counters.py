@@ -17,6 +17,7 @@ from casflow.cache.locks import lock
 from casflow.config import make_folder
 from casflow.digests import digest_of, hex_of
 from casflow.errors import SignatureError
+from casflow.files import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class Counters:
         """
         path = self._path(store, name, tag)
         try:
-            form = json.loads(path.read_bytes())
+            form = json.loads(read_whole(path))
             return int(form["counter"]), str(form["subject"])
         except (FileNotFoundError, NotADirectoryError):
             return 0, ""

@@ -13,12 +13,12 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casflow import config
 from casflow.digests import digest_of
 from casflow.errors import ConfigError, SignatureError, os_errors
+from casflow.files import read_whole
 from casflow.signing.allowed import (
     AllowedSigner,
     find_signer,
@@ -33,6 +33,7 @@ from casflow.signing.statement import Move, Signed, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from casflow.cache import Cache
     from casflow.config import Config
@@ -93,7 +94,7 @@ def _read(path: str, state: tuple[int, ...]) -> str:
     if not state:
         return ""
     with os_errors(path):
-        data = Path(path).read_bytes()
+        data = read_whole(path)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

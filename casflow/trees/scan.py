@@ -11,11 +11,11 @@ import os
 import stat as modes
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casflow.digests import Hasher, digest_of
 from casflow.errors import AccessError, ConfigError, UnavailableError, from_os, os_errors
+from casflow.files import read_whole
 from casflow.trees.ignore import (
     BUILT_IN_RULES,
     INCLUDE_FILE,
@@ -28,6 +28,7 @@ from casflow.trees.listing import SYMLINK, Entry, Listing, check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     Progress = Callable[[str, int, int], None]
 
@@ -102,7 +103,7 @@ def _rules(root: str, folder: str, names: tuple[str, ...]) -> list[Rules]:
     for name in names:
         where = f"{root}/{folder}{name}"
         try:
-            text = Path(where).read_text("utf-8", "surrogateescape")
+            text = read_whole(where).decode("utf-8", "surrogateescape")
         except (FileNotFoundError, IsADirectoryError):
             continue
         except OSError as error:

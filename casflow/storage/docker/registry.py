@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 
-from casflow import config, http
+from casflow import certificates, http
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.http.redirects import check_target, is_same_origin
 from casflow.storage.docker.auth import RegistryAuth
@@ -83,7 +83,7 @@ class Registry:
         self.host = host
         self._root = f"{scheme or scheme_of(host)}://{host}/v2/"
         self._auth = RegistryAuth(host, credentials)
-        self._trusted = config.registry_authority(host)
+        self._trusted = certificates.registry_authority(host)
         self.server_time: float | None = None
 
     # ---- manifests -------------------------------------------------------------------------
