@@ -17,7 +17,7 @@ from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds
 from casflow.blobs.progress import moved
-from casflow.config import ca_bundle
+from casflow.config import ca_bundle, load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +36,8 @@ class AzureBlobStore(FsspecBlobStore):
             or of the container, with a shared access signature (`?sv=…&sig=…`) or without; then
             Azure's default credential is used.
     """
+
+    creates_once = True  # the service's contract
 
     def __init__(self, container: str, connection: str) -> None:
         connection = _without_container(connection, container)
@@ -116,14 +118,18 @@ class _Pages:
         return [each async for each in page]
 
 
-def find_connection(connection: str | None, secret: str | None) -> str:
-    """Return the connection string: the given one, that of a named secret, or the usual secret.
+def find_connection(container: str, connection: str | None, secret: str | None) -> str:
+    """Return the connection string: the given one, or that of a secret.
+
+    The secret is the one that was named, or that the settings name for the container, or the usual
+    one.
 
     Raises:
         MissingSecretError: There is none.
     """
     if connection is not None:
         return connection
+    secret = secret or load().options_of(f"az://{container}").get("connection_string_secret")
     return str(secrets.Secret(secret or "AZURE_STORAGE_CONNECTION_STRING").get())
 
 

@@ -63,6 +63,9 @@ class BlobStore(ABC):
     parallel: int = 16
     """Requests that are worth having under way at once."""
 
+    creates_once: bool = False
+    """Whether `create` is known to have one winner: by its nature, or because it was tried."""
+
     @abstractmethod
     def get(self, key: str) -> bytes:
         """Return an object's bytes.

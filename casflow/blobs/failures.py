@@ -72,7 +72,7 @@ UNKNOWN = Family(
     ConfigError,
     "the service does not know this kind of request",
     "if it is a conditional write (If-None-Match), use another release or service, "
-    "or promise exclusive_writer=True: that nobody else writes there",
+    "or promise exclusive_writer: that nobody else writes there",
 )
 
 _BY_CODE = {

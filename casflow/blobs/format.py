@@ -1,8 +1,8 @@
 """The format of a content store: the object that says its number.
 
 Owns that object, and what a writer checks before it stores its first blob. Invariant: a format that
-is not known here is refused and never written over, and a new store that creates a key twice is
-refused before anybody relies on it.
+is not known here is refused and never written over, and a store that creates a key twice is
+refused before a process writes its first blob there.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def claim_format(store: BlobStore) -> None:
     except NotFoundError:
         with suppress(ConflictError):
             store.create(layout.FORMAT, FORMAT_OBJECT)
+    else:
+        if check_format(found, where=store.location(layout.FORMAT)) != FORMAT:
+            store.put(layout.FORMAT, FORMAT_OBJECT)
+    if not store.creates_once:
         _require_one_winner(store)
-        return
-    if check_format(found, where=store.location(layout.FORMAT)) != FORMAT:
-        store.put(layout.FORMAT, FORMAT_OBJECT)
 
 
 def _require_one_winner(store: BlobStore) -> None:
@@ -49,9 +50,13 @@ def _require_one_winner(store: BlobStore) -> None:
     try:
         store.create(layout.FORMAT, FORMAT_OBJECT)
     except ConflictError:
+        store.creates_once = True
         return
     what = "the server ignores conditional writes (If-None-Match)"
-    hint = "use another server, or promise exclusive_writer=True: that nobody else writes here"
+    hint = (
+        "use another server, or promise that nobody else writes here: exclusive_writer=True, "
+        "--exclusive-writer or the settings"
+    )
     raise ConfigError(what, where=store.url, hint=hint)
 
 

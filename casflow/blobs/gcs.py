@@ -20,7 +20,7 @@ from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import BIG, reporting
 from casflow.certificates import context_of
-from casflow.config import ca_bundle
+from casflow.config import ca_bundle, load
 from casflow.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -35,15 +35,20 @@ class GCSBlobStore(FsspecBlobStore):
 
     Args:
         bucket: Name of the bucket.
-        project: Project that is billed; that of the credential when left out.
+        project: Project that is billed; that of the settings or the credential when left out.
         requester_pays: Whether the project pays for the requests, not the bucket's owner.
     """
+
+    creates_once = True  # the service's contract
 
     def __init__(
         self, bucket: str, project: str | None = None, *, requester_pays: bool = False
     ) -> None:
-        opening = partial(open_filesystem, project, requester_pays=requester_pays)
-        super().__init__(opening, bucket, f"gs://{bucket}")
+        url = f"gs://{bucket}"
+        own = load().options_of(url)
+        pays = requester_pays or own.get("requester_pays", False)
+        opening = partial(open_filesystem, project or own.get("project"), requester_pays=pays)
+        super().__init__(opening, bucket, url)
 
     def _read(self, path: str) -> bytes:
         try:

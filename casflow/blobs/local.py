@@ -44,6 +44,7 @@ class LocalBlobStore(BlobStore):
     """
 
     parallel = 1  # one disk; threads would only wait for each other
+    creates_once = True  # the kernel sees to it
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)

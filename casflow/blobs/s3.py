@@ -18,8 +18,9 @@ from casflow import secrets
 from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import reporting
-from casflow.config import ca_bundle
+from casflow.config import ca_bundle, load
 from casflow.errors import AccessError, CasflowError, ConfigError, UnavailableError
+from casflow.redaction import remember_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ class S3BlobStore(FsspecBlobStore):
             `ExpectedBucketOwner` go with every other request as well.
         exclusive_writer: Whether nobody else writes to the bucket, which is promised for a server
             that does not know, or ignores, conditional writes.
+
+    What is left out is what the settings say of the bucket.
     """
 
     def __init__(
@@ -50,11 +53,14 @@ class S3BlobStore(FsspecBlobStore):
         *,
         exclusive_writer: bool = False,
     ) -> None:
-        options, uploads = dict(client_options or {}), dict(upload_options or {})
-        always = {name: uploads[name] for name in _ALWAYS if name in uploads}
-        super().__init__(partial(open_filesystem, options, always), bucket, f"s3://{bucket}")
+        url = f"s3://{bucket}"
+        own = load().options_of(url)
+        uploads = {**own.pop("upload_options", {}), **(upload_options or {})}
         self._upload_options = uploads
-        self._exclusive_writer = exclusive_writer
+        self._exclusive_writer = own.pop("exclusive_writer", False) or exclusive_writer
+        options = {**own, **(client_options or {})}
+        always = {name: uploads[name] for name in _ALWAYS if name in uploads}
+        super().__init__(partial(open_filesystem, options, always), bucket, url)
         self._deletes_singly = False
 
     def _read(self, path: str) -> bytes:
@@ -170,7 +176,7 @@ def open_filesystem(client_options: Mapping[str, Any], always: Mapping[str, Any]
     options = {**client_options, **given_credentials()}
     if "verify" not in options and not os.environ.get("AWS_CA_BUNDLE"):
         options |= {} if (bundle := ca_bundle()) is None else {"verify": bundle}
-    secrets.remember([options.get(name) for name in _SECRET_OPTIONS])
+    remember_credentials(options)
     session = AioSession(profile=options.pop("profile_name", None))
     session.lazy_register_component(
         "data_loader", lambda: _loader(session.get_config_variable("data_path"))
@@ -200,6 +206,12 @@ def _loader(data_path: str | None) -> Any:
 _SECRET_NAMES = ("ACCESS_KEY", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 _SECRET_OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _PLAIN_OPTIONS = ("api_version", "endpoint_url", "profile_name", "region_name", "use_ssl", "verify")
+
+
+def remember_credentials(client_options: Mapping[str, Any]) -> None:
+    """Take note of the credentials among the arguments of a client, which nothing shall show."""
+    secrets.remember([client_options.get(name) for name in _SECRET_OPTIONS])
+    remember_url(str(client_options.get("endpoint_url", "")))
 
 
 def without_credentials(client_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import contents_of, find_live, find_trashed
 from casflow.cli.stores import known, record_renewed
 from casflow.cli.table import Column, short, show_table
+from casflow.cli.trees import exclusive_writer_option
 from casflow.errors import NotFoundError, did_you_mean
 from casflow.gc import is_pin, pins, trashed
 from casflow.gc import pin as pin_reference
@@ -37,6 +38,7 @@ store_option = click.option(
 @click.option("--as", "name", metavar="NAME", help="Name of the pin.  [default: the key]")
 @click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
+@exclusive_writer_option
 @json_option
 def pin(
     flow: str | None, name: str | None, project: str | None, store: str | None, as_json: bool
@@ -79,6 +81,7 @@ def unpin(name: str, store: str | None, as_json: bool) -> None:
 @click.argument("flow", metavar="[REF]", required=False, shell_complete=complete_flow)
 @click.option("--project", help="Project of a flow.  [default: default]")
 @store_option
+@exclusive_writer_option
 @json_option
 def undelete(flow: str | None, project: str | None, store: str | None, as_json: bool) -> None:
     """Bring a version back from the trash; without REF, list what is in it.

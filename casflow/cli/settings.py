@@ -34,4 +34,6 @@ def show(as_json: bool) -> None:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, dict):
+        return value or ""
     return value if isinstance(value, int | bool) else str(value)

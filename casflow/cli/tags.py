@@ -15,7 +15,7 @@ from casflow.cli.output import json_option, note, show_json
 from casflow.cli.selection import select_flow
 from casflow.cli.sign import asked_key, sign_option
 from casflow.cli.table import Column, iso_option, short, show_table
-from casflow.cli.trees import complete, form_of, store_option
+from casflow.cli.trees import complete, exclusive_writer_option, form_of, store_option
 from casflow.errors import ConfigError, NotFoundError
 from casflow.refs import parse_ref
 from casflow.store import Store
@@ -36,6 +36,7 @@ project_option = click.option("--project", help="Project of a flow.  [default: d
 @sign_option
 @project_option
 @store_option
+@exclusive_writer_option
 @json_option
 def tag(
     ref: str,

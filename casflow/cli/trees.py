@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from casflow import cache
+from casflow import cache, store_options
 from casflow.cache.folders import Folders
 from casflow.cli.output import json_option, show_json, size
 from casflow.cli.sign import asked_key, sign_option
@@ -36,6 +36,20 @@ _MOST_COMPLETIONS = 100
 
 store_option = click.option(
     "--store", metavar="STORE", help="Where the tree is.  [default: the setting `store`]"
+)
+
+
+def _promise(ctx: click.Context, _: click.Parameter, is_promised: bool) -> None:
+    if is_promised:
+        ctx.with_resource(store_options.exclusive_writer())
+
+
+exclusive_writer_option = click.option(
+    "--exclusive-writer",
+    is_flag=True,
+    expose_value=False,
+    callback=_promise,
+    help="Promise that nobody else writes to the store, which knows no conditional writes.",
 )
 
 
@@ -63,6 +77,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @sign_option
 @store_option
+@exclusive_writer_option
 @json_option
 def push(
     folder: Path,
@@ -184,6 +199,7 @@ def cat(ref_and_path: str, store: str | None, as_json: bool) -> None:
 @click.argument("ref")
 @click.argument("target", metavar="STORE")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@exclusive_writer_option
 @json_option
 def copy(source: str, ref: str, target: str, dry_run: bool, as_json: bool) -> None:
     """Copy the version REF from one STORE to another; only what is missing there is sent."""

@@ -44,7 +44,9 @@ class AzureResult(StoreResult):
         from casflow.blobs.azure import AzureBlobStore, find_connection
 
         named = self.connection_string_secret
-        return AzureBlobStore(self.container, find_connection(self.connection_string, named))
+        return AzureBlobStore(
+            self.container, find_connection(self.container, self.connection_string, named)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "connection_string": None}

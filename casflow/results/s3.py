@@ -41,9 +41,12 @@ class S3Result(StoreResult):
             raise ConfigError(
                 "boto3_kwargs is text", where=bucket, hint="write location=... by name"
             )
+        from casflow.blobs.s3 import remember_credentials
+
         super().__init__(location, **options)
         self.bucket = bucket
         self.boto3_kwargs = dict(boto3_kwargs or {})
+        remember_credentials(self.boto3_kwargs)
         self.upload_options = dict(upload_options or {})
 
     def _open(self) -> BlobStore:

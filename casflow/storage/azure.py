@@ -76,7 +76,9 @@ class Azure(BlobStorage):
         Raises:
             MissingSecretError: There is none.
         """
-        return find_connection(self._connection_string, self.connection_string_secret)
+        return find_connection(
+            self.container, self._connection_string, self.connection_string_secret
+        )
 
     def no_script_text(self) -> str:
         """Return what to say when a script shall be stored and none is named."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from casflow.blobs.s3 import S3BlobStore, without_credentials
+from casflow.blobs.s3 import S3BlobStore, remember_credentials, without_credentials
 from casflow.errors import ConfigError
 from casflow.storage.blob import BlobStorage
 
@@ -59,6 +59,7 @@ class S3(BlobStorage):
         )
         self.bucket = bucket
         self.client_options = dict(client_options or {})
+        remember_credentials(self.client_options)
         self.upload_options = dict(upload_options or {})
         self.exclusive_writer = exclusive_writer
         if keys := [each for each in self.upload_options if each.startswith("SSECustomer")]:

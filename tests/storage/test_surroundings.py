@@ -18,7 +18,7 @@ from casflow.errors import (
     ConflictError,
     UnavailableError,
 )
-from casflow.storage import GCS, S3, Azure, Git, GitHub, GitLab, load
+from casflow.storage import GCS, S3, Azure, CodeCommit, Git, GitHub, GitLab, load
 from casflow.storage.urls import open_url
 from tests.services.azure import ACCOUNT, KEY
 from tests.services.squid import Squid, require_squid
@@ -26,6 +26,7 @@ from tests.services.tls_registry import TlsFront, require_tls_registry
 from tests.storage.conftest import enter
 
 pytestmark = pytest.mark.service
+AWS = {"region_name": "r", "aws_access_key_id": "k", "aws_secret_access_key": "secret"}
 CA_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO")
 
 
@@ -77,6 +78,7 @@ def test_git_and_the_hosts_of_scripts_say_the_same(git_http_server, home, monkey
             Git("f.py", f"{before.url}/x/y.git"),
             GitHub("o/r", "f.py", base_url=before.url),
             GitLab("o/r", path="f.py", host=before.url),
+            CodeCommit("r", "f.py", client_options={"endpoint_url": before.url, **AWS}),
         ):
             with pytest.raises(AccessError, match="certificate is not trusted") as caught:
                 storage.resolve("f")
@@ -152,6 +154,29 @@ def test_a_server_that_ignores_conditions_is_found_out_at_the_first_write(relati
     store.create("once", b"x")
     with pytest.raises(ConflictError):
         store.create("once", b"y")
+
+
+def test_a_store_that_is_there_is_found_out_when_its_server_is_changed(relative):
+    bucket, proxy = relative
+    flow_of(S3(bucket)).register()
+    proxy.dropped = frozenset({"if-none-match"})
+    with pytest.raises(ConfigError, match=r"ignores conditional writes.*exclusive_writer"):
+        flow_of(S3(bucket), "g").register()
+
+
+def test_the_promise_may_be_given_by_a_flag_and_by_the_settings(relative, home, monkeypatch):
+    bucket, proxy = relative
+    proxy.dropped = frozenset({"if-none-match"})
+    folder = home.path.parent / "tree"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    store, flag = ("--store", f"s3://{bucket}"), "--exclusive-writer"
+    _, err = home.casflow("push", folder, "etl", *store, code=2)
+    assert "--exclusive-writer" in err
+    home.casflow("push", folder, "etl", *store, flag)
+    home.casflow("tag", "etl", "prod", *store, flag)
+    monkeypatch.setenv("CASFLOW_STORES", f'{{"s3://{bucket}": {{"exclusive_writer": true}}}}')
+    assert flow_of(S3(bucket)).register().is_new
 
 
 def test_a_server_that_knows_no_conditions_is_not_asked_again(relative):
