@@ -1,17 +1,20 @@
 """Scripts in repositories of AWS CodeCommit.
 
 One listing of the script's folder tells the commit that a branch, a tag or the default branch
-names, and what kind of thing the path is.
+names, and what kind of thing the path is. Invariant: boto3 signs a request and reads its answer;
+what sends it is `casflow.http`, so that it is bounded in bytes and time as all others are.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from casflow import certificates
-from casflow.blobs.s3 import given_credentials
+from casflow import http
+from casflow.blobs.s3 import given_credentials, remember_credentials
 from casflow.config import ca_bundle
 from casflow.errors import (
     AccessError,
@@ -59,12 +62,18 @@ class CodeCommit(SourceStorage):
         self.repo = repo
         self.commit = commit
         self._client_options = dict(client_options or {})
+        remember_credentials(self._client_options)
 
     @property
     def client_options(self) -> dict[str, Any] | None:
         """What the client takes, without credentials."""
         kept = {key: each for key, each in self._client_options.items() if key not in _CREDENTIALS}
+        if "@" in str(kept.get("endpoint_url")):
+            del kept["endpoint_url"]
         return kept or None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_client_options": self.client_options or {}}
 
     @property
     def address(self) -> str:
@@ -106,6 +115,11 @@ class CodeCommit(SourceStorage):
             return dict(getattr(client, action)(repositoryName=self.repo, **asked))
         except (ClientError, BotoCoreError) as error:
             raise self._error(error) from error
+        except CasflowError:
+            raise
+        except _UNREADABLE as error:  # botocore trusts the service to keep to its own model
+            what = f"the answer to {action} cannot be read ({type(error).__name__})"
+            raise IntegrityError(what, where=self.address) from error
         finally:
             client.close()
 
@@ -119,15 +133,38 @@ class CodeCommit(SourceStorage):
         if "verify" not in options and not os.environ.get("AWS_CA_BUNDLE"):
             options |= {} if (bundle := ca_bundle()) is None else {"verify": bundle}
         session = boto3.session.Session(profile_name=options.pop("profile_name", None))
-        defaults = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 3})
+        # What a host does not answer is asked again by `send`, and what it limits by botocore.
+        defaults = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 1})
         given = options.pop("config", None)
-        options["config"] = defaults if given is None else defaults.merge(given)
-        return session.client("codecommit", **options)
+        config = options["config"] = defaults if given is None else defaults.merge(given)
+        client = session.client("codecommit", **options)
+        sent = {
+            "timeout": (config.connect_timeout, config.read_timeout),
+            "verify": options.get("verify", os.environ.get("AWS_CA_BUNDLE") or True),
+            "proxies": config.proxies,
+            "cert": config.client_cert,
+        }
+        client.meta.events.register("before-send.codecommit", partial(self._send, sent))
+        return client
+
+    def _send(self, options: Mapping[str, Any], request: Any, **_: Any) -> Any:
+        """Send a request that botocore signed, and return the answer as botocore reads it."""
+        from botocore.awsrequest import AWSResponse
+
+        headers = {name: _text(value) for name, value in request.headers.items()}
+        answer = http.send(
+            *(request.method, request.url),
+            where=self.address,
+            retried=frozenset({request.method}),  # all that is asked for here only reads
+            headers=headers,
+            data=request.body,
+            allow_redirects=False,
+            **options,
+        )
+        raw = SimpleNamespace(stream=lambda: [answer.body])
+        return AWSResponse(request.url, answer.status, answer.headers, raw)
 
     def _error(self, error: Any) -> CasflowError:
-        if certificates.find_distrust(error) is not None:
-            what = certificates.describe(error)
-            return AccessError(what, where=self.address, hint=certificates.HINT)
         code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
         where = f"{self.address}:{self.path}@{self.ref or 'the default branch'}"
         if code.endswith("DoesNotExistException"):
@@ -144,6 +181,11 @@ class CodeCommit(SourceStorage):
         return UnavailableError(f"the service failed ({code})", where=where, hint="try again later")
 
 
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _ACCESS_ERRORS = frozenset(
     {
         "UnrecognizedClientException",

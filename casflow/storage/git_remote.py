@@ -2,7 +2,8 @@
 
 Owns the calls of git. Invariant: a credential reaches git through its environment only, never by
 an argument, an address or a file; every fetch has a folder of its own, so nothing that another
-process does, or that an earlier fetch left, can matter.
+process does, or that an earlier fetch left, can matter; what a repository makes git write or print
+is bounded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from casflow import certificates
@@ -26,6 +28,7 @@ from casflow.errors import (
     AccessError,
     CasflowError,
     ConfigError,
+    IntegrityError,
     NotFoundError,
     UnavailableError,
     os_errors,
@@ -33,9 +36,14 @@ from casflow.errors import (
 from casflow.secrets import redact, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _TIMEOUT = 900.0  # seconds that one call of git may take
+MOST_FETCHED = 4 << 30  # bytes of a pack
+MOST_PRINTED = 128 << 20  # bytes of a listing, or of the files of a folder: both are held in memory
+_BLOCK = 512  # bytes; POSIX counts the limit of a file's size in them
+_LONGEST_COMPLAINT = 1 << 16  # bytes of what git says on its standard error
+_OVER_LIMIT = re.compile(r"died of signal 25|file too large|file size limit")
 _PROBE = 1 << 16  # bytes
 _LEFT_OVER = 3600.0  # seconds after which a folder has no owner any more
 NO_FILES = "blob:none"
@@ -177,26 +185,53 @@ class GitRemote:
             )
 
     def _git(self, *arguments: str, folder: Path | None = None, given: bytes = b"") -> bytes:
+        """Call git and return what it printed.
+
+        Raises:
+            CasflowError: It failed, took too long, or wrote or printed too much.
+        """
         place = () if folder is None else (f"--git-dir={folder}",)
+        most = MOST_FETCHED if arguments[0] == "fetch" else MOST_PRINTED
+        temporary = tempfile.gettempdir()
+        with os_errors(temporary), TemporaryFile() as output, TemporaryFile() as complaint:
+            command = [*_limited(most), "git", *place, *arguments]
+            code = self._call(command, given, output, complaint, folder or temporary)
+            complaint.seek(0)
+            said = complaint.read(_LONGEST_COMPLAINT).decode(errors="replace")
+            size = output.seek(0, os.SEEK_END)
+            if size >= most or (code and _OVER_LIMIT.search(said.lower())):
+                hint = "use a smaller folder or repository"
+                raise IntegrityError(f"git gives over {most} bytes", where=self._where, hint=hint)
+            if code:
+                raise self._error(redact(said))
+            output.seek(0)
+            return output.read()
+
+    def _call(
+        self,
+        command: Sequence[str],
+        given: bytes,
+        output: IO[bytes],
+        complaint: IO[bytes],
+        folder: str | Path,
+    ) -> int:
+        """Run a command in a folder and return its exit code."""
         try:
             done = subprocess.run(
-                ["git", *place, *arguments],
+                command,
                 input=given,
-                capture_output=True,
+                stdout=output,
+                stderr=complaint,
                 check=False,
                 timeout=_TIMEOUT,
                 env=self._environment(),
                 start_new_session=True,  # without a terminal, nothing can ask on it
-                cwd=folder or Path(tempfile.gettempdir()),
+                cwd=folder,
             )
-        except FileNotFoundError as error:
-            raise ConfigError("the command git is needed", hint="install git") from error
         except subprocess.TimeoutExpired as error:
             what = f"git took over {_TIMEOUT:.0f} s"
             raise UnavailableError(what, where=self._where, hint="try again later") from error
-        if done.returncode:
-            raise self._error(redact(done.stderr.decode(errors="replace")))
-        return done.stdout
+        return done.returncode
 
     def _environment(self) -> dict[str, str]:
         values = {
@@ -233,6 +268,19 @@ class GitRemote:
                     return kind(f"{what} ({line})", where=self._where, hint=hint)
         hint = "check the network and try again"
         return UnavailableError(f"git failed ({text})", where=self._where, hint=hint)
+
+
+def _limited(size: int) -> tuple[str, ...]:
+    """Return the words before a command that let it write no file longer than a size.
+
+    Raises:
+        ConfigError: There is no git.
+    """
+    if shutil.which("git") is None:
+        raise ConfigError("the command git is needed", hint="install git")
+    if os.name != "posix":
+        return ()
+    return ("sh", "-c", 'ulimit -f "$1"; shift; exec "$@"', "sh", str(-(-size // _BLOCK)))
 
 
 def _is_usable(folder: Path) -> bool:
