@@ -134,8 +134,9 @@ class Git(SourceStorage):
             return
         if self.repo is None:
             raise ConfigError("Either `repo` or `git_clone_url_secret_name` must be provided")
-        parts = urlsplit(self.repo)
+        parts = urlsplit(self.repo if "://" in self.repo else f"https://{self.repo_host}")
         if parts.password or (parts.username and parts.scheme.startswith("http")):
+            remember(parts.password or parts.username)
             hint = "put the address into a secret and name it in git_clone_url_secret_name"
             raise ConfigError("the address holds a credential", where=parts.hostname, hint=hint)
         if self.use_ssh and self.git_token_secret_name is not None:

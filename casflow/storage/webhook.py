@@ -23,6 +23,7 @@ from casflow.errors import (
     UnavailableError,
     WebhookError,
 )
+from casflow.redaction import find_leak
 from casflow.reference import PICKLE, SCRIPT, BlobName, Reference
 from casflow.secrets import Secret, redact, remember, variable
 from casflow.storage.base import Storage
@@ -244,12 +245,16 @@ def literal_credentials(value: Any, place: str, name: str = "") -> Iterator[str]
     elif isinstance(value, list | tuple):
         for at, each in enumerate(value):
             yield from literal_credentials(each, f"{place}[{at}]", name)
-    elif (
-        isinstance(value, str)
-        and not _TEMPLATE.search(value)
-        and ((value and _CREDENTIAL_NAME.search(name)) or _CREDENTIAL_IN_URL.search(value))
-    ):
+    elif isinstance(value, str) and _is_credential(name, value):
         yield place
+
+
+def _is_credential(name: str, value: str) -> bool:
+    if find_leak(value.encode(errors="replace")) is not None:
+        return True
+    if not value or _TEMPLATE.search(value):
+        return False
+    return bool(_CREDENTIAL_NAME.search(name) or _CREDENTIAL_IN_URL.search(value))
 
 
 def render(arguments: Mapping[str, Any]) -> dict[str, Any]:

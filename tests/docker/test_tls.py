@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
 import uuid
@@ -12,8 +13,11 @@ import pytest
 from casflow import config, http, register
 from casflow.digests import hex_of
 from casflow.errors import AccessError
+from casflow.redaction import forms_of
 from casflow.registry import Registry as Runs
+from casflow.secrets import Secret
 from casflow.storage import Docker, load
+from casflow.storage.docker.image_store import config_of
 from casflow.storage.docker.layer import sha256
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import Registry
@@ -30,6 +34,7 @@ from tests.services.tls_registry import (
 
 pytestmark = pytest.mark.service
 
+SENTINEL = "s3nt1nel/image+w0rd"
 NOWHERE = "unix:///nowhere.sock"
 
 
@@ -73,6 +78,23 @@ def test_a_flow_goes_through_tls_by_the_authority_that_engines_trust(storage, ca
     assert result(found.get_flow("Docker Flow")) == 42
     assert done.uploaded_bytes > 0
     assert PASSWORD not in caplog.text + "".join(capfd.readouterr()) + str(found.serialize())
+
+
+def test_an_image_holds_neither_the_login_nor_a_secret(storage, home, monkeypatch):
+    monkeypatch.setenv("TOKEN", SENTINEL)
+    flow = make(storage(secrets=["TOKEN"], env_vars={"KEPT": "2"}))
+    assert Secret("TOKEN").get() == SENTINEL
+    done = register(flow)
+    name = ImageName.parse(done.location)
+    registry = Registry(name.api_host)
+    manifest = registry.get_manifest(name)
+    parts = [json.dumps(config_of(registry, name, manifest)).encode()]
+    for layer in manifest.layers:
+        data = registry.get_blob(name, layer)
+        parts += [data, gzip.decompress(data) if data[:2] == b"\x1f\x8b" else b""]
+    parts += [path.read_bytes() for path in home.path.rglob("*") if path.is_file()]
+    for form in {*forms_of(SENTINEL), *forms_of(PASSWORD), *forms_of(f"{USER}:{PASSWORD}")}:
+        assert not [part for part in parts if form.encode() in part], form
 
 
 def test_an_authority_that_nobody_trusts_and_a_wrong_password_are_said(storage):

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
 from casflow import config
 from casflow.errors import (
@@ -23,6 +24,7 @@ from casflow.errors import (
     NotFoundError,
     UnavailableError,
 )
+from casflow.redaction import remember_url
 from casflow.storage.docker.layer import extract, pack
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.stream import build_error, read_stream, show_on_terminal, transfer_error
@@ -78,6 +80,10 @@ class Engine:
         tls: Any = False,
         show: Callable[[str], None] = show_on_terminal,
     ) -> None:
+        if urlsplit(base_url or "").password:
+            remember_url(str(base_url))
+            hint = "use a socket, a key for ssh, or certificates (tls_config)"
+            raise ConfigError("the engine's address holds a password", hint=hint)
         self.base_url = base_url
         self._tls = tls
         self._show = show

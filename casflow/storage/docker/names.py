@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError
+from casflow.redaction import remember_url
 from casflow.reference import slug
 
 if TYPE_CHECKING:
@@ -116,6 +117,20 @@ def split_url(url: str | None) -> tuple[str | None, str]:
     """Return the scheme that a registry's URL has, if any, and the rest of it."""
     scheme, separator, rest = (url or "").rpartition("://")
     return (scheme if separator else None), rest.strip("/")
+
+
+def check_url(url: str | None) -> str | None:
+    """Return a registry's URL if it holds no credential.
+
+    Raises:
+        ConfigError: It does, and would be written wherever the name of an image is.
+    """
+    user, at, host = split_url(url)[1].rpartition("@")
+    if at and "/" not in user:
+        remember_url(f"https://{user}@{host}")
+        hint = "take it out, and log in with `docker login`"
+        raise ConfigError("the address holds a credential", where=host, hint=hint)
+    return url
 
 
 def scheme_of(host: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from casflow.digests import digest_of, hex_of
 from casflow.errors import ConfigError, os_errors
+from casflow.redaction import find_leak
 from casflow.storage.docker.context import DOCKERFILE, Context
 from casflow.storage.docker.dockerfile import Inputs, inputs_of
 from casflow.storage.docker.wheel import make_wheel
@@ -239,6 +240,22 @@ def check_dependencies(dependencies: Iterable[str]) -> list[str]:
         ConfigError: One has a control character.
     """
     return [_check_line(each) for each in dependencies]
+
+
+def refuse_secrets(**parts: object) -> None:
+    """Refuse what would stand in an image, for all who can pull it, with a secret's value in it.
+
+    Args:
+        parts: What goes into the image, by the parameter that it was given as.
+
+    Raises:
+        ConfigError: One holds such a value.
+    """
+    for name, part in parts.items():
+        if find_leak(str(part).encode(errors="replace")) is not None:
+            what = "the image would hold the value of a secret"
+            hint = 'name it in secrets=["..."], and read it inside of a task'
+            raise ConfigError(what, where=name, hint=hint)
 
 
 def _check_line(text: str) -> str:

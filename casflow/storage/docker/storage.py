@@ -22,7 +22,7 @@ from casflow.storage.content import draft_pickle, draft_script
 from casflow.storage.docker.engine import Engine
 from casflow.storage.docker.engine_build import EngineBuilder
 from casflow.storage.docker.image_store import EngineImageStore, ImageStore, RegistryImageStore
-from casflow.storage.docker.names import ImageName, name_for, split_url
+from casflow.storage.docker.names import ImageName, check_url, name_for, split_url
 from casflow.storage.docker.plan import Plan, references_in
 from casflow.storage.docker.recipe import (
     Recipe,
@@ -32,6 +32,7 @@ from casflow.storage.docker.recipe import (
     check_variables,
     default_base,
     from_root,
+    refuse_secrets,
 )
 from casflow.storage.docker.registry import Registry
 from casflow.storage.docker.registry_build import RegistryBuilder
@@ -117,7 +118,7 @@ class Docker(Storage):
             raise ConfigError("unknown builder", where=builder, hint="use 'engine' or 'registry'")
         if builder == "registry" and not registry_url:
             raise ConfigError("builder='registry' needs a registry_url")
-        self.registry_url = registry_url
+        self.registry_url = check_url(registry_url)
         self.base_image = None if base_image is None else str(ImageName.parse(base_image))
         self.dockerfile = dockerfile
         self.dockerignore = dockerignore
@@ -199,6 +200,12 @@ class Docker(Storage):
         """
         if not self._flows:
             return self
+        refuse_secrets(
+            env_vars=self.env_vars,
+            python_dependencies=self.python_dependencies,
+            extra_dockerfile_commands=self.extra_dockerfile_commands,
+            build_kwargs=self.build_kwargs,
+        )
         together = tuple(sorted({*self.labels, *labels}))
         drafts = {name: self._draft(flow, together) for name, flow in self._flows.items()}
         for name, draft in drafts.items():
