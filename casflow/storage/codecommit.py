@@ -73,7 +73,7 @@ class CodeCommit(SourceStorage):
         return kept or None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_client_options": self.client_options or {}}
+        return {**self.__dict__, "_client_options": self.client_options or {}}
 
     @property
     def address(self) -> str:
