@@ -52,7 +52,7 @@ def class_(pickler: Pickling, obj: Any) -> Any:
         members["__doc__"] = doc
     if issubclass(type(obj), enum.EnumMeta) and members.get("_member_map_"):
         return _enum(pickler, obj, members, start)
-    pickler.hold(obj, ({name: pickler.made_anew(each) for name, each in members.items()}, registry))
+    pickler.hold(obj, (members, registry))
     identity = internals._get_or_create_tracker_id(obj)  # noqa: SLF001
     if any(f"{each.__module__}.{each.__qualname__}" in _UNCALLED for each in type(obj).__mro__):
         made = Call(type.__new__, type(obj), obj.__name__, obj.__bases__, start)

@@ -14,13 +14,16 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from casflow.serialize import class_reducers, value_reducers  # noqa: F401 - they register rules
+from casflow.serialize import (  # noqa: F401 - they register rules
+    class_reducers,
+    module_state,
+    value_reducers,
+)
 from casflow.serialize.bytecode import Import, globals_of, imports_of, module_uses
 from casflow.serialize.code_reducers import MACHINERY, submodule
 from casflow.serialize.compat import Pickler, internals
 from casflow.serialize.importer import importer_of
 from casflow.serialize.instance_reducers import reducer_for
-from casflow.serialize.module_state import MADE_ANEW
 from casflow.serialize.reducers import PROTOCOL, Call, Module, Namespace, Start
 
 if TYPE_CHECKING:
@@ -53,7 +56,6 @@ class StagePickler(Pickler):
         self._contents: list[tuple[Any, Any]] = []
         self._namespaces: dict[int, Namespace] = {}
         self._touched: dict[int, Namespace] = {}
-        self._anew: dict[int, Any] = {}
         self._kept: list[Any] = []
 
     def dump_all(self, obj: Any) -> None:
@@ -90,22 +92,13 @@ class StagePickler(Pickler):
             self.dump(batch)
 
     def _values(self, namespace: Namespace, names: list[str]) -> dict[str, Any]:
-        return {name: self.made_anew(self.stand_in(namespace.values[name])) for name in names}
+        return {name: self.stand_in(namespace.values[name]) for name in names}
 
     def stand_in(self, value: Any) -> Any:
         """Return what stands for a variable: a project's module whose names are reached by name."""
         if type(value) is types.ModuleType and self.is_local_module(value):
             return self.namespace_of(value).module
         return value
-
-    def made_anew(self, value: Any) -> Any:
-        """Return what stands for something that a module or class holds: a fresh one of a lock."""
-        make = MADE_ANEW.get(type(value))
-        if make is None:
-            return value
-        if id(value) not in self._anew:
-            self._anew[id(value)] = make(value)
-        return self._anew[id(value)]
 
     def hold(self, owner: Any, content: Any) -> None:
         """Pickle later what an owner holds."""

@@ -51,9 +51,6 @@ class Pickling(Protocol):
     def stand_in(self, value: Any) -> Any:
         """Return what stands for a variable."""
 
-    def made_anew(self, value: Any) -> Any:
-        """Return what stands for something that a module or class holds."""
-
     def reach_from(self, function: FunctionType) -> Namespace:
         """Let travel what a function uses, and return its namespace."""
         ...

@@ -316,6 +316,43 @@ CASES = {
         "        return C().go(), LOCAL.x, VAR.get()\n",
         "f()",
     ),
+    "locks_of_closures": (
+        "import functools, threading\nLOCK = threading.Lock()\ndef guarded(lock):\n"
+        "    def wrap(fn):\n        @functools.wraps(fn)\n        def inner(*a):\n"
+        "            with lock:\n                return fn(*a)\n        return inner\n"
+        "    return wrap\n@guarded(LOCK)\ndef f():\n    return LOCK.locked()\n",
+        "f()",
+    ),
+    "locks_of_instances": (
+        "import threading\nclass Limit:\n    def __init__(self, n):\n"
+        "        self._lock = threading.Lock()\n"
+        "        self._free = threading.Condition(self._lock)\n"
+        "        self._slots = threading.BoundedSemaphore(n)\nLIMIT = Limit(3)\n"
+        "def f():\n    with LIMIT._free, LIMIT._slots:\n        return LIMIT._lock.locked()\n",
+        "f()",
+    ),
+    "queues": (
+        "import queue, threading, concurrent.futures as c\nJOBS = queue.PriorityQueue(5)\n"
+        "FULL = queue.LifoQueue()\nFULL.put(1)\nPOOL = c.ThreadPoolExecutor(2)\n"
+        "SET = threading.Event()\nSET.set()\ndef f():\n    JOBS.put(2)\n"
+        "    n = FULL.get()\n    FULL.put(n)\n"
+        "    return JOBS.get(), n, POOL.submit(pow, 2, 3).result(), SET.is_set()\n",
+        "f()",
+    ),
+    # What libraries make of addresses.
+    "type_adapter": (
+        "from typing import Literal, Union\nfrom pydantic import BaseModel, TypeAdapter\n"
+        "class A(BaseModel):\n    kind: Literal['a']\n    below: 'list[A]' = []\n"
+        "class B(BaseModel):\n    kind: Literal['b']\nmany = TypeAdapter(list[Union[A, B]])\n"
+        "def f():\n    return many.validate_python([{'kind': 'b'}])[0].kind\n",
+        "f()",
+    ),
+    "validated_call": (
+        "import os\nfrom pydantic import BaseModel, validate_call\nHERE = os.getpid()\n"
+        "class A(BaseModel):\n    n: int\n    below: 'list[A]' = []\n"
+        "@validate_call\ndef f(a: A, k: int = 2) -> int:\n    return a.n * k\n",
+        "f({'n': '3'}, '4')",
+    ),
     "late_import_with_lock": (
         "def f():\n    import helping\n    return helping.mode()\n",
         "f()",

@@ -26,7 +26,8 @@ from casflow.serialize import (
 )
 from casflow.serialize.graph import UnknownShapeError
 
-LOCK = threading.Lock()
+HELD = threading.Lock()
+HELD.acquire()
 
 
 class Box:
@@ -58,9 +59,10 @@ def closes_over(value):
     ("obj", "path"),
     [
         (Box(tasks=[1, Box(fn=reads)]), "flow.tasks[1].fn.__globals__['OPEN']"),
-        (Box(fn=closes_over(LOCK)), "flow.fn.__closure__['value']"),
-        ({"a": (1, LOCK)}, "flow['a'][1]"),
-        (functools.partial(print, LOCK), "flow.args[0]"),
+        (Box(fn=closes_over(OPEN)), "flow.fn.__closure__['value']"),
+        ({"a": (1, OPEN)}, "flow['a'][1]"),
+        (functools.partial(print, OPEN), "flow.args[0]"),
+        (Box(lock=HELD), "flow.lock"),
         (Box(file=io.StringIO), None),
         ([(each for each in "ab")], "flow[0]"),
     ],
@@ -155,7 +157,7 @@ def test_suspects_are_named_with_their_paths():
         made=dt.datetime.now(),
         started=time.time(),
         rng=random.Random(),
-        shown=repr(LOCK),
+        shown=repr(HELD),
         fn=closes_over(dt.datetime.now(dt.UTC)),
         fine=[dt.datetime(2020, 1, 1), 1.5, "text", uuid.UUID(int=5)],
     )
@@ -229,5 +231,5 @@ class Untouchable:
 
 def test_the_search_for_what_cannot_be_pickled_runs_no_code_of_the_user():
     """The real error is told, although other parts raise when they are looked at."""
-    with pytest.raises(ConfigError, match=r"flow\.parts\[1\]\['lock'\]: cannot pickle"):
-        serialize(Box(parts=[Untouchable(), {"lock": LOCK}]))
+    with pytest.raises(ConfigError, match=r"flow\.parts\[1\]\['open'\]: cannot pickle"):
+        serialize(Box(parts=[Untouchable(), {"open": OPEN}]))
