@@ -33,7 +33,7 @@ from casflow.serialize.graph import (
     value_of,
 )
 from casflow.serialize.owners import CLASSES, FUNCTION
-from casflow.serialize.records import Context, arguments, replace
+from casflow.serialize.records import Context, arguments, replace, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,7 @@ _COUNTERS = {
     "wtforms": "creation_counter",
 }
 _PATHS = {"airflow": "fileloc", "metaflow": "source_file"}
+_PARAMETER = re.compile(r"(?:(?<=%\()|^)\d{9,}(?= \S)")
 _BEARTYPE = re.compile(r"(?<=__beartype_)(\w+_)(\d{9,})")
 
 
@@ -57,6 +58,7 @@ def apply(context: Context) -> None:
     task_keys_by_code(context)
     entry_points_by_name(context)
     names_without_addresses(context)
+    parameters_without_addresses(context)
 
 
 def counters_by_rank(context: Context) -> None:
@@ -137,6 +139,28 @@ def names_without_addresses(context: Context) -> None:
             if isinstance(defaults, Node):
                 renamed = ((rename(key), value) for key, value in entries(defaults))
                 defaults.items[:] = chain.from_iterable(renamed)
+
+
+def parameters_without_addresses(context: Context) -> None:
+    """Number what SQLAlchemy calls by its address: parameters without a name, what is compared."""
+    graph = context.graph
+    if not any((name_of(node) or ("",))[0].startswith("sqlalchemy.") for node in graph.globals):  # type: ignore[union-attr]
+        return
+    for _, name, state in _states(context, {"sqlalchemy": "_orig"}):
+        pair = entry(state, name)
+        hashes = pair.items if isinstance(pair, Node) and pair.kind == TUPLE else ()
+        if all(type(each) is bytes for each in hashes):
+            ordinals = (context.ordinal(str(value_of(each))) for each in hashes)
+            set_entry(state, name, graph.tuple(integer(int(each)) for each in ordinals))
+    states = [state for owner, state in graph.states if _is_of(owner, "sqlalchemy")]
+
+    def rename(item: Item) -> Item:
+        value = text_of(item)
+        if value is None or _PARAMETER.search(value) is None:
+            return item
+        return text(_PARAMETER.sub(lambda found: context.ordinal(found[0]), value))
+
+    rewrite(states, context, rename)
 
 
 def _slots(function: Node) -> Iterator[Node]:

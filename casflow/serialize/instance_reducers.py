@@ -113,7 +113,7 @@ def plain_value(plain: Any, obj: Any) -> Any:
 
 def past_methods(pickler: Pickling, obj: Any) -> Any:
     """Restore the attributes of an instance past methods of its class that would be in the way."""
-    if not pickler.travels(type(obj)):
+    if not pickler.travels(type(obj)) and _bears_questions(type(obj)):
         return NotImplemented
     reduction = object.__reduce_ex__(obj, PROTOCOL)
     function, arguments, state, *rest = (*reduction, None, None, None)[:5]
@@ -121,6 +121,19 @@ def past_methods(pickler: Pickling, obj: Any) -> Any:
     if not (isinstance(attributes, dict) or slots):
         return reduction
     return function, arguments, (attributes, slots), *rest, set_state
+
+
+def _bears_questions(kind: type) -> bool:
+    """Tell whether an empty instance can be asked for `__setstate__`, as loading does."""
+    try:
+        empty: Any = object.__new__(kind)
+    except TypeError:
+        return True
+    try:
+        hasattr(empty, "__setstate__")
+    except Exception:  # noqa: BLE001 - it looks for an attribute that is not there yet
+        return False
+    return True
 
 
 # Exceptions that keep what they are given elsewhere than in `args`.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from casflow.serialize.emit import NO_IDENTITY
 from casflow.serialize.graph import (
@@ -25,7 +25,6 @@ from casflow.serialize.graph import (
     Literal,
     Node,
     UnknownShapeError,
-    children,
     integer,
     is_text,
     name_of,
@@ -34,7 +33,7 @@ from casflow.serialize.graph import (
     text_of,
     value_of,
 )
-from casflow.serialize.records import NO_FILE, Context, Source, arguments, replace
+from casflow.serialize.records import NO_FILE, Context, Source, arguments, replace, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -238,30 +237,22 @@ _ADDRESS = re.compile(r"(?<=[:_@])\d{9,}|\d{6,}$")
 def schemas_without_addresses(context: Context) -> None:
     """Number the classes in pydantic's schema references, `module.Class:<address>`.
 
-    Classes of installed modules are in them as well, and in the middle of a text.
+    Classes of installed modules are in them as well, and in the middle of a text. A schema is what
+    a class says that it has, and what a validator is made of.
     """
     name = text("__pydantic_core_schema__")
-    for node in context.graph.classes:
-        events = node.events or ()
-        if any(kind == EFFECT and items[1] == name for kind, items in events):
-            _number_addresses(node, context, set())
+    made_of = (call.items[1] for call in context.graph.calls if _is_of_pydantic(call.items[0]))
+    events = (event for node in context.graph.classes for event in node.events or ())
+    held = (items[2] for kind, items in events if kind == EFFECT and items[1] == name)
+    rewrite((*held, *made_of), context, lambda item: _without_address(item, context))
 
 
-def _number_addresses(owner: Node, context: Context, seen: set[Node]) -> None:
-    own = context.graph.owners
-    work: list[Any] = [item for _, items in owner.events or () for item in items]
-    while work:
-        node = work.pop()
-        if not isinstance(node, Node) or node in seen or node in own:
-            continue
-        seen.add(node)
-        work.extend(children(node))
-        for items in (node.items, *(items for _, items in node.events or ())):
-            items[:] = [_without_address(item, context) for item in items]
+def _is_of_pydantic(function: Item) -> bool:
+    return (name_of(function) or ("",))[0] == "pydantic_core._pydantic_core"
 
 
 def _without_address(item: Item, context: Context) -> Item:
-    value = text_of(item) if is_text(item) else None
+    value = text_of(item)
     if value is None or _ADDRESS.search(value) is None:
         return item
     for name, canonical in context.renamed.items():

@@ -14,12 +14,13 @@ from casflow.serialize.graph import (
     Item,
     Node,
     UnknownShapeError,
+    children,
     name_of,
     text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NO_FILE = text("<flow>")
 CODE_PARTS = (
@@ -88,3 +89,16 @@ def replace(call: Node, context: Context, changes: dict[int, Item]) -> None:
     for at, item in changes.items():
         items[at] = item
     call.items[1] = context.graph.tuple(items)
+
+
+def rewrite(roots: Iterable[Item], context: Context, change: Callable[[Item], Item]) -> None:
+    """Change the atoms of some nodes and of what they hold, up to functions and classes."""
+    work, seen = [*roots], set(context.graph.owners)
+    while work:
+        node = work.pop()
+        if not isinstance(node, Node) or node in seen:
+            continue
+        seen.add(node)
+        work += children(node)
+        for items in (node.items, *(items for _, items in node.events or ())):
+            items[:] = [change(item) if type(item) is bytes else item for item in items]

@@ -80,6 +80,15 @@ def dataclass_sentinel(_: Pickling, obj: Any) -> Any:
     return NotImplemented
 
 
+@reducer("pydantic._internal._validate_call.ValidateCallWrapper")
+def validated_call(_: Pickling, obj: Any) -> Any:
+    """Leave out the variables around a function whose annotations pydantic has understood."""
+    function, arguments, (attributes, slots), *_ = obj.__reduce_ex__(PROTOCOL)
+    if "ns_resolver" in slots and hasattr(obj, "__pydantic_validator__"):
+        slots = {**slots, "ns_resolver": type(obj.ns_resolver)()}
+    return function, arguments, (attributes, slots)
+
+
 @reducer("dask.delayed.DelayedLeaf")
 def delayed(_: Pickling, obj: Any) -> Any:
     """Delay a function anew when its key was drawn at random, as an import does."""
