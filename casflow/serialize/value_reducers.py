@@ -31,6 +31,12 @@ def environment(_: Pickling, obj: Any) -> Any:
     return (getattr, (os, names[0])) if names else NotImplemented
 
 
+@reducer("_io.TextIOWrapper")
+def standard_input(_: Pickling, obj: Any) -> Any:
+    """Refer to standard input by name, as cloudpickle does to the other two."""
+    return (getattr, (sys, "stdin")) if obj is sys.stdin else NotImplemented
+
+
 @reducer("weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
 def weak_dictionary(_: Pickling, obj: Any) -> Any:
     """Pickle what a dictionary of weak references holds now, without the references."""
@@ -65,6 +71,28 @@ def cached_property(_: Pickling, obj: Any) -> Any:
     if type(obj) is not functools.cached_property:
         return NotImplemented
     return type(obj), (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
+
+
+@reducer("builtins.property")
+def own_property(_: Pickling, obj: Any) -> Any:
+    """Make an instance of a subclass of property of what it was made of."""
+    kind = type(obj)
+    if kind is property or kind.__init__ is not property.__init__:
+        return NotImplemented
+    own = kind.__doc__ is obj.__doc__ or (obj.fget and obj.fget.__doc__ == obj.__doc__)
+    parts = (obj.fget, obj.fset, obj.fdel, *(() if own else (obj.__doc__,)))
+    return kind, parts, obj.__dict__ or None
+
+
+@reducer("builtins.classmethod", "builtins.staticmethod")
+def own_method(_: Pickling, obj: Any) -> Any:
+    """Make an instance of a subclass of classmethod or staticmethod of its function."""
+    kind = type(obj)
+    if kind in (classmethod, staticmethod):
+        return NotImplemented
+    function = obj.__func__
+    names = ("__module__", "__name__", "__qualname__", "__doc__", "__wrapped__")
+    return kind, (function,), {k: v for k, v in vars(obj).items() if k not in names} or None
 
 
 @reducer(

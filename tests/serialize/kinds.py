@@ -339,6 +339,22 @@ CASES = {
         "    return JOBS.get(), n, POOL.submit(pow, 2, 3).result(), SET.is_set()\n",
         "f()",
     ),
+    "own_descriptors": (
+        "import abc\nclass classproperty(property):\n    def __get__(self, obj, owner):\n"
+        "        return self.fget(owner)\nclass traced(classmethod):\n    pass\n"
+        "class plain(staticmethod):\n    pass\nclass A:\n    @classproperty\n    def n(cls):\n"
+        "        'The name.'\n        return cls.__name__\n    @traced\n    def make(cls, x):\n"
+        "        return cls, x\n    @plain\n    def two():\n        return 2\n"
+        "    @abc.abstractproperty\n    def old(self): ...\n"
+        "def f():\n    kinds = [type(vars(A)[n]).__name__ for n in ('n', 'make', 'two', 'old')]\n"
+        "    return A.n, A.make(1)[1], A.two(), kinds, vars(A)['n'].__doc__\n",
+        "f()",
+    ),
+    "standard_streams": (
+        "import sys\ndef f(a=sys.stdin, b=sys.stdout, c=sys.stderr):\n"
+        "    return a is sys.stdin, b is sys.stdout, c is sys.stderr\n",
+        "f()",
+    ),
     # What libraries make of addresses.
     "type_adapter": (
         "from typing import Literal, Union\nfrom pydantic import BaseModel, TypeAdapter\n"
