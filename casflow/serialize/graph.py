@@ -74,11 +74,6 @@ PURE = {
 WIDTHS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9}
 
 
-# Calls that stand for something else: what is given, and a type of the module `types`.
-_SAME = ("casflow.serialize.reducers", "same")
-_BUILTIN_TYPE = ("cloudpickle.cloudpickle", "_builtin_type")
-
-
 class UnknownShapeError(Exception):
     """A stream holds an opcode or a record that is not known here; never guessed at."""
 
@@ -134,7 +129,7 @@ class Graph:
         self.states: list[tuple[Node, Item]] = []  # instances, and what they are built of
         self._made: dict[Any, Node] = {}
         self._pure: set[Node] = set()
-        self._aliases: dict[Item, tuple[str | None, str | None]] = {}
+        self._aliases: dict[Item, tuple[Item, Item]] = {}
         self._only: dict[bytes, Node | None] = {}
 
     def tuple(self, items: Iterable[Item]) -> Node:
@@ -162,9 +157,9 @@ class Graph:
         if node is None:
             node = self._made[key] = Node(GLOBAL, [module, name])
             self.globals.append(node)
-            if (names := (text_of(module), text_of(name))) in (_SAME, _BUILTIN_TYPE):
-                self._aliases[node] = names
-            if names in PURE:
+            if (module, name) in _ALIASES:
+                self._aliases[node] = (module, name)
+            if (module, name) in _PURE:
                 self._pure.add(node)
         return node
 
@@ -259,6 +254,11 @@ def integer(value: int) -> bytes:
 
 
 _FILLED = (text("__dict__"), text("_member_map_"))
+_PURE = {(text(module), text(name)) for module, name in PURE}
+# Calls that stand for something else: what is given, and a type of the module `types`.
+_SAME = (text("casflow.serialize.reducers"), text("same"))
+_BUILTIN_TYPE = (text("cloudpickle.cloudpickle"), text("_builtin_type"))
+_ALIASES = (_SAME, _BUILTIN_TYPE)
 
 
 def is_text(item: Any) -> bool:

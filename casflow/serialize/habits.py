@@ -144,7 +144,7 @@ def names_without_addresses(context: Context) -> None:
 def parameters_without_addresses(context: Context) -> None:
     """Number what SQLAlchemy calls by its address: parameters without a name, what is compared."""
     graph = context.graph
-    if not any((name_of(node) or ("",))[0].startswith("sqlalchemy.") for node in graph.globals):  # type: ignore[union-attr]
+    if not any(b"sqlalchemy." in node.items[0] for node in graph.globals):
         return
     for _, name, state in _states(context, {"sqlalchemy": "_orig"}):
         pair = entry(state, name)

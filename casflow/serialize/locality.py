@@ -184,7 +184,8 @@ class Scope:
     def _relative(self, file: str) -> str:
         if file.startswith("<"):
             return file
-        for path in (os.path.abspath(file), os.path.realpath(file)):  # noqa: PTH100
+        for absolute in (os.path.abspath, os.path.realpath):
+            path = absolute(file)
             for folder in (str(self.project), *sorted(sys.path, key=len, reverse=True)):
                 if folder and path.startswith(folder + os.sep):
                     return path[len(folder) + 1 :].replace(os.sep, "/")

@@ -241,14 +241,17 @@ def schemas_without_addresses(context: Context) -> None:
     a class says that it has, and what a validator is made of.
     """
     name = text("__pydantic_core_schema__")
-    made_of = (call.items[1] for call in context.graph.calls if _is_of_pydantic(call.items[0]))
+    made_of = (call.items[1] for call in context.graph.calls if _is_of(_PYDANTIC, call.items[0]))
     events = (event for node in context.graph.classes for event in node.events or ())
     held = (items[2] for kind, items in events if kind == EFFECT and items[1] == name)
     rewrite((*held, *made_of), context, lambda item: _without_address(item, context))
 
 
-def _is_of_pydantic(function: Item) -> bool:
-    return (name_of(function) or ("",))[0] == "pydantic_core._pydantic_core"
+_PYDANTIC = text("pydantic_core._pydantic_core")
+
+
+def _is_of(module: bytes, function: Item) -> bool:
+    return isinstance(function, Node) and function.items[0] == module
 
 
 def _without_address(item: Item, context: Context) -> Item:
