@@ -1,8 +1,8 @@
 """The rules that take out of a graph what differs from process to process but means nothing.
 
 Owns one small function per source of difference, each with its reason, in `RULES`. A new rule is
-one function here and one case of the corpus in tests/serialize. Invariant: a rule changes only a
-record that it recognises in full; a record of cloudpickle that looks otherwise than it knows
+one function here and one case in tests/serialize/test_normalize.py. Invariant: a rule changes only
+a record that it recognises in full; a record of cloudpickle that looks otherwise than it knows
 raises `UnknownShapeError`, and the stream is stored as it came.
 """
 
