@@ -1,4 +1,4 @@
-"""Who said so: signatures on names and tags, and whom this machine trusts (docs/security.md).
+"""Signatures on names and tags, and whom this machine trusts (docs/security.md).
 
 Each name brings its module when it is first used: where nobody signs and no policy is set, nothing
 of this is imported.

@@ -1,4 +1,4 @@
-"""Whether a name may mean what it means: the policy of this machine, obeyed.
+"""Whether a name may mean a digest on this machine, by its policy.
 
 Owns the question that is asked where a name becomes a digest and where a reference is loaded.
 Invariant: under the policy nothing passes that is not signed by as many trusted signers as it

@@ -251,11 +251,11 @@ class GitRemote:
         values["GIT_CONFIG_COUNT"] = str(first + len(self._settings))
         return {**own, **values}
 
-    def _error(self, said: str) -> CasflowError:
-        lines = said.splitlines() or ["git failed without a word"]
+    def _error(self, output: str) -> CasflowError:
+        lines = output.splitlines() or ["git failed without a word"]
         telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:"))]
         text = (telling or lines)[0]
-        if "unadvertised object" in said.lower():
+        if "unadvertised object" in output.lower():
             return UnnamedObjectError(f"git failed ({text})", where=self._where)
         if any(_UNTRUSTED.search(line.lower()) for line in lines):
             parts = urlsplit(self._url)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 TIMEOUT = 60  # seconds that a server may take until it answers
-_LEASH = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+_END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def free_port() -> int:
@@ -71,7 +71,7 @@ class Server(ABC):
         """Start the process and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_LEASH, *self.command()],
+                [*_END_WITH_PARENT, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
