@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forkserver
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+# There each command is a new process, with an order of sets of its own.
+ALL_NEW = ("registration", "serialize")
 KEPT = ("CASFLOW_REQUIRE_SERVICES", "CASFLOW_TEST_")  # meant for the tests
 
 PLAIN = """\
@@ -38,9 +42,11 @@ class Home:
 
     Attributes:
         path: The folder.
+        forks: Whether commands may be forked, see `tests.forkserver`.
     """
 
     path: Path
+    forks: bool = True
 
     @property
     def environment(self):
@@ -59,11 +65,16 @@ class Home:
             **options,
         )
 
-    def casflow(self, *arguments, code=0, **options):
+    def casflow(self, *arguments, code=0, environment=None, cwd=None):
         """Run `casflow` and return what it printed and complained; `...` is any code."""
-        with self.start(*arguments, **options) as process:
-            out, err = process.communicate(timeout=120)
-        assert code is ... or process.returncode == code, f"exit {process.returncode}: {out}{err}"
+        words, variables = [*map(str, arguments)], {**self.environment, **(environment or {})}
+        if self.forks and forkserver.can_fork(words, variables):
+            ended, out, err = forkserver.run(words, variables, cwd)
+        else:
+            with self.start(*words, environment=environment, cwd=cwd) as process:
+                out, err = process.communicate(timeout=120)
+            ended = process.returncode
+        assert code is ... or ended == code, f"exit {ended}: {out}{err}"
         return out, err
 
     def json(self, *arguments, **options):
@@ -85,11 +96,11 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, request):
     """Return a fresh home, which is this process's own, too."""
     for name in list(os.environ):
         if name.startswith("CASFLOW_") and not name.startswith(KEPT):
             monkeypatch.delenv(name)
-    made = Home(tmp_path / "home")
+    made = Home(tmp_path / "home", forks=request.node.path.parent.name not in ALL_NEW)
     monkeypatch.setenv("CASFLOW_HOME", str(made.path))
     return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from itertools import count
 from pathlib import Path
@@ -18,23 +17,18 @@ from casflow.flow.script import flows_in_script
 from casflow.gc import verify
 from casflow.registry import Registry
 from casflow.storage import load
+from tests import forkserver
 
 KILLING = Path(__file__).with_name("killing.py")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are forked on Linux only")
 
 
 def run_killed(home, effect, when, *arguments):
     """Run casflow and kill it at an effect; return whether it was killed, and what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(KILLING), str(effect), when, *map(str, arguments)],
-        env=home.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0, done.stdout
+    words = [str(effect), when, *map(str, arguments)]
+    code, out, err = forkserver.run(words, home.environment, program=KILLING)
+    assert code in (0, -signal.SIGKILL), err
+    return code != 0, out
 
 
 def assert_whole(home):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -97,3 +98,11 @@ def test_an_environment_that_differs_is_described():
     version = known.partition("==")[2]
     assert constraints.differences([known, "of-nobody==1.0"]) == []
     assert constraints.differences(["click==999"]) == [f"click 999, not {version}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="commands are forked on Linux only")
+@pytest.mark.parametrize(("words", "code"), [("config show", 0), ("show nothing", 3), ("ls -x", 2)])
+def test_a_forked_command_is_as_a_new_one(home, tmp_path, words, code):
+    factors = {"code": code, "environment": {"CASFLOW_STORE": "there"}, "cwd": tmp_path}
+    forked = home.casflow(*words.split(), **factors)
+    assert forked == replace(home, forks=False).casflow(*words.split(), **factors)

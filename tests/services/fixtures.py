@@ -1,7 +1,7 @@
 """The fixtures by which tests get servers: one of each kind for a session, started on demand.
 
-With several workers each has its own; tests that use the engine share one worker. The object
-servers keep what is written to them, so a test asks them for a fresh `bucket()`.
+With several workers each has its own; tests of what is slow to set up share one worker.
+The object servers keep what is written to them, so a test asks them for a fresh `bucket()`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
+# Fixtures that are slow to set up, and the group of their tests.
+_SLOW = {"docker_engine": "docker", "cluster": "dask", "found": "kinds", "built": "wheel"}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep every test of the engine on one worker, so that only one engine is started."""
+    """Keep all tests of what is slow to set up on one worker, so that it is done once."""
     for item in items:
-        if "docker_engine" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("docker"))
+        for name in _SLOW.keys() & getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(_SLOW[name]))
 
 
 @pytest.fixture(scope="session")
