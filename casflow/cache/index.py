@@ -40,7 +40,8 @@ _SETTINGS = {
     "statistics": 0,
     # What is here may be deleted at any time, so nothing waits for the disk.
     "sqlite_synchronous": 0,
-    "sqlite_wal_autocheckpoint": 64,  # pages; by default the journal alone grows to 4 MB
+    # No longer than one change: that of WAL grows as long as anybody reads.
+    "sqlite_journal_mode": "truncate",
 }
 _OUTAGES = {
     sqlite3.SQLITE_FULL,

@@ -72,3 +72,31 @@ def test_a_writer_that_is_killed_makes_nobody_wait(tmp_path):
     held.wait()
     ((out, _, code),) = ask(tmp_path, 1)
     assert (out, code) == ("True 100000\n", 0)
+
+
+READING = """\
+import sys
+from pathlib import Path
+from casflow.cache import Cache
+cache = Cache(Path(sys.argv[1]), 10**9)
+print("ready", flush=True)
+while True:
+    list(cache.index.aliases())
+"""
+
+
+def test_the_index_s_journal_stays_short_while_others_read(tmp_path):
+    cache = Cache(tmp_path / "cache", 300_000)
+    for number in range(100):
+        cache.set_alias(f"{number}", "x" * 100)
+    command = [sys.executable, "-c", READING, str(cache.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reading:
+        reading.stdout.readline()
+        longest = 0
+        for number in range(400):
+            cache.set_alias(f"{number}", "y" * 100)
+            sizes = {each.name: each.stat().st_size for each in (cache.root / "index").iterdir()}
+            longest = max(longest, sum(sizes.values()) - sizes["cache.db"])
+        reading.kill()
+    assert cache.find_alias("399") == "y" * 100
+    assert longest < 100_000
