@@ -126,6 +126,16 @@ class BlobStore(ABC):
             with suppress(ConflictError):
                 self.create(key, b"")
 
+    def creates_parts_once(self, key: str, data: bytes) -> bool:
+        """Tell whether an object that is there also stops a creation in many parts.
+
+        Args:
+            key: Key of an object that is there.
+            data: Its bytes; they are written again where the creation is not stopped.
+        """
+        del key, data
+        return True  # there is no such creation
+
     def delete_many(self, keys: Sequence[str]) -> None:
         """Remove objects, at most 1000 of them; a backend that can does it in one request."""
         for key in keys:

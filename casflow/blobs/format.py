@@ -8,14 +8,23 @@ refused before a process writes its first blob there.
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from casflow.blobs import layout
-from casflow.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
+from casflow.errors import (
+    CasflowError,
+    ConfigError,
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+)
 
 if TYPE_CHECKING:
     from casflow.blobs.base import BlobStore
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2  # of a store; a reference's own number is `casflow.reference.FORMAT`
 FORMAT_OBJECT = json.dumps({"format": FORMAT}).encode() + b"\n"
@@ -29,9 +38,11 @@ def claim_format(store: BlobStore) -> None:
         IntegrityError: The store has a format that is not known here.
         ConfigError: The store creates a key twice.
     """
+    is_new = False
     try:
         found = store.get(layout.FORMAT)
     except NotFoundError:
+        is_new = True
         with suppress(ConflictError):
             store.create(layout.FORMAT, FORMAT_OBJECT)
     else:
@@ -39,6 +50,8 @@ def claim_format(store: BlobStore) -> None:
             store.put(layout.FORMAT, FORMAT_OBJECT)
     if not store.creates_once:
         _require_one_winner(store)
+    if is_new:
+        _warn_of_parts(store)
 
 
 def _require_one_winner(store: BlobStore) -> None:
@@ -58,6 +71,17 @@ def _require_one_winner(store: BlobStore) -> None:
         "--exclusive-writer or the settings"
     )
     raise ConfigError(what, where=store.url, hint=hint)
+
+
+def _warn_of_parts(store: BlobStore) -> None:
+    """Say so where two writers of one big blob would both win: harmless, for they agree."""
+    with suppress(CasflowError):  # a server that takes no parts says so when a big blob comes
+        if not store.creates_parts_once(layout.FORMAT, FORMAT_OBJECT):
+            logger.warning(
+                "%s: the server ignores conditions (If-None-Match) on uploads in parts; nothing is "
+                "lost by that, for big objects are named by their digests",
+                store.url,
+            )
 
 
 def check_format(data: bytes, *, where: object) -> int:

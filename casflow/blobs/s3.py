@@ -19,7 +19,13 @@ from casflow.blobs.base import ObjectInfo
 from casflow.blobs.fsspec import MARK, PARALLEL, PIECE, FsspecBlobStore, seconds, size_of
 from casflow.blobs.progress import reporting
 from casflow.config import ca_bundle, load
-from casflow.errors import AccessError, CasflowError, ConfigError, UnavailableError
+from casflow.errors import (
+    AccessError,
+    CasflowError,
+    ConfigError,
+    ConflictError,
+    UnavailableError,
+)
 from casflow.redaction import remember_url
 
 if TYPE_CHECKING:
@@ -108,6 +114,32 @@ class S3BlobStore(FsspecBlobStore):
 
     def _overwrite(self, path: str, data: bytes | Path) -> None:
         self._send(path, data, **_parts(data), **self._upload_options)
+
+    def creates_parts_once(self, key: str, data: bytes) -> bool:
+        """Tell whether the server honours the condition also when an upload in parts is completed.
+
+        Args:
+            key: Key of an object that is there.
+            data: Its bytes; they are written again where the condition is ignored.
+        """
+        if self._exclusive_writer:
+            return True
+        bucket, name, _ = self.fs.split_path(self._path(key))
+        at = {"Bucket": bucket, "Key": name}
+        with self._border(self.location(key)):
+            begun = self.fs.call_s3("create_multipart_upload", **self._upload_options, **at)
+            at["UploadId"] = begun["UploadId"]
+            tag = self.fs.call_s3("upload_part", PartNumber=1, Body=data, **at)["ETag"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": tag}]}
+        try:
+            with self._border(self.location(key)):
+                request = {"MultipartUpload": parts, "IfNoneMatch": "*", **at}
+                self.fs.call_s3("complete_multipart_upload", **request)
+        except ConflictError:
+            with self._border(self.location(key)):
+                self.fs.call_s3("abort_multipart_upload", **at)
+            return True
+        return False
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """Remove at most 1000 objects in one request, or singly where the server takes none such.

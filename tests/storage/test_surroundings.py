@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from casflow import Flow, config, task
+from casflow.blobs import layout
+from casflow.blobs.format import FORMAT_OBJECT
 from casflow.blobs.gcs import GCSBlobStore
 from casflow.blobs.s3 import S3BlobStore
 from casflow.errors import (
@@ -177,6 +179,25 @@ def test_the_promise_may_be_given_by_a_flag_and_by_the_settings(relative, home, 
     home.casflow("tag", "etl", "prod", *store, flag)
     monkeypatch.setenv("CASFLOW_STORES", f'{{"s3://{bucket}": {{"exclusive_writer": true}}}}')
     assert flow_of(S3(bucket)).register().is_new
+
+
+def test_a_server_that_ignores_conditions_on_parts_is_told_of_once(relative, caplog):
+    bucket, proxy = relative
+    assert flow_of(S3(bucket)).register().is_new
+    assert "uploads in parts" not in caplog.text
+    store = open_url(f"s3://{bucket}")
+    assert store.creates_parts_once(layout.FORMAT, FORMAT_OBJECT)
+    store.delete(layout.FORMAT)
+
+    def drop_on_completion(method, _, headers):
+        if method == "POST":
+            del headers["If-None-Match"]
+
+    proxy.rule = drop_on_completion
+    for number in range(2):
+        flow_of(S3(bucket), name=f"flow {number}").register()
+    assert caplog.text.count("ignores conditions (If-None-Match) on uploads in parts") == 1
+    assert store.get(layout.FORMAT) == FORMAT_OBJECT
 
 
 def test_a_server_that_knows_no_conditions_is_not_asked_again(relative):
