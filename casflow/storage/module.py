@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from casflow.digests import digest_of
@@ -60,9 +59,7 @@ class Module(Storage):
         return self.module
 
     def _read(self, name: str, labels: tuple[str, ...]) -> tuple[Reference, bytes]:
-        path = _source(self.module)
-        with os_errors(path):
-            data = path.read_bytes()
+        data = _source(self.module)
         blob = BlobName(digest_of(data), 0, len(data))
         created = datetime.now(UTC).isoformat(timespec="microseconds")
         environment = {"module": self.module}
@@ -87,13 +84,27 @@ class Module(Storage):
         return self.resolve(name)
 
 
-def _source(module: str) -> Path:
+def _source(module: str) -> bytes:
+    """Return the bytes of the file that a module is made of: source, bytecode or a library.
+
+    Raises:
+        FlowModuleNotFoundError: There is no such module, or it is of no file.
+    """
     name = module.partition(":")[0]
     spec = _find_spec(name)
-    if spec is None or not spec.origin or not spec.has_location:
-        hint = "is its folder on the module search path?"
-        raise FlowModuleNotFoundError("no such module, or it has no source", where=name, hint=hint)
-    return Path(spec.origin)
+    if spec is None:
+        raise FlowModuleNotFoundError(
+            "no such module",
+            where=name,
+            hint="it must be installed here, too: is its folder on the module search path?",
+        )
+    read = getattr(spec.loader, "get_data", None)
+    if read is None or not spec.origin or not spec.has_location:
+        hint = "name the module in it that makes the flow"
+        raise FlowModuleNotFoundError("the module is of no file", where=name, hint=hint)
+    with os_errors(spec.origin):
+        data: bytes = read(spec.origin)
+    return data
 
 
 def _find_spec(name: str) -> ModuleSpec | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import py_compile
 import sys
+import zipfile
 
 import pytest
 
@@ -60,6 +63,33 @@ def test_a_module_that_is_not_installed_is_named():
     storage = Module("no_such_module_here")
     with pytest.raises(NotFoundError, match="no_such_module_here"):
         register(storage)
+
+
+@pytest.mark.parametrize("kind", ["bytecode", "zip"])
+def test_a_module_without_source_has_the_digest_of_its_file(installed, tmp_path, monkeypatch, kind):
+    name = f"bare_flows_{kind}"
+    lib = tmp_path / "lib"
+    installed(script("one"), name)
+    if kind == "zip":
+        archive = tmp_path / "lib.zip"
+        with zipfile.ZipFile(archive, "w") as made:
+            made.write(lib / f"{name}.py", f"{name}.py")
+        monkeypatch.syspath_prepend(str(archive))
+    else:
+        py_compile.compile(str(lib / f"{name}.py"), str(lib / f"{name}.pyc"), doraise=True)
+    (lib / f"{name}.py").unlink()
+    importlib.invalidate_caches()
+    form = register(Module(name))
+    assert restored(form).get_flow("my-flow").mark == "one"
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", ["a_folder_of_modules", "sys"])
+def test_a_module_of_no_file_is_said_to_be_one(tmp_path, monkeypatch, name):
+    (tmp_path / "a_folder_of_modules").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"no such module|of no file"):
+        register(Module(name))
 
 
 def test_a_duplicate_name_is_a_conflict(installed):
