@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -94,30 +93,6 @@ def _causes(error: BaseException | None, depth: int = _DEPTH) -> Iterator[BaseEx
     for each in inner:
         if isinstance(each, BaseException) and each is not error:
             yield from _causes(each, depth - 1)
-
-
-def registry_authority(host: str) -> str | None:
-    """Return the certificate of the authority that container engines trust for a registry, or None.
-
-    It is looked for where Docker and podman look: `certs.d/HOST/*.crt` of `/etc/docker`,
-    `/etc/containers`, and the user's own settings of both.
-
-    Args:
-        host: Host and port.
-    """
-    if "/" in host:
-        return None
-    home = Path.home() / ".config"
-    for folder in (
-        home / "docker",
-        home / "containers",
-        Path("/etc/docker"),
-        Path("/etc/containers"),
-    ):
-        with suppress(OSError):
-            for path in sorted((folder / "certs.d" / host).glob("*.crt")):
-                return str(path)
-    return None
 
 
 def context_of(bundle: str) -> ssl.SSLContext:

@@ -1,7 +1,8 @@
 """Where a redirect may lead, and what may go with the request.
 
 Invariant: to another scheme, host or port goes neither a credential, nor a header that the caller
-did not get from this module's list, nor a body; and nothing goes from TLS to plain HTTP.
+did not get from this module's list, nor a body, nor the trust in an authority of the host alone;
+and nothing goes from TLS to plain HTTP.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def follow(
         raise AccessError("the host sends the request's content to another host", where=where)
     given = kept.get("headers") or {}
     kept["headers"] = {name: each for name, each in given.items() if name.lower() in _SAFE_HEADERS}
-    for name in ("cookies", "cert"):
+    for name in ("cookies", "cert", "verify"):
         kept.pop(name, None)
     return method, target, {**kept, "auth": Credential()}
 

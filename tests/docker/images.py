@@ -20,9 +20,9 @@ from casflow.storage.docker.registry import (
 KINDS = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_INDEX)}
 
 
-def put_base(host, repository, archive, *, kind="oci", index=True, labels=None):
+def put_base(host, repository, archive, *, kind="oci", index=True, labels=None, registry=None):
     """Put an image of one layer, and an index of platforms over it; return its name."""
-    name, registry = ImageName(host, repository, "1"), Registry(host)
+    name, registry = ImageName(host, repository, "1"), registry or Registry(host)
     media_type, index_type = KINDS[kind]
     labels = {PYTHON_LABEL: python_version()} if labels is None else labels
     layer = gzip.compress(archive, mtime=0)

@@ -24,6 +24,7 @@ from tests.services.presence import missing, require
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3, MotoServer
 from tests.services.tls_registry import TlsRegistry, require_tls_registry
+from tests.services.token_registry import TokenFront, TokenService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +85,15 @@ def tls_registry(oci_registry: Registry) -> Iterator[TlsRegistry]:
     require_tls_registry()
     with TlsRegistry(oci_registry.host) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def token_registry() -> Iterator[TokenFront]:
+    """A registry that takes tokens alone, behind TLS by a private authority."""
+    require("OCI registry", "docker-registry", install="docker-registry")
+    require_tls_registry()
+    with TokenService() as service, TokenFront(service) as front:
+        yield front
 
 
 @pytest.fixture(scope="session")

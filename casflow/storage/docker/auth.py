@@ -16,6 +16,7 @@ from casflow import http
 from casflow.errors import AccessError, MissingExtraError, UnavailableError
 from casflow.secrets import remember
 from casflow.storage.docker.names import scheme_of
+from casflow.storage.docker.trust import authority, is_insecure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +35,19 @@ class RegistryAuth:
         host: The registry.
         credentials: User name and password, or an identity token, as the docker client keeps
             them; looked up there, when the registry asks for them, if left out.
+        trusted: What the registry is verified by, if not as usual; its token service is, too.
     """
 
-    def __init__(self, host: str, credentials: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        credentials: Mapping[str, Any] | None = None,
+        *,
+        trusted: str | bool | None = None,
+    ) -> None:
         self.host = host
         self._credentials = credentials
+        self._trusted = trusted
         self._given: dict[str, tuple[str, http.Credential]] = {}
 
     def credential(self, method: str, url: str) -> http.Credential:
@@ -90,18 +99,25 @@ class RegistryAuth:
     def _ask(self, realm: str, wanted: Mapping[str, str], found: Mapping[str, Any]) -> Answer:
         query = {key: wanted[key] for key in ("service", "scope") if key in wanted}
         where = f"the token service of {self.host}"
+        trusted = authority(urlsplit(realm).netloc) or self._trusted
+        verified: dict[str, Any] = {} if trusted is None else {"verify": trusted}
         if found.get("identitytoken"):
             form = {"grant_type": "refresh_token", "client_id": "casflow", **query}
             form["refresh_token"] = str(found["identitytoken"])
             post = frozenset({"POST"})
-            return http.send("POST", realm, where=where, retried=post, limit=_SMALL, data=form)
+            options = {"where": where, "retried": post, "limit": _SMALL, **verified}
+            return http.send("POST", realm, data=form, **options)
         auth = self._basic() if "username" in found else http.Credential()
-        return http.send("GET", realm, where=where, limit=_SMALL, params=query, auth=auth)
+        scopes = query.pop("scope", "").split()  # two when a blob is taken from elsewhere
+        given = {**query, "scope": scopes}
+        options = {"where": where, "limit": _SMALL, **verified}
+        return http.send("GET", realm, params=given, auth=auth, **options)
 
     def _is_safe(self, realm: str) -> bool:
-        """Tell whether a token service may see the password: over TLS, or on this machine."""
+        """Tell whether a token service may see the password: over TLS, or as engines show it."""
         parts = urlsplit(realm)
-        return parts.scheme == "https" or scheme_of(parts.netloc) == "http"
+        is_open = scheme_of(parts.netloc) == "http" or is_insecure(parts.netloc)
+        return parts.scheme == "https" or is_open
 
     def _find(self) -> Mapping[str, Any]:
         if self._credentials is None:

@@ -11,17 +11,19 @@ import hashlib
 import json
 import re
 import tempfile
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urljoin
 
-from casflow import certificates, http
+from casflow import http
 from casflow.errors import ConfigError, IntegrityError, NotFoundError
 from casflow.http.redirects import check_target, is_same_origin
 from casflow.storage.docker.auth import RegistryAuth
 from casflow.storage.docker.layer import sha256
-from casflow.storage.docker.names import ImageName, scheme_of
+from casflow.storage.docker.names import ImageName, scheme_of, split_url
+from casflow.storage.docker.trust import authority, is_insecure, speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +72,8 @@ class Registry:
 
     Args:
         host: Host and port.
-        scheme: `http` or `https`; plain HTTP for this machine only when left out.
+        scheme: `http` or `https`; when left out, plain HTTP is for this machine only, and for what
+            this machine's engines speak to in that way.
         credentials: As the docker client keeps them; looked up there when left out.
 
     Attributes:
@@ -81,9 +84,13 @@ class Registry:
         self, host: str, *, scheme: str | None = None, credentials: Mapping[str, Any] | None = None
     ) -> None:
         self.host = host
+        is_open = scheme is None and scheme_of(host) == "https" and is_insecure(host)
+        if is_open:
+            scheme = "https" if speaks_tls(host) else "http"
+            warnings.filterwarnings("ignore", "Unverified HTTPS request")  # the settings ask for it
         self._root = f"{scheme or scheme_of(host)}://{host}/v2/"
-        self._auth = RegistryAuth(host, credentials)
-        self._trusted = certificates.registry_authority(host)
+        self._trusted: str | bool | None = False if is_open else authority(host)
+        self._auth = RegistryAuth(host, credentials, trusted=self._trusted)
         self.server_time: float | None = None
 
     # ---- manifests -------------------------------------------------------------------------
@@ -224,6 +231,12 @@ class Registry:
         answer = http.send(method, url, where=self.host, retried=_VERBS, auth=auth, **options)
         self.server_time = answer.date
         return answer
+
+
+def open_registry(image: ImageName, registry_url: str | None) -> Registry:
+    """Return the registry of an image; the scheme of `registry_url` is that of its host."""
+    scheme, rest = split_url(registry_url)
+    return Registry(image.api_host, scheme=scheme if rest.partition("/")[0] == image.host else None)
 
 
 def _media_type(answer: Answer, name: ImageName) -> str:
