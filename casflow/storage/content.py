@@ -40,12 +40,22 @@ def draft_pickle(flow: Flow, labels: tuple[str, ...]) -> Draft:
     return Draft(name_of(flow), made.data, PICKLE, labels, made.attachments, made.environment)
 
 
-def draft_script(flow: Flow, path: Path, labels: tuple[str, ...]) -> Draft:
-    """Return what is stored of a flow as a script: the bytes of its file as they are now."""
+def draft_script(
+    flow: Flow, path: Path, labels: tuple[str, ...], data: bytes | None = None
+) -> Draft:
+    """Return what is stored of a flow as a script: the bytes of its file as they are now.
+
+    Args:
+        flow: The flow.
+        path: The file.
+        labels: Labels of the registration.
+        data: Its bytes, where the file is not on this machine.
+    """
     from casflow.serialize import versions
 
-    with os_errors(path):
-        data = path.read_bytes()
+    if data is None:
+        with os_errors(path):
+            data = path.read_bytes()
     try:
         compile(data, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:

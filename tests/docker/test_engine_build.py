@@ -229,7 +229,7 @@ def test_two_engines_and_no_engine_give_one_flow_layer(
             # An image without pip: the environment is there already, under the name it would get.
             here = Docker(base_url=engine.url, image_name="same", image_tag="t", **no_python)
             here.add_flow(make(here))
-            digest = here._open_builder().environment().removeprefix("blake3:")[:32]
+            digest = here._open_builder().environment.removeprefix("blake3:")[:32]
             engine.docker("tag", busybox_image, f"casflow/environment:{digest}")
             here.build()
             layers.add(inspect(engine, here.name)["RootFS"]["Layers"][-1])

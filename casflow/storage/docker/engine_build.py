@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
+from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -71,8 +73,9 @@ class EngineBuilder:
         self._check = check
         self._start = "the user's Dockerfile"
 
+    @cached_property
     def environment(self) -> str:
-        """Return the digest of what the environment is made of, its base images as they are now.
+        """The digest of what the environment is made of, its base images as they are now.
 
         Raises:
             NotFoundError: There is no such base image.
@@ -90,6 +93,21 @@ class EngineBuilder:
             parts.append(uuid4().hex)
         parts.append(self._recipe.context(self._start).digest())
         return digest_of(json.dumps(parts, sort_keys=True).encode())
+
+    def read_script(self, path: str) -> bytes:
+        """Return a script of the environment, which is built if the engine does not have it.
+
+        Raises:
+            NotFoundError: It is not in there.
+        """
+        name, found = str(environment_name(self.environment)), BytesIO()
+        is_there = self._engine.find_image(name) is not None
+        try:
+            self._engine.read_file(name if is_there else self._build_environment(), path, found)
+        except NotFoundError as error:
+            hint = "copy it there by the Dockerfile or `files`, or name it as `local_script_path`"
+            raise NotFoundError("no such script in the image", where=path, hint=hint) from error
+        return found.getvalue()
 
     def build(self, plan: Plan) -> ImageName:
         """Build an image, check it and name it; return its exact name.

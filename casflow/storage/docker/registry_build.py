@@ -72,11 +72,21 @@ class RegistryBuilder:
             manifest = self._source.get_manifest(chosen)
         return manifest
 
+    @cached_property
     def environment(self) -> str:
-        """Return the digest of what the environment is made of."""
+        """The digest of what the environment is made of."""
         files = pack_tree(self._files())
         parts = [self.manifest.digest, dict(self._recipe.variables), digest_of(files)]
         return digest_of(json.dumps(parts, sort_keys=True).encode())
+
+    def read_script(self, path: str) -> bytes:
+        """Refuse: no image is read for one script.
+
+        Raises:
+            ConfigError: Always.
+        """
+        hint = "name it in `files` or as `local_script_path`, or let an engine build the image"
+        raise ConfigError("the flow's script is not known here", where=path, hint=hint)
 
     def build(self, plan: Plan) -> ImageName:
         """Put an image together in the registry; return its exact name.

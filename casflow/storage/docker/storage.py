@@ -34,7 +34,7 @@ from casflow.storage.docker.recipe import (
     from_root,
     refuse_secrets,
 )
-from casflow.storage.docker.registry import Registry
+from casflow.storage.docker.registry import Registry, open_registry
 from casflow.storage.docker.registry_build import RegistryBuilder
 from casflow.storage.docker.sources import Sources
 
@@ -65,9 +65,9 @@ class Docker(Storage):
         env_vars: Environment variables of the image.
         files: Path in the image by absolute path here; a relative one begins at its root.
         extra_dockerfile_commands: Further lines of the Dockerfile.
-        path: With `stored_as_script`, the script's path in the image, one of `files`; else a
-            further path of the only flow in the image.
-        local_script_path: The script here, if it is not one of `files`.
+        path: With `stored_as_script`, the script's path in the image, which is read from there
+            unless it is one of `files`; else a further path of the only flow in the image.
+        local_script_path: The script here, to be put at `path`.
         local_image: Whether the base image is the engine's own, not to be looked for elsewhere.
         ignore_healthchecks: Whether the image is used without being checked from within.
         base_url: Address of the engine; `DOCKER_HOST` or the local socket by default.
@@ -207,11 +207,11 @@ class Docker(Storage):
             build_kwargs=self.build_kwargs,
         )
         together = tuple(sorted({*self.labels, *labels}))
-        drafts = {name: self._draft(flow, together) for name, flow in self._flows.items()}
+        builder, created = self._open_builder(), datetime.now(UTC)
+        drafts = {name: self._draft(flow, together, builder) for name, flow in self._flows.items()}
         for name, draft in drafts.items():
             self.check_loads(draft, (known or {}).get(name))
-        builder, created = self._open_builder(), datetime.now(UTC)
-        self.environment = builder.environment()
+        self.environment = builder.environment
         plan = Plan(
             asked=self._next_image(),
             environment=self.environment,
@@ -264,10 +264,16 @@ class Docker(Storage):
         self.image_name = image.name_in(self.registry_url)
         self.image_tag = image.tag
 
-    def _draft(self, flow: Flow, labels: tuple[str, ...]) -> Draft:
+    def _draft(
+        self, flow: Flow, labels: tuple[str, ...], builder: EngineBuilder | RegistryBuilder
+    ) -> Draft:
         if not self.stored_as_script:
             return draft_pickle(flow, labels)
-        return draft_script(flow, self._script(), labels)
+        path = self._script()
+        if path is not None:
+            return draft_script(flow, path, labels)
+        inside = str(self.path)
+        return draft_script(flow, Path(inside), labels, builder.read_script(inside))
 
     def suggest_script(self, path: Path) -> None:
         """Take the script that makes the flows, where none was named."""
@@ -281,13 +287,9 @@ class Docker(Storage):
                 return Path(source)
         return None
 
-    def _script(self) -> Path:
-        """Return the script here that is at `path` in the image."""
-        found = self._copied() if self.local_script_path is None else Path(self.local_script_path)
-        if found is not None:
-            return found
-        hint = "name it in `files` or as `local_script_path`"
-        raise ConfigError("the flow's script is not known here", where=self.path, hint=hint)
+    def _script(self) -> Path | None:
+        """Return the script here that is at `path` in the image; None if only the image has it."""
+        return self._copied() if self.local_script_path is None else Path(self.local_script_path)
 
     def _link(self) -> str | None:
         """Return the further path that the flow layer gives to the only flow."""
@@ -335,11 +337,7 @@ class Docker(Storage):
         )
 
     def _registry(self, image: ImageName) -> Registry:
-        """Return the registry of an image; the scheme of `registry_url` is that of its host."""
-        scheme, rest = split_url(self.registry_url)
-        return Registry(
-            image.api_host, scheme=scheme if rest.partition("/")[0] == image.host else None
-        )
+        return open_registry(image, self.registry_url)
 
     def _image_store(self, image: ImageName) -> ImageStore:
         return (
