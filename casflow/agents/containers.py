@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from casflow import secrets
 from casflow.agents import lifetime
 from casflow.agents.process import RunProcess
-from casflow.errors import CasflowError, NotFoundError, UnavailableError
+from casflow.errors import AccessError, CasflowError, NotFoundError, UnavailableError
 from casflow.storage.docker.engine import engine_errors
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ log = logging.getLogger("casflow.agents")
 _HEADER = 8  # bytes before each piece of output: its stream, and its length
 _POLL_INTERVAL = 0.5  # seconds between two questions to the engine about a container that ended
 _SHUTDOWN_WINDOW = 2.0  # seconds that an engine may take to go down after it ended its containers
+# Of a pull: this machine has no credential, or something is away. Another agent may do better.
+_OF_THE_AGENT = (AccessError.exit_code, UnavailableError.exit_code)
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 
 
@@ -109,7 +111,7 @@ class RunContainer(RunProcess):
         self._connection: Any = None
         self._pull: subprocess.Popen[str] | None = None
         if engine.find_image(image) is None:
-            self._pull = _start_pull(engine, image)
+            self._pull = _start_pull(engine, image, str(spec.storage.get("registry_url") or ""))
         else:
             self._start()
 
@@ -145,6 +147,8 @@ class RunContainer(RunProcess):
         if code == 0 and not self.was_stopped:
             return self._start_or_fail()
         self.reason = errors[-1] if errors else "the image could not be pulled"
+        if code in _OF_THE_AGENT:
+            self.start_error = UnavailableError(self.reason)
         return code or 1
 
     def _start_or_fail(self) -> int | None:
@@ -259,9 +263,10 @@ class RunContainer(RunProcess):
             self._engine.client.remove_container(self._container, force=True, v=True)
 
 
-def _start_pull(engine: Engine, image: str) -> subprocess.Popen[str]:
+def _start_pull(engine: Engine, image: str, registry_url: str) -> subprocess.Popen[str]:
     """Pull in a process of its own, so that the agent goes on meanwhile."""
-    command = [sys.executable, "-P", "-m", "casflow.agents.pull", image, engine.base_url or ""]
+    arguments = [image, engine.base_url or "", registry_url]
+    command = [sys.executable, "-P", "-m", "casflow.agents.pull", *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -253,9 +253,11 @@ class LocalAgent:
     def _put_off(self, run: Run, error: Exception) -> None:
         """Give a run back that cannot be started here now, and take none for a while.
 
-        Each failure in a row doubles that while; what was taken together counts once.
+        It waits behind all others, so that one that can never be started does not stop them. Each
+        failure in a row doubles that while; what was taken together counts once.
         """
-        self._requeue(run)
+        with suppress(ConflictError):  # cancelled, or taken from us, in the meantime
+            self._registry.put_off(run, str(error))
         now = time.monotonic()
         if now >= self._take_after:
             self._failed_starts += 1

@@ -6,7 +6,7 @@ was recovered) can no longer change it. A final state never changes.
 
     Scheduled ──claim──> Running ──finish──> Success | Failed | Cancelled
         ^  └──cancel──> Cancelled  │
-        └──────release, recover────┘       (the third lost agent: Failed)
+        └─release, put_off, recover┘       (the third lost agent: Failed)
 """
 
 from __future__ import annotations
@@ -200,6 +200,20 @@ class Runs:
             ConflictError: The run is no longer the caller's.
         """
         return self._transition(run, _requeued("its agent stopped"))
+
+    def put_off(self, run: Run, reason: str) -> Run:
+        """Give a run that cannot be started for now back to the queue, behind all that wait.
+
+        Args:
+            run: The run as it was claimed.
+            reason: Why it could not be started.
+
+        Raises:
+            ConflictError: The run is no longer the caller's.
+        """
+        with self._db.write() as connection:
+            now = self._db.now(connection)
+        return self._transition(run, {**_requeued(message_line(reason)), "scheduled": now})
 
     def cancel(self, run: Run) -> Run:
         """Cancel a run that waits or runs; its agent stops it at the next heartbeat.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 
@@ -9,16 +10,18 @@ import pytest
 
 from casflow import config, register
 from casflow.cli import main
-from casflow.errors import ConfigError
+from casflow.errors import ConfigError, NotFoundError
 from casflow.registry import Registry as Runs
 from casflow.storage import Docker, load
 from casflow.storage.docker.engine_build import environment_name
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.recipe import PYTHON_LABEL
 from casflow.storage.docker.registry import Registry
-from tests.docker.flows import make, result
+from tests.docker.flows import SCRIPT, make, result
 from tests.services.images import busybox_root
+from tests.services.oci import Registry as RegistryServer
 from tests.services.presence import require
+from tests.services.tls_registry import PASSWORD, USER
 
 pytestmark = [
     pytest.mark.service,
@@ -312,6 +315,75 @@ def test_options_that_the_engine_does_not_take_end_the_agent_at_its_start(
             process.kill()
     assert process.returncode == 2, error
     assert message in error
+
+
+def test_a_run_whose_image_cannot_be_pulled_waits_or_fails_by_whose_fault_it_is(
+    home, storage, engine, monkeypatch
+):
+    monkeypatch.setattr("casflow.http.retry.sleep", lambda *_: False)
+    command = ("agent", "start", "docker", "--engine", engine.url, "--network", "none")
+    with RegistryServer() as server:
+        options = {"builder": "registry", "ignore_healthchecks": True}
+        done = register(make(storage(registry_url=server.host, **options)))
+        home.casflow("runs", "create", "Docker Flow")
+        image = ImageName.parse(done.location)
+        server.stop()
+        with home.start(*command) as process:
+            said = read_until(process, "waits again")
+            process.kill()
+        shown = home.json("runs", "show", "1")
+        assert (shown["state"], shown["message"]) != ("Failed", None), said
+        assert shown["state"] == "Scheduled"
+        assert server.host in shown["message"]
+        server.start()
+        Registry(server.host).delete_manifest(image)
+        with home.start(*command, "--once") as process:
+            said = process.communicate(timeout=60)[1]
+    assert home.json("runs", "show", "1")["state"] == "Failed", said
+
+
+def read_until(process, text):
+    """Return what a process said up to the line that has a text."""
+    said = ""
+    for line in process.stderr:
+        said += line
+        if text in line:
+            break
+    return said
+
+
+def test_an_image_goes_through_tls_and_a_token_service(
+    home, storage, engine, token_registry, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    token_registry.trust_in(tmp_path)
+    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    settings = {"auths": {token_registry.host: {"auth": auth}}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    url = f"https://{token_registry.host}/{uuid.uuid4().hex}"
+    done = register(make(storage(registry_url=url)))
+    assert read(done) == 42
+    changed = register(make(storage(registry_url=url), value=50))
+    assert read(changed) == 52
+
+
+def test_a_script_that_only_the_image_has_is_read_from_there(
+    home, storage, engine, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Start").write_text(f"FROM {engine.small}\nCOPY code.py /opt/flows/f.py\n")
+    options = {"dockerfile": "Start", "base_image": None, "stored_as_script": True}
+    digests = []
+    for number in (40, 50):
+        (tmp_path / "code.py").write_text(SCRIPT.replace("40", str(number)))
+        flow = make(storage(path="/opt/flows/f.py", **options), "Scripted")
+        done = register(flow)
+        assert read(done, "Scripted") == number + 2
+        digests.append(done.digest)
+    assert len(set(digests)) == 2
+    with pytest.raises(NotFoundError, match=r"no such script in the image: /opt/flows/g\.py"):
+        register(make(storage(path="/opt/flows/g.py", **options), "Scripted"))
 
 
 def test_an_agent_without_an_engine_says_so_at_its_start(home):

@@ -174,6 +174,21 @@ def test_a_released_run_waits_again_and_counts_no_loss(
         assert (back.state, back.agent, back.started) == (RunState.SCHEDULED, None, None)
 
 
+def test_a_run_that_was_put_off_waits_behind_the_others_and_says_why(
+    registry: Registry, run: Run, add: Add, agent: Agent, clock: Clock
+) -> None:
+    clock.tick(1)
+    other = registry.create_run(add())
+    clock.tick(1)
+    (held,) = registry.claim(agent)
+    assert held.id == run.id
+    back = registry.put_off(held, "the registry\ndoes not answer")
+    assert (back.state, back.message) == (RunState.SCHEDULED, "the registry does not answer")
+    assert [each.id for each in registry.claim(agent, limit=2)] == [other.id, run.id]
+    with pytest.raises(ConflictError):
+        registry.put_off(held, "too late")
+
+
 def test_a_clock_that_was_set_back_holds_no_run_back(
     registry: Registry, add: Add, agent: Agent, clock: Clock
 ) -> None:
