@@ -103,7 +103,7 @@ def test_an_image_holds_neither_the_login_nor_a_secret(storage, home, monkeypatc
     assert Secret("TOKEN").get() == SENTINEL
     done = register(flow)
     name = ImageName.parse(done.location)
-    registry = Registry(name.api_host)
+    registry = Registry(name.api_host, scheme="https")
     manifest = registry.get_manifest(name)
     parts = [json.dumps(config_of(registry, name, manifest)).encode()]
     for layer in manifest.layers:
