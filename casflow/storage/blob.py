@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from casflow import signing
 from casflow.blobs import layout
@@ -57,6 +57,7 @@ class BlobStorage(Storage):
         ConfigError: There is no such script to follow.
     """
 
+    optional_fields: ClassVar[tuple[str, ...]] = ("follow",)
     concurrent_downloads = True
 
     def __init__(
@@ -191,17 +192,6 @@ class BlobStorage(Storage):
                 "register it again, or set follow=True",
                 self.content.store.location(str(self.key)),
             )
-
-    def identity(self) -> dict[str, Any]:
-        """Return the JSON form without its flows."""
-        return {**super().identity(), **({"follow": True} if self.follow else {})}
-
-    @classmethod
-    def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Return the storage of its JSON form."""
-        storage = super().from_dict(form)
-        storage.follow = bool(form.get("follow"))
-        return storage
 
     # ---- signatures ------------------------------------------------------------------------
 

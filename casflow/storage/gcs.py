@@ -6,14 +6,12 @@ client finds one itself wherever the storage is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from casflow.blobs.gcs import GCSBlobStore
 from casflow.storage.blob import BlobStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from casflow.results import Result
 
 
@@ -34,6 +32,7 @@ class GCS(BlobStorage):
     """
 
     fields = ("bucket", "key", "project", "stored_as_script")
+    optional_fields = ("follow", "requester_pays")
 
     def __init__(
         self,
@@ -59,18 +58,6 @@ class GCS(BlobStorage):
     def open_store(self) -> GCSBlobStore:
         """Return the bucket as a blob store."""
         return GCSBlobStore(self.bucket, self.project, requester_pays=self.requester_pays)
-
-    def identity(self) -> dict[str, Any]:
-        """Return the JSON form without its flows."""
-        paid = {"requester_pays": True} if self.requester_pays else {}
-        return {**super().identity(), **paid}
-
-    @classmethod
-    def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Return the storage of its JSON form."""
-        storage = super().from_dict(form)
-        storage.requester_pays = bool(form.get("requester_pays"))
-        return storage
 
     @property
     def result(self) -> Result | None:

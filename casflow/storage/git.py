@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from casflow.cache import outages
@@ -73,6 +73,7 @@ class Git(SourceStorage):
         *("git_token_username", "git_clone_url_secret_name", "branch_name", "tag", "commit"),
         *("clone_depth", "use_ssh", "format_access_token", "pin", "on_unreachable"),
     )
+    optional_fields = ("folder",)
 
     def __init__(
         self,
@@ -109,17 +110,6 @@ class Git(SourceStorage):
         self.format_access_token = format_access_token
         self.folder = None if folder is None else folder.strip("/")
         self._check()
-
-    def identity(self) -> dict[str, Any]:
-        """Return the JSON form without its flows."""
-        return {**super().identity(), **({} if self.folder is None else {"folder": self.folder})}
-
-    @classmethod
-    def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Return the storage of its JSON form."""
-        storage = super().from_dict(form)
-        storage.folder = form.get("folder")
-        return storage
 
     def _check(self) -> None:
         if self.folder and not self.flow_path.startswith(f"{self.folder}/"):

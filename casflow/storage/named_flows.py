@@ -44,6 +44,9 @@ class NamedFlows(ABC):
     fields: ClassVar[tuple[str, ...]] = ()
     """Constructor parameters that stand in the JSON form; none may be a secret."""
 
+    optional_fields: ClassVar[tuple[str, ...]] = ()
+    """Attributes that stand in it only where they are set."""
+
     def __init__(
         self,
         result: Result | None = None,
@@ -161,7 +164,9 @@ class NamedFlows(ABC):
     def identity(self) -> dict[str, Any]:
         """Return the JSON form without its flows: what makes two storages the same place."""
         own = {field: _json_value(getattr(self, field)) for field in self.fields}
-        return {"type": type(self).__name__, "secrets": list(self.secrets), **own}
+        further = {field: getattr(self, field) for field in self.optional_fields}
+        chosen = {field: value for field, value in further.items() if value not in (None, False)}
+        return {"type": type(self).__name__, "secrets": list(self.secrets), **own, **chosen}
 
     def serialize(self, only: str | None = None) -> dict[str, Any]:
         """Return the JSON form, of all flows or of only one; it holds no secret and no code."""
@@ -182,6 +187,9 @@ class NamedFlows(ABC):
             storage = cls(**values, secrets=form.get("secrets"), **cls._restore_options())
         except TypeError as error:
             raise ConfigError(f"cannot restore a {cls.__name__} storage ({error})") from error
+        for field in cls.optional_fields:
+            if field in form:
+                setattr(storage, field, form[field])
         storage.flows.update(form.get("flows", {}))
         for name, each in form.get("references", {}).items():
             storage.references[name] = Reference.from_dict(each, where=storage.flows.get(name))

@@ -6,7 +6,7 @@ options reach the client and nothing else; no form of the storage that leaves th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from casflow.blobs.s3 import S3BlobStore, remember_credentials, without_credentials
 from casflow.errors import ConfigError
@@ -38,6 +38,7 @@ class S3(BlobStorage):
     """
 
     fields = ("bucket", "key", "stored_as_script", "client_options", "upload_options")
+    optional_fields = ("follow", "exclusive_writer")
 
     def __init__(
         self,
@@ -76,15 +77,7 @@ class S3(BlobStorage):
     def identity(self) -> dict[str, Any]:
         """Return the JSON form without its flows and without credentials."""
         shown = without_credentials(self.client_options)
-        promise = {"exclusive_writer": True} if self.exclusive_writer else {}
-        return {**super().identity(), "client_options": shown, **promise}
-
-    @classmethod
-    def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Return the storage of its JSON form."""
-        storage = super().from_dict(form)
-        storage.exclusive_writer = bool(form.get("exclusive_writer"))
-        return storage
+        return {**super().identity(), "client_options": shown}
 
     def __getstate__(self) -> dict[str, Any]:
         shown = without_credentials(self.client_options)
