@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from casflow.serialize.emit import NO_IDENTITY
 from casflow.serialize.graph import (
+    BUILD,
     DICT,
     EFFECT,
     GLOBAL,
@@ -266,7 +267,15 @@ def _without_address(item: Item, context: Context) -> Item:
 def states_by_file(context: Context) -> None:
     """Give `__module__` and its like in any state the name that follows from the module's file."""
     names = {text(name): text(canonical) for name, canonical in context.renamed.items()}
-    for _, state in context.graph.states:
+    states = [state for _, state in context.graph.states]
+    for kind, items in (event for node in context.graph.owners for event in node.events or ()):
+        if kind == BUILD:
+            states += items
+        elif kind == EFFECT and len(items) == 3:  # noqa: PLR2004 - an attribute of a class
+            pair = items[1:]
+            _rename(pair, names)
+            items[1:] = pair
+    for state in states:
         if isinstance(state, Node):
             for node in (state, *state.items) if state.kind == TUPLE else (state,):
                 if isinstance(node, Node) and node.kind == DICT:

@@ -55,6 +55,19 @@ CASES = {
         "@W\ndef f():\n    return 3\n",
         "f()",
     ),
+    "dispatch_of_a_classmethod": (
+        "import functools\nclass A:\n    @functools.singledispatchmethod\n    @classmethod\n"
+        "    def of(cls, x):\n        return 'any'\n    @of.register\n    @classmethod\n"
+        "    def _(cls, x: int):\n        return 'int'\nf = A\n",
+        "f.of(1), f.of('a')",
+    ),
+    "noted_module": (
+        "def note(fn):\n    fn.module = fn.__module__\n    return fn\nclass Base:\n"
+        "    def __init_subclass__(cls):\n        cls.home_module = cls.__module__\n"
+        "@note\nclass A(Base):\n    def __init__(self):\n        self.__module = __name__\n"
+        "ONE = A()\n@note\ndef f():\n    return ONE.home_module == f.module == A.module\n",
+        "f()",
+    ),
     "logger_below": (
         "import logging\nlog = logging.getLogger(f'{__name__}.x')\n"
         "def f():\n    return log.name.endswith('.x')\n",

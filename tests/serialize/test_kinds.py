@@ -1,7 +1,7 @@
 """Kinds of code that other people write: one digest however it is started, and true when loaded.
 
 Each case is a script with an object `f` and an expression that shows how `f` behaves. It is
-serialised as a script that is registered by its path, imported, and imported by a process with
+serialised as a script that is registered by its path, imported, and run, each in a process with
 another hash seed, folder and other imports; and it is loaded where neither it nor casflow is.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITE = """
-import json, sys
+import json, sys, types
 from pathlib import Path
 folder, out, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 sys.path.insert(0, str(folder))
@@ -36,6 +36,10 @@ for file in sorted(folder.glob("kind_*.py")):
     try:
         if how == "path":
             module = _execute(file.read_bytes(), str(file))
+        elif how == "run":
+            module = sys.modules["__main__"] = types.ModuleType("__main__")
+            module.__file__ = str(file)
+            exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
         else:
             module = importlib.import_module(file.stem)
         made = serialize(module.f)
@@ -102,7 +106,7 @@ def found(tmp_path_factory):
         (
             ("path", "1", ""),
             ("import", "2", "import json, asyncio, typing, xml.dom.minidom\n"),
-            ("import", "3", "import enum, dataclasses, concurrent.futures, logging.handlers\n"),
+            ("run", "3", "import enum, dataclasses, concurrent.futures, logging.handlers\n"),
         )
     ):
         folder = write(scratch / f"place{number}" / ("deeper/er" if number == 1 else "x"))
