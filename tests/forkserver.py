@@ -22,11 +22,13 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 _LOADED = ("casflow.cli", "casflow.storage", "casflow.trees", "casflow.registry", "casflow.gc")
 _LONG_LIVED = ("agent", "top")  # have children and signals of their own
 _LIMIT = 1 << 20  # bytes of a request
 _AT_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC")  # variables that count only then
+_starting = Lock()
 _ENDED = 125  # exit code of a child whose end nobody saw
 
 
@@ -59,8 +61,10 @@ def run(
     what = (arguments, environment, str(folder or Path.cwd()), mask, program and str(program))
     request = json.dumps(what).encode()
     ours, theirs = socket.socketpair()
+    with _starting:
+        control, _ = _server()
     with ours, theirs, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        socket.send_fds(_server()[0], [request], [each.fileno() for each in (theirs, out, err)])
+        socket.send_fds(control, [request], [each.fileno() for each in (theirs, out, err)])
         theirs.close()
         ours.settimeout(120)
         code = int(ours.recv(16) or _ENDED)
