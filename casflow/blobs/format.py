@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 2  # of a store; a reference's own number is `casflow.reference.FORMAT`
 FORMAT_OBJECT = json.dumps({"format": FORMAT}).encode() + b"\n"
 _READABLE = (1, FORMAT)
+_LONGEST = 1000  # bytes of the object that are read
 
 
 def claim_format(store: BlobStore) -> None:
@@ -40,7 +41,7 @@ def claim_format(store: BlobStore) -> None:
     """
     is_new = False
     try:
-        found = store.get(layout.FORMAT)
+        found = read_format(store)
     except NotFoundError:
         is_new = True
         with suppress(ConflictError):
@@ -82,6 +83,15 @@ def _warn_of_parts(store: BlobStore) -> None:
                 "lost by that, for big objects are named by their digests",
                 store.url,
             )
+
+
+def read_format(store: BlobStore) -> bytes:
+    """Return the object that says a store's format, or the beginning of one that is too long.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    return store.get_range(layout.FORMAT, 0, _LONGEST)
 
 
 def check_format(data: bytes, *, where: object) -> int:

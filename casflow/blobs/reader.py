@@ -17,7 +17,7 @@ from casflow.blobs.concurrent import run_concurrently
 from casflow.blobs.draft import Commit
 from casflow.digests import digest_of, verify
 from casflow.errors import IntegrityError, NotFoundError
-from casflow.reference import BlobName, Reference
+from casflow.reference import LARGEST, BlobName, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +44,8 @@ class ContentReader:
             NotFoundError: There is none.
             IntegrityError: It cannot be read.
         """
-        return Reference.from_bytes(self.store.get(key), where=self.store.location(key))
+        data = self.store.get_range(key, 0, LARGEST + 1)  # of a longer one, so much that it shows
+        return Reference.from_bytes(data, where=self.store.location(key))
 
     def reference_keys(self, flow: str) -> list[str]:
         """Return the keys in a flow's folder, oldest first by the store's clock.

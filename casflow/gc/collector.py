@@ -42,6 +42,7 @@ Item = TypeVar("Item")
 
 _BATCH = 1000  # deletions of one request
 _HISTORY = 100  # runs whose objects are kept
+_LONGEST_REPORT = 4 << 20  # bytes that are read of the object of a run
 _LONGEST = 7 * DAY  # of one run; what was decided before is not worth acting on
 
 
@@ -188,7 +189,7 @@ def history(store: BlobStore) -> list[dict[str, object]]:
     for info in store.list(layout.RUNS):
         if info.key.endswith(".json"):
             with suppress(NotFoundError, ValueError, RecursionError):
-                report = json.loads(store.get(info.key))
+                report = json.loads(store.get_range(info.key, 0, _LONGEST_REPORT))
                 if isinstance(report, dict):
                     reports.append(report)
     return reports

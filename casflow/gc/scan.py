@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from casflow.blobs import layout
 from casflow.blobs.base import ObjectInfo
-from casflow.blobs.format import check_format
+from casflow.blobs.format import check_format, read_format
 from casflow.errors import IntegrityError, NotFoundError, UnavailableError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed, unpacked
 from casflow.gc.foreign import is_foreign
 from casflow.gc.parallel import chunked, ordered_map
 from casflow.gc.reference_cache import ReferenceCache, Root
-from casflow.reference import Reference
+from casflow.reference import LARGEST, Reference
 from casflow.results.stored import is_result
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Scan:
             IntegrityError: It is one of another format, or one that has lost its format.
         """
         try:
-            found = self.store.get(layout.FORMAT)
+            found = read_format(self.store)
         except NotFoundError:
             if any(True for _ in self.store.list(layout.BLOBS)):
                 hint = "run `casflow verify --repair` on it if this is a store or a copy of one"
@@ -262,7 +262,7 @@ class Scan:
         for info in infos:
             key = info.key[skipped:]
             try:
-                data = self.store.get(key)
+                data = self._read_bounded(key, info.size)
             except NotFoundError as error:  # deleted since, or a name that was never used
                 if self.store.find(key) is not None:
                     where = self.store.location(key)
@@ -271,6 +271,12 @@ class Scan:
             if (reference := self._parse(key, data)) is not None:
                 found.append(Found(key, info.modified, reference))
         return found
+
+    def _read_bounded(self, key: str, size: int) -> bytes:
+        """Return an object's bytes; of one too long for a reference, so many as show it."""
+        if size > LARGEST:
+            return self.store.get_range(key, 0, LARGEST + 1)
+        return self.store.get(key)
 
     def _parse(self, key: str, data: bytes) -> Reference | None:
         """Return what an object says, or a registry's copy of it; note what cannot be read."""

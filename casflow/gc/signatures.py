@@ -14,6 +14,7 @@ from casflow.errors import IntegrityError, NotFoundError, SignatureError
 from casflow.gc.scan import Scan
 from casflow.gc.verify import Finding
 from casflow.signing import Signed, Verifier, load_trust, signer_of
+from casflow.signing.statement import LARGEST
 from casflow.trees.selected import Selected
 from casflow.trees.signatures import Signatures
 
@@ -52,7 +53,7 @@ def find_bad_signatures(store: BlobStore, cache: Cache, settings: Config) -> Ite
 
 def _check(store: BlobStore, key: str, digest: str, trust: Trust) -> Finding | None:
     try:
-        data = store.get(key)
+        data = store.get_range(key, 0, LARGEST + 1)
     except NotFoundError:  # it went with its blob meanwhile
         return None
     try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from casflow.blobs import layout
 from casflow.blobs.content import DEADLINE
-from casflow.blobs.format import FORMAT_OBJECT, format_number
+from casflow.blobs.format import FORMAT_OBJECT, format_number, read_format
 from casflow.digests import Verifying
 from casflow.errors import AccessError, NotFoundError
 from casflow.gc.digest_set import SHARDS, DigestSet, packed
@@ -202,7 +202,7 @@ class _Checker:
         """
         store = self._scan.store
         try:
-            number = format_number(store.get(layout.FORMAT))
+            number = format_number(read_format(store))
         except NotFoundError:
             if not any(True for _ in store.list(layout.BLOBS)):
                 return False
