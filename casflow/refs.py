@@ -26,6 +26,7 @@ _DIGITS = 64
 _DIGEST = re.compile(rf"(?P<algorithm>blake3[:-])?(?P<hex>[0-9a-fA-F]{{{SHORTEST},{_DIGITS}}})")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,99}")
+_UNENCODABLE = re.compile("[\ud800-\udfff]")  # what stands for bytes that are no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,12 @@ def parse_ref(text: str) -> Ref:
     """Return what a ref says.
 
     Raises:
-        ConfigError: It is empty, or what follows the `@` is no version, tag or digest.
+        ConfigError: It is empty, no UTF-8, or what follows the `@` is no version, tag or digest.
     """
     if not isinstance(text, str) or not text:
         raise ConfigError("a name is needed", where=repr(text), hint=_HINT)
+    if _UNENCODABLE.search(text):
+        raise ConfigError("a name is text in UTF-8", where=ascii(text), hint=_HINT)
     name, at, selector = text.rpartition("@")
     if not at:
         return _unprefixed(text)

@@ -34,7 +34,7 @@ def test_a_ref_means_what_it_says(text, fields):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "@3", "etl@", "etl@0", "etl@-1", "etl@a b", "etl@blake3:12", "etl@/x"]
+    "text", ["", "@3", "etl@", "etl@0", "etl@-1", "etl@a b", "etl@blake3:12", "etl@/x", "\udcff"]
 )
 def test_what_is_no_ref_is_refused(text):
     with pytest.raises(ConfigError):
