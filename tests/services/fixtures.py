@@ -18,7 +18,12 @@ from tests.services.engine import DockerEngine, require_engine
 from tests.services.gcs import GCS, FakeGcsServer
 from tests.services.git_http import GitServer
 from tests.services.oci import Registry
-from tests.services.podman import PodmanEngine, require_podman
+from tests.services.podman import (
+    PodmanEngine,
+    RootlessPodmanEngine,
+    require_podman,
+    require_rootless_podman,
+)
 from tests.services.postgres import PostgresServer, require_postgres
 from tests.services.presence import missing, require
 from tests.services.proxy import Proxy
@@ -109,6 +114,14 @@ def podman_engine() -> Iterator[PodmanEngine]:
     """A podman service without images, spoken to as a Docker engine."""
     require_podman()
     with PodmanEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def rootless_podman_engine() -> Iterator[RootlessPodmanEngine]:
+    """A podman service without images that a user runs."""
+    require_rootless_podman()
+    with RootlessPodmanEngine() as engine:
         yield engine
 
 
