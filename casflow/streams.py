@@ -7,6 +7,7 @@ they are written as `\uXXXX`, which is what JSON means by it, too.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -91,13 +92,26 @@ class RedactedStream(SafeStream):
 
 @contextmanager
 def safe_streams() -> Iterator[None]:
-    """Have standard output and error of this process be safe streams."""
+    """Have standard output and error of this process be safe streams; closed ones lead nowhere."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _open_null(number))
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (SafeStream(each) for each in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _open_null(number: int) -> TextIO:
+    """Open the null device under the number of a closed stream, which else a file would get."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    if descriptor != number:
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.set_inheritable(number, True)
+    return open(number, "w" if number else "r", closefd=False)
 
 
 def write_content(file: BinaryIO) -> None:

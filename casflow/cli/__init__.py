@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,6 +96,7 @@ casflow COMMAND -h explains a command. -v tells more on standard error, -vv all.
 3 not found, 4 damaged, 5 conflict, 6 no access, 7 unavailable, 130 interrupted.
 """
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called, or leads in circles
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a stream, which has no name
 _INTERRUPTED = 130
 
 
@@ -188,6 +190,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is not None:
         known = from_os(error, error.filename)
         return str(known), known.exit_code
+    if isinstance(error, OSError) and error.errno in _NO_OUTPUT:
+        known = from_os(error, "what is printed")
+        return str(known), known.exit_code
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {line}; casflow -vv shows where", 1
 
@@ -202,5 +207,6 @@ def _has_folder() -> bool:
 
 
 def _print_error(line: str, code: int) -> int:
-    click.echo(f"error: {bounded(line)}", err=True)
+    with suppress(OSError):  # the exit code still says it
+        click.echo(f"error: {bounded(line)}", err=True)
     return code

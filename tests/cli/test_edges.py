@@ -106,3 +106,23 @@ def test_a_flow_that_holds_a_known_secret_is_not_stored(home, options):
     assert "sentinel-1" not in err
     assert "kept" in err or options
     assert home.blobs() == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is full")
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [(">&-", 3), ("2>&-", 3), (">&- 2>&- <&-", 3), ("2>/dev/full", 3), (">/dev/full", 3)],
+)
+def test_streams_that_lead_nowhere_change_no_exit_code(home, streams, code):
+    def run(*words):
+        shell = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "casflow", *words]
+        return subprocess.run(
+            shell, env=home.environment, capture_output=True, text=True, check=False
+        )
+
+    done = run("show", "nope")
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    done = run("ls", "--json")
+    assert done.returncode == (7 if streams == ">/dev/full" else 0), done.stderr
+    assert "unexpected" not in done.stderr
