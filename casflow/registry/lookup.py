@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from casflow.digests import digest_of, hex_of, parse
@@ -50,17 +51,30 @@ def file_of(url: str) -> Path | None:
     """Return the path in a SQLite URL as it stands there: `?` and `%` may be part of a name.
 
     Raises:
-        ConfigError: It is such a URL without a file.
+        ConfigError: It is such a URL without a file, or what is there is a pipe or a device, for
+            which SQLite would wait.
     """
     for start in SQLITE:
         if url.startswith(start):
             path = url[len(start) :]
             if not path or path.startswith((":memory:", "file:")):
                 break
-            return Path(path).absolute()
+            file = Path(path).absolute()
+            if _is_odd(file):
+                raise ConfigError("the registry is no file", where=file)
+            return file
     if url.startswith("sqlite"):
         raise ConfigError("the registry needs a file", where=url, hint="write sqlite:///<file>")
     return None
+
+
+def _is_odd(path: Path) -> bool:
+    """Tell whether what is at a path is neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (S_ISREG(mode) or S_ISDIR(mode))
 
 
 def find_version(

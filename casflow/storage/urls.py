@@ -66,7 +66,7 @@ def _bucket(url: str, options: dict[str, Any]) -> Storage:
     if scheme not in _KINDS:
         hint = "known are a folder's path, s3://, gs://, az:// and memory://"
         raise ConfigError("unknown kind of store", where=f"{scheme}://", hint=hint)
-    parts = urlsplit(url)
+    parts = urlsplit(url if url.isprintable() else "")  # it would leave out line breaks
     prefix = unquote(parts.path).strip("/")
     if "@" in parts.netloc or not parts.netloc or parts.query or _is_unclean(prefix):
         hint = "write the name of a bucket or container, and a prefix where there is one"

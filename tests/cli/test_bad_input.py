@@ -66,6 +66,7 @@ ARGUMENTS = {
     "unknown option": (("ls", "--nope"), 2, "--nope"),
     "bad size": (("cache", "prune", "--max-size", "much"), 2, "not a size"),
     "path as a name": (("run", "../../etc/passwd"), 3, "no such flow"),
+    "store of two lines": (("verify", "s3://b/\n"), 2, "not the URL of a store"),
     "store that is not there": (("verify", "/no/such/store"), 3, "/no/such/store"),
 }
 
@@ -135,6 +136,16 @@ def test_a_damaged_setting_is_named(home):
     check(home, 2, "config.toml", "ls")
     (home.path / "config.toml").write_text("colour = 'red'")
     check(home, 2, "unknown setting 'colour'", "ls")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name")
+@pytest.mark.parametrize("command", [("ls",), ("run", "Plain"), ("verify",), ("register",)])
+def test_a_registry_that_is_a_pipe_or_a_device_is_not_waited_for(home, command):
+    home.path.mkdir(mode=0o700)
+    os.mkfifo(home.path / "registry.db", 0o600)
+    given = ("-p", home.script()) if command == ("register",) else ()
+    _, err = home.casflow(*command, *given, code=2)
+    assert "the registry is no file" in err
 
 
 def test_a_bad_environment_variable_is_named(home):
