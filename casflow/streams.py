@@ -110,7 +110,7 @@ def _open_null(number: int) -> TextIO:
     if descriptor != number:
         os.dup2(descriptor, number)
         os.close(descriptor)
-    os.set_inheritable(number, True)
+    os.set_inheritable(number, True)  # noqa: FBT003 - by position only
     return open(number, "w" if number else "r", closefd=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_a_flow_that_holds_a_known_secret_is_not_stored(home, options):
     assert home.blobs() == []
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full")
 @pytest.mark.parametrize(
     ("streams", "code"),
     [(">&-", 3), ("2>&-", 3), (">&- 2>&- <&-", 3), ("2>/dev/full", 3), (">/dev/full", 3)],
@@ -116,9 +117,8 @@ def test_a_flow_that_holds_a_known_secret_is_not_stored(home, options):
 def test_streams_that_lead_nowhere_change_no_exit_code(home, streams, code):
     def run(*words):
         shell = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "casflow", *words]
-        return subprocess.run(
-            shell, env=home.environment, capture_output=True, text=True, check=False
-        )
+        options = {"env": home.environment, "capture_output": True, "text": True}
+        return subprocess.run(shell, check=False, **options)
 
     done = run("show", "nope")
     assert done.returncode == code, done.stderr
