@@ -32,6 +32,7 @@ from tests.benchmarks.measure import (
     options,
     ratio,
 )
+from tests.services.btrfs import btrfs
 from tests.services.git_http import GitServer, git
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3, MotoServer
@@ -50,6 +51,9 @@ Files are written below TMPDIR; for these tables that was a file system in memor
 PUSH_NOTE = """\
 Requests and bytes are casflow's own, of one push. Unchanged is only said after a look at every blob
 of the version, side by side."""
+REFLINK_NOTE = """\
+A project of 1,000 files of 20 kB on btrfs in a file. A private copy makes and clones each file, as
+`cp --reflink` does; a `stat` of each file is what a look at a shared checkout costs."""
 MANY_NOTE = """\
 The page cache is warm. Reading alone is `cat` of all files by name, in the order of their names.
 Memory: the peak of a process that scans, above what it takes with casflow imported."""
@@ -324,6 +328,37 @@ def many(folder: Path, files: int, rounds: int) -> Table:
     return table
 
 
+def reflinks(folder: Path, rounds: int) -> Table:
+    """Measure private copies on a file system that shares extents."""
+    folder.mkdir()
+    with btrfs(folder) as place:
+        project = write_project(place / "project", FILES, SIZE)
+        store = casflow.Store(place / "store", cache=Cache(place / "cache", 10**10))
+        ref = f"p@{store.push(project, 'p').digest}"
+        shared, number = store.checkout(ref), count()
+        paths = list(shared.rglob("*.py"))
+
+        def copy(work: Callable[[Path], object]) -> Callable[[], float]:
+            def once() -> float:
+                target = place / f"copy{next(number)}"
+                return _without(target, seconds(lambda: work(target)))
+
+            return once
+
+        def cp(how: str) -> Callable[[], float]:
+            return copy(lambda target: run("cp", "-r", f"--reflink={how}", project, target))
+
+        ways = {
+            "casflow, a private copy": copy(lambda target: store.checkout(ref, target)),
+            "`cp -r --reflink=always`": cp("always"),
+            "`cp -r --reflink=never`": cp("never"),
+            "one `stat` of each file": lambda: seconds(lambda: [each.stat() for each in paths]),
+        }
+        title = "Private copies that share extents"
+        base = "`cp -r --reflink=always`"
+        return table_of("trees_reflink", title, ways, base, rounds, REFLINK_NOTE)
+
+
 def main() -> int:
     """Measure, print and keep the tables."""
     quick = options("Trees against clones, archives and copies.").quick
@@ -357,6 +392,10 @@ def main() -> int:
         pushes.notes += counted(server, bench)
         pushes.report()
         many(folder, MANY // 20 if quick else MANY, min(rounds, 3)).report()
+        try:
+            reflinks(folder / "reflinks", rounds).report()
+        except OSError as error:  # not root, or no such file system
+            print(f"not to be had here: {error}")
     return 0
 
 
