@@ -19,17 +19,11 @@ from casflow.errors import ConflictError, os_errors
 from casflow.trees.listing import FILE
 from casflow.trees.record import folders_of
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from casflow.trees.listing import Listing
 
-_FICLONE = 0x40049409  # ioctl: let a file share the extents of another
 PRIVATE_MODES = {False: 0o666, True: 0o777}  # before the umask
 NEW_READABLE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 NEW_READABLE |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -74,48 +68,34 @@ def _refuse_occupied(target: Path) -> None:
 
 def copy_tree(source: Path, listing: Listing, target: Path) -> None:
     """Copy a checked-out tree into an empty folder, writable; extents are shared where they can."""
-    cloning = True
     with os_errors(target):
         for path in folders_of(listing)[1:] if len(listing) else []:
             os.mkdir(f"{target}/{path}")  # noqa: PTH102
         for entry in listing:
             path = f"{target}/{entry.path}"
-            if entry.kind != FILE:
+            if entry.kind == FILE:
+                mode = PRIVATE_MODES[entry.executable]
+                copy_file(f"{source}/{entry.path}", path, entry.size, mode)
+            else:
                 os.symlink(entry.target, path)  # noqa: PTH211
-                continue
-            mode = PRIVATE_MODES[entry.executable]
-            cloning = copy_file(f"{source}/{entry.path}", path, entry.size, mode, cloning=cloning)
 
 
-def copy_file(source: str, target: str, size: int, mode: int, *, cloning: bool = True) -> bool:
-    """Copy a file to a new one; return whether extents can be shared here."""
+def copy_file(source: str, target: str, size: int, mode: int) -> None:
+    """Copy a file to a new one; extents are shared where the file system can."""
     original = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         copy = os.open(target, NEW, mode)
         try:
-            cloning = cloning and (not size or _clone(original, copy))
-            if not cloning and size:
-                _copy(original, copy, size)
+            _copy(original, copy, size)
         finally:
             os.close(copy)
     finally:
         os.close(original)
-    return cloning
-
-
-def _clone(original: int, copy: int) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        fcntl.ioctl(copy, _FICLONE, original)
-    except OSError:  # another file system, or one that cannot
-        return False
-    return True
 
 
 def _copy(original: int, copy: int, size: int) -> None:
     while size > 0 and hasattr(os, "copy_file_range"):
-        try:
+        try:  # it clones where the file system can, and copies else
             copied = os.copy_file_range(original, copy, size)
         except OSError:
             break
