@@ -37,11 +37,17 @@ store_option = click.option(
 @click.argument("flow", metavar="[REF]", required=False, shell_complete=complete_flow)
 @click.option("--as", "name", metavar="NAME", help="Name of the pin.  [default: the key]")
 @click.option("--project", help="Project of a flow.  [default: default]")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @store_option
 @exclusive_writer_option
 @json_option
 def pin(
-    flow: str | None, name: str | None, project: str | None, store: str | None, as_json: bool
+    flow: str | None,
+    name: str | None,
+    project: str | None,
+    dry_run: bool,
+    store: str | None,
+    as_json: bool,
 ) -> None:
     """Keep a version whatever retention says; without REF, list the pins.
 
@@ -55,7 +61,8 @@ def pin(
     for content in _contents(store):
         if (found := find_live(content, flow, project)) is not None:
             name = name or key_of(found.reference)
-            _done("pinned", name, pin_reference(content, found.key, name), as_json=as_json)
+            held = pin_reference(content, found.key, name, dry_run=dry_run)
+            _done("pinned", name, held, as_json=as_json, dry_run=dry_run)
             return
     listed = "casflow ls lists flows, casflow log versions of trees"
     near = did_you_mean(flow, _registered(), listed)
@@ -115,14 +122,18 @@ def _contents(url: str | None) -> list[ContentStore]:
     return contents_of(known(), url)
 
 
-def _done(what: str, name: str, reference: Reference | None, *, as_json: bool) -> None:
+def _done(
+    what: str, name: str, reference: Reference | None, *, as_json: bool, dry_run: bool | None = None
+) -> None:
     if as_json:
         held = reference and {"flow": reference.flow, "digest": reference.digest}
-        show_json({what: name, **(held or {"flow": None, "digest": None})})
+        shown = {} if dry_run is None else {"dry_run": dry_run}
+        show_json({what: name, **(held or {"flow": None, "digest": None}), **shown})
     elif reference is None:
         click.echo(f"{what} {name}: what it held cannot be read")
     else:
-        click.echo(f"{what} {name}: {reference.flow}, {short(reference.digest)}")
+        done = f"would be {what}" if dry_run else what
+        click.echo(f"{done} {name}: {reference.flow}, {short(reference.digest)}")
 
 
 def _list(

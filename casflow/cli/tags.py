@@ -33,6 +33,7 @@ project_option = click.option("--project", help="Project of a flow.  [default: d
 @click.command()
 @click.argument("ref", shell_complete=complete)
 @click.argument("tag", required=False)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @sign_option
 @project_option
 @store_option
@@ -41,6 +42,7 @@ project_option = click.option("--project", help="Project of a flow.  [default: d
 def tag(
     ref: str,
     tag: str | None,
+    dry_run: bool,
     sign: str | None,
     project: str | None,
     store: str | None,
@@ -55,17 +57,18 @@ def tag(
         _list_tags(ref, project, store, as_json=as_json)
         return
     try:
-        move = Store(store).tag(ref, tag, sign=asked_key(sign))
+        move = Store(store).tag(ref, tag, sign=asked_key(sign), dry_run=dry_run)
     except NotFoundError as error:
         versions, flow = _flow_instead(error, ref, project, store)
         key = None if sign is None else signing.SigningKey.find(sign)
         versions.signatures.verify(flow.reference.flow, flow)
-        move = versions.tags.move(flow, tag, key=key)
+        move = versions.tags.move(flow, tag, key=key, dry_run=dry_run)
     if as_json:
-        show_json(move.to_dict())
+        show_json({**move.to_dict(), "dry_run": dry_run})
     else:
         before = "" if move.before is None else f", before {short(move.before)}"
-        click.echo(f"{move.name}@{tag}: version {move.version}, {short(move.after)}{before}")
+        done = "would be " if dry_run else ""
+        click.echo(f"{move.name}@{tag}: {done}version {move.version}, {short(move.after)}{before}")
 
 
 def _list_tags(ref: str, project: str | None, store: str | None, *, as_json: bool) -> None:

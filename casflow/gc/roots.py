@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 RESTORED = "restored"  # in a reference that came back: the key that it had before
 
 
-def pin(content: ContentStore, key: str, name: str) -> Reference:
+def pin(content: ContentStore, key: str, name: str, *, dry_run: bool = False) -> Reference:
     """Keep what the reference at a key names, whatever retention says.
+
+    Args:
+        content: The store.
+        key: The key.
+        name: Name of the pin.
+        dry_run: Write nothing; raise what a pin would raise.
 
     Raises:
         NotFoundError: There is no reference at the key.
@@ -41,6 +47,8 @@ def pin(content: ContentStore, key: str, name: str) -> Reference:
     for found in _pins_of(content, name, reference):
         if content.is_settled(found.key, found.reference):
             return found.reference
+    if dry_run:
+        return reference
     at = layout.pin(name, token_hex(8))
     made = content.copy(reference, at)
     try:

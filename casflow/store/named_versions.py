@@ -106,7 +106,9 @@ class NamedVersions:
         """Return the names that have a version in this store, sorted."""
         return self._versions.names()
 
-    def tag(self, ref: AnyRef, tag: str, *, sign: bool | str = False) -> TagMove:
+    def tag(
+        self, ref: AnyRef, tag: str, *, sign: bool | str = False, dry_run: bool = False
+    ) -> TagMove:
         """Let a tag of the ref's name mean its version from now on.
 
         Args:
@@ -114,6 +116,7 @@ class NamedVersions:
             tag: The tag.
             sign: Sign the move, also one that was there already: with the user's key, or the key
                 that is named.
+            dry_run: Write nothing; the move that is returned is what would be written.
 
         Returns:
             The move; the last one, if the tag was there already.
@@ -122,7 +125,8 @@ class NamedVersions:
             NotFoundError: There is no such version.
             ConfigError: The tag would read as a version or a digest.
         """
-        return self._versions.tags.move(self._resolver.select(ref), tag, key=signing_key(sign))
+        selected = self._resolver.select(ref)
+        return self._versions.tags.move(selected, tag, key=signing_key(sign), dry_run=dry_run)
 
     def tags(self, name: str) -> dict[str, Version]:
         """Return the versions that the tags of a name mean now.

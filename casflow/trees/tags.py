@@ -128,6 +128,7 @@ class Tags:
         *,
         by: str | None = None,
         key: SigningKey | None = None,
+        dry_run: bool = False,
     ) -> TagMove:
         """Let a tag name a version from now on; no move is written when it does already.
 
@@ -136,6 +137,7 @@ class Tags:
             tag: The tag.
             by: Who moves it; this user, when left out.
             key: Signs the move, also one that was there already.
+            dry_run: Write nothing; the move that is returned is what would be written.
 
         Raises:
             ConflictError: Others moved the tag at the same time.
@@ -147,7 +149,7 @@ class Tags:
             counter = counter_of(moves[-1]) if moves else 0
             seen = 0 if key is None else self._seen(name, tag, counter)
             if last is not None and counter >= seen and _same_version(last, selected.reference):
-                if key is not None:
+                if key is not None and not dry_run:
                     self._signatures.sign(Selected(moves[-1], last), key, tag)
                 return _move(last, name, moves[-1])
             counter = max(counter, seen) + 1
@@ -162,6 +164,8 @@ class Tags:
             kept = {name: given[name] for name in given if name not in MOVE_KEYS}
             marked = replace(selected.reference, extra={**kept, **move})
             place = layout.tag_move(name, tag, counter)
+            if dry_run:
+                return _move(marked, name, place)
             prepare = None
             if key is not None:
                 prepare = self._signatures.prepare(

@@ -121,7 +121,15 @@ def test_pins_and_the_trash_take_refs_of_trees(machines, project, tmp_path):
     for number in (2, 3):
         write(project, {"etl/late.py": f"VALUE = {number}"})
         digests.append(home.json("push", project, **at)["digest"])
+    planned = home.json("tag", "proj@2", "prod", "--dry-run", **at)
+    assert (planned["dry_run"], planned["version"], planned["counter"]) == (True, 2, 1)
+    assert home.casflow("tag", "proj@2", "prod", "--dry-run", **at)[0].startswith(
+        "proj@prod: would be version 2"
+    )
+    assert home.json("tag", "proj", **at) == {}
     home.casflow("tag", "proj@2", "prod", **at)
+    assert home.json("pin", "proj@1", "--as", "kept", "--dry-run", **at)["digest"] == digests[0]
+    assert home.json("pin", **at) == []
     for ref, digest in (("proj@1", digests[0]), ("proj@prod", digests[1]), ("proj", digests[2]),
                         (digests[0][7:19], digests[0])):  # fmt: skip
         name = home.json("pin", ref, **at)["pinned"]
