@@ -52,8 +52,8 @@ _find = lazily(
 
 
 def __getattr__(name: str) -> Any:
-    if name == "flow":  # the package, which can be called
-        return importlib.import_module("casflow.flow")
+    if name in ("flow", "config"):  # packages: the one can be called, the other was Prefect's, too
+        return importlib.import_module(f"casflow.{name}")
     if not name.startswith("_") and name not in __all__:
         from casflow.flow.prefect import MODULES, NAMES, refuse
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casflow import store_options
-from casflow.errors import AccessError, ConfigError, did_you_mean
+from casflow.errors import AccessError, ConfigError, NotOfferedAttributeError, did_you_mean
 from casflow.files import read_whole
 from casflow.redaction import remember_url
 
@@ -47,6 +47,9 @@ VARIABLES = (
     "CASFLOW_REQUIRE",
     "CASFLOW_THRESHOLD",
     "CASFLOW_SIGNING_KEY",
+)
+_PREFECT = frozenset(
+    {"flows", "tasks", "engine", "cloud", "server", "logging", "context", "backend"}
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 State = tuple[int, int] | None
@@ -384,3 +387,12 @@ def parse_size(text: str, *, where: object = None) -> int:
         return int(float(match[1]) * _UNITS[match[2].upper()])
     except OverflowError as error:
         raise ConfigError(f"not a size: {text[:20]!r}…", where=where) from error
+
+
+def __getattr__(name: str) -> Any:
+    """Answer for the sections of Prefect 1's settings, such as `config.flows.checkpointing`."""
+    if name in _PREFECT:
+        hint = "casflow.config.load() has the settings (see docs/from-prefect.md)"
+        what = f"casflow has no {name!r}"
+        raise NotOfferedAttributeError(what, where="casflow.config", hint=hint)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

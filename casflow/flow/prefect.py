@@ -106,6 +106,17 @@ OF_RUNS = dict.fromkeys(
 OF_CALLS = {"task_args": "give them to `@task(...)`", "flow": _CALLS, "mapped": _KEEP}
 """What the call of a task is given, besides the arguments of its function."""
 
+_ENDED = "a state here is that of an end: ask is_successful() or is_failed()"
+OF_STATES = {
+    **dict.fromkeys(
+        ("is_finished", "is_running", "is_pending", "is_queued", "is_submitted"), _ENDED
+    ),
+    **dict.fromkeys(("is_scheduled", "is_retrying", "is_looped", "is_meta_state"), _ENDED),
+    **dict.fromkeys(("is_skipped", "is_mapped", "is_cached", "map_states"), _KEEP),
+    "load_result": "the value is in `result`",
+}
+"""What the state of a run is asked."""
+
 OPERATORS = {
     "__add__": "+",
     "__radd__": "+",

@@ -6,7 +6,9 @@ exception that ended it is kept there, not raised.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from casflow.flow.prefect import OF_STATES, absent
 
 
 class State:
@@ -42,6 +44,12 @@ class State:
     def is_failed(self) -> bool:
         """Tell whether it ended badly, or could not begin."""
         return isinstance(self, Failed)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Answer for the methods of a state of Prefect 1."""
+            raise absent(name, type(self).__name__, OF_STATES)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.message!r}>"

@@ -161,7 +161,11 @@ class Parameter(Task):
     """
 
     def __init__(
-        self, name: str, default: Any = _ABSENT, *, required: bool | None = None, **unknown: Any
+        self,
+        name: str,
+        default: Any = _ABSENT,
+        required: bool | None = None,  # noqa: FBT001 - the original's signature
+        **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, "Parameter", OF_TASKS)
         super().__init__(name)

@@ -2,13 +2,14 @@
 
 import importlib
 import operator
+import pickle
 
 import pytest
 
 import casflow
 from casflow import Flow, Parameter, task
 from casflow.errors import ConfigError
-from casflow.flow.prefect import MODULES, NAMES, OF_CALLS, OF_FLOWS, OF_RUNS
+from casflow.flow.prefect import MODULES, NAMES, OF_CALLS, OF_FLOWS, OF_RUNS, OF_STATES
 
 
 @pytest.mark.parametrize("word", NAMES)
@@ -133,6 +134,21 @@ def test_the_items_of_a_task_are_not_unpacked_without_a_word():
         _one, _two = Parameter("pair")
     with pytest.raises(ConfigError, match=r"no 'logger'.*from-prefect"):
         task(add).logger  # noqa: B018
+
+
+@pytest.mark.parametrize("word", OF_STATES)
+def test_a_question_to_a_state_that_casflow_has_not_says_what_to_use(word):
+    state = built().run()
+    with pytest.raises(ConfigError, match="from-prefect"):
+        getattr(state, word)()
+    assert not hasattr(state, "nonsense")
+    assert pickle.loads(pickle.dumps(state)).message == state.message
+
+
+def test_settings_and_arguments_of_prefect_say_what_to_use():
+    with pytest.raises(ConfigError, match=r"no 'flows'.*from-prefect"):
+        casflow.config.flows.checkpointing  # noqa: B018
+    assert Parameter("p", 1, False).required is False
 
 
 def test_any_other_word_is_pythons():
