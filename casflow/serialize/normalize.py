@@ -178,12 +178,34 @@ def same_code_once(call: Node, context: Context) -> None:
     constants = items[7]
     if isinstance(constants, Node) and constants.kind == TUPLE:
         kept = [context.same.get(item, item) for item in constants.items]
+        if len(set(kept)) < len(kept) and type(items[6]) is bytes:
+            kept, items[6] = _constants_once(kept, value_of(items[6]))
         items[7] = context.graph.tuple(kept)
-        replace(call, context, {7: items[7]})
+        replace(call, context, {6: items[6], 7: items[7]})
     file, _, _ = items[10], items.pop(14), items.pop(13)
     source = file.info if isinstance(file, Literal) else None
     key = (*items[:10], source and (source.file, source.line), *items[11:])
     context.same[call] = context.codes.setdefault(key, call)
+
+
+def _constants_once(constants: list[Item], code: bytes) -> tuple[list[Item], bytes]:
+    """Return constants without those that came before, and the code that loads what is left."""
+    import opcode
+
+    kept = list(dict.fromkeys(constants))
+    changed, argument = bytearray(code), 0
+    for at in range(0, len(code), 2):
+        argument = argument << 8 | code[at + 1]
+        if code[at] == opcode.EXTENDED_ARG:
+            continue
+        if code[at] in opcode.hasconst:
+            index, last = kept.index(constants[argument]), at
+            changed[last + 1] = index & 0xFF
+            while last and code[last - 2] == opcode.EXTENDED_ARG:
+                index, last = index >> 8, last - 2
+                changed[last + 1] = index & 0xFF
+        argument = 0
+    return kept, raw(bytes(changed))
 
 
 @rule(_FUNCTION)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +184,29 @@ def test_rule_is_needed(name, tmp_path):
     if name in {function.__name__ for _, function in normalize.RULES}:
         # The others were taken out, or never put in, by the reduction of the live object.
         assert len(without) > 1
+
+
+LAMBDAS = """
+def f(n):
+    names = {names}
+    pairs = [lambda: n, lambda: n], {{"a": lambda x: x + 1, "b": lambda x: x + 1}}, "last"
+    return names and pairs[0][1]() + pairs[1]["b"](n), pairs[2]
+"""
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_equal_functions_of_one_line_are_one(tmp_path, count):
+    """`-X no_debug_ranges` lets the compiler store them once; loaded, they do the same."""
+    names = tuple(f"name {n}" for n in range(count))
+    listed = "[" + ", ".join(f"{name!r} + str(n)" for name in names) + "]"
+    (tmp_path / "lambdas.py").write_text(LAMBDAS.format(names=listed))
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import lambdas, casflow;"
+        "sys.stdout.buffer.write(casflow.dumps(lambdas.f))"
+    )
+    made = [
+        subprocess.check_output([sys.executable, "-B", *flags, "-c", program])
+        for flags in ((), ("-X", "no_debug_ranges"))
+    ]
+    assert made[0] == made[1]
+    assert pickle.loads(made[0])(3) == (7, "last")
