@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from casflow.errors import CasflowError, TransferError, UnavailableError
+from casflow.errors import CasflowError, NotFoundError, TransferError, UnavailableError
 from casflow.storage.docker.engine import Engine
 from casflow.storage.docker.names import ImageName
 from casflow.storage.docker.registry import open_registry
@@ -38,6 +38,8 @@ def _explain(failed: CasflowError, image: str, registry_url: str) -> CasflowErro
     name = ImageName.parse(image)
     try:
         open_registry(name, registry_url or None).get_manifest(name)
+    except NotFoundError as error:
+        return NotFoundError(f"the registry does not have it ({error.what})", where=name)
     except CasflowError as refused:
         return refused
     return UnavailableError(

@@ -339,7 +339,9 @@ def test_a_run_whose_image_cannot_be_pulled_waits_or_fails_by_whose_fault_it_is(
         Registry(server.host).delete_manifest(image)
         with home.start(*command, "--once") as process:
             said = process.communicate(timeout=60)[1]
-    assert home.json("runs", "show", "1")["state"] == "Failed", said
+    shown = home.json("runs", "show", "1")
+    assert shown["state"] == "Failed", said
+    assert "the registry does not have it" in shown["message"]
 
 
 def read_until(process, text):
