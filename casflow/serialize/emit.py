@@ -212,7 +212,10 @@ class _Writer:
             code = b"\x91" if node.kind == FROZENSET else b"t"
         else:
             code = _SHORT_TUPLES[len(items)] if node.kind == TUPLE else _MADE[node.kind]
-        parts = chain(items, (_Finish(node, code, marked),))
+        finish = _Finish(node, code, marked)
+        if self._atoms(items):
+            return self._finish(finish)
+        parts = chain(items, (finish,))
         if self._schedule is not None and node.kind in _MADE and node.kind != GLOBAL:
             parts = chain(_statements(self._schedule.before(items[0])), parts)
         self._work.append(parts)

@@ -232,6 +232,7 @@ def _root_of(file: Path) -> Path:
     return folder
 
 
+@lru_cache(maxsize=1024)
 def _name_by_file(file: Path | None) -> str | None:
     if file is None or file.suffix != ".py":
         return None
