@@ -171,6 +171,37 @@ def new_type(pickler: Pickling, obj: Any) -> Any:
     return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": module}
 
 
+@reducer("typing.TypeAliasType", "typing_extensions.TypeAliasType")
+def type_alias(pickler: Pickling, obj: Any) -> Any:
+    """Pickle the type aliases of a project by value; one that is of itself, by what it says."""
+    if not pickler.travels(obj, obj.__name__):
+        return NotImplemented
+    try:
+        value = obj.__value__
+    except NameError:  # a name for type checkers alone
+        value = obj.__name__
+    if _is_within(obj, value):
+        module = obj.__module__
+        value = repr(value).replace(f"{module}.", f"{pickler.scope.name_of(module)}.")
+    kind: Any = type(obj)
+    return functools.partial(kind, obj.__name__, value, type_params=obj.__type_params__), ()
+
+
+def _is_within(alias: Any, value: Any) -> bool:
+    """Tell whether a type alias is part of a type."""
+    work, seen = [value], set()
+    while work:
+        each = work.pop()
+        if each is alias:
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            work += getattr(each, "__args__", None) or ()
+            parts = (getattr(each, name, None) for name in ("__origin__", "__value__"))
+            work += [part for part in parts if part is not None and not isinstance(part, type)]
+    return False
+
+
 @reducer("numpy.ufunc")
 def ufunc(_: Pickling, obj: Any) -> Any:
     """Refer to numpy's functions by name in numpy, not in whichever module re-exports them."""

@@ -417,6 +417,15 @@ CASES = {
         "class B(A, total=False):\n    b: str\ndef f():\n    return sorted(B.__optional_keys__)\n",
         "f()",
     ),
+    "type_aliases": (
+        "from typing_extensions import TypeAliasType\nimport typing\nT = typing.TypeVar('T')\n"
+        "class Node:\n    pass\nRow = TypeAliasType('Row', dict[str, Node])\n"
+        "Many = TypeAliasType('Many', list[T], type_params=(T,))\n"
+        "def f(row: Row = 1, many: 'list[int]' = 2, more: Many[int] = 3):\n"
+        "    kinds = f.__annotations__\n    return kinds['row'].__value__ == dict[str, Node], "
+        "kinds['more'].__args__, row, Many.__type_params__ == (T,)\n",
+        "f()",
+    ),
     "literal_of_members": (
         "import enum, typing\nclass K(enum.Enum):\n    A = 1\n    B = 2\n"
         "Kind = typing.Literal[K.A, K.B]\n"
