@@ -50,7 +50,7 @@ and leaves a shared folder and its packs; one archive and rclone verify none and
 Files are written below TMPDIR; for these tables that was a file system in memory."""
 PUSH_NOTE = """\
 Requests and bytes are casflow's own, of one push. Unchanged is only said after a look at every blob
-of the version, side by side."""
+of the version: by one listing in a store of fewer than 1,000 objects, as here, else one by one."""
 REFLINK_NOTE = """\
 A project of 1,000 files of 20 kB on btrfs in a file. A private copy makes and clones each file, as
 `cp --reflink` does; a `stat` of each file is what a look at a shared checkout costs."""
