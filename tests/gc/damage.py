@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
@@ -29,7 +30,7 @@ from casflow.gc import pin
 from casflow.gc.roots import discard
 from casflow.reference import PICKLE, Reference
 
-for each in ("gc", "register", "run", "verify", "pins"):
+for each in ("gc", "register", "run", "sign", "trees", "verify", "pins"):
     import_module(f"casflow.cli.{each}")  # once, not in every process
 
 SCRIPT = """\
@@ -75,8 +76,11 @@ COMMANDS = {
     "gc": ["gc", "--yes"],
     "run": ["run", "etl"],
 }
+FLOWS = "fixed", "signed", "etl"
 OLD = ["register", "-p", "old.py"]
 TAG = ["tag", "tree", "prod"]
+SIGN = ["sign", "signed", "--key", "key"]
+PUSH = ["push", "tree", "tree"]
 REPAIR, REGISTER = COMMANDS["verify --repair"], COMMANDS["register"]
 END = ["gc", "--trash", "0s", "--yes"]
 WAYS = {
@@ -86,6 +90,9 @@ WAYS = {
     "`verify --repair`, `register` it": [REPAIR, REGISTER],
     "`verify`, `register` it, `verify --repair`": [["verify"], REGISTER, REPAIR],
     "`verify`, `register` its source, `verify --repair`": [["verify"], OLD, REPAIR],
+    "`push` it again": [PUSH],
+    "`verify`, `push` it again, `verify --repair`": [["verify"], PUSH, REPAIR],
+    "`sign` it again": [SIGN],
     "`unpin`, `pin` again": [["unpin", "kept"], ["pin", "pinned", "--as", "kept"]],
     "`tag` it again": [TAG],
     "7 days, or `gc --trash 0s`": [END],
@@ -123,8 +130,9 @@ class Damaged:
         tree.mkdir()
         (tree / "file").write_text("a file")
         pushes = (["push", str(tree), "tree"], TAG)
-        for command in (OLD, COMMANDS["register"], *pushes, ["gc", "--yes"]):
-            assert self.call(command)[0][0] == 0
+        for command in (OLD, COMMANDS["register"], *pushes, *self._signing(), ["gc", "--yes"]):
+            ((code, said),) = self.call(command)
+            assert code == 0, said
         store = LocalBlobStore(self.home / "flows")
         content = ContentStore(store)
         old, new = content.reference_keys("etl")
@@ -150,6 +158,8 @@ class Damaged:
                 "fixed key": "fixed.flow",
                 "entry of a fixed key": layout.name("fixed.flow"),
                 "reference of a tree": content.reference_keys("tree")[-1],
+                "number of a version": next(info.key for info in store.list(layout.VERSIONS)),
+                "signature": next(info.key for info in store.list(layout.SIGNATURES)),
                 "pin": next(info.key for info in store.list(layout.PINS)),
                 "move of a tag": next(info.key for info in store.list(layout.TAGS)),
                 "lease": lease,
@@ -162,6 +172,19 @@ class Damaged:
             },
         )
 
+    def _signing(self):
+        """Let a flow need a signature here; return the commands that register and sign it."""
+        key = self.scripts / "key"
+        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
+        subprocess.run(make, check=True)
+        trusted = f"signer@example.com {key.with_suffix('.pub').read_text()}"
+        self.home.mkdir(mode=0o700)
+        (self.home / "allowed_signers").write_text(trusted)
+        (self.home / "config.toml").write_text('require = ["signed"]\n')
+        text = SCRIPT.format(number=3).replace('"etl"', '"signed"')
+        (self.scripts / "signed.py").write_text(text)
+        return [["register", "--sign", "key", "-p", "signed.py"]]
+
     def _commit(self, content, flow, data):
         return content.commit(Draft(flow, data, PICKLE)).key
 
@@ -171,10 +194,12 @@ class Damaged:
             Reference.from_bytes(store.get(keys[f"{which} reference"]), where=which)
             for which in ("newest", "older")
         )
+        tree = Reference.from_bytes(store.get(keys["reference of a tree"]), where="tree")
         blobs = {
             "blob of the newest version": new.blob,
             "blob of an older version": old.blob,
             "source map": new.attachments["source_map"],
+            "pack of a tree": tree.attachments["pack/0"],
         }
         found = [Kind(name, layout.blob(blob.digest, 0)) for name, blob in blobs.items()]
         return [*found, *(Kind(name, key) for name, key in keys.items())]
@@ -224,7 +249,7 @@ class Damaged:
     def is_well(self):
         """Tell whether gc collects, nothing is wrong, and every version runs."""
         shutil.rmtree(self.home / "cache", ignore_errors=True)
-        checks = [["gc", "--yes"], ["verify"], ["run", "fixed"], ["run", "etl"]]
+        checks = [["gc", "--yes"], ["verify"], *(["run", each] for each in FLOWS)]
         answers = self.call(*checks, ["run", "etl", "--version", "1"])
         return not any(code for code, _ in answers) and "before it is known" not in answers[0][1]
 
@@ -253,8 +278,8 @@ HEAD = """\
 
 One object of a store is damaged: a bit in its middle flipped, its last third cut off, all of it, or
 the object deleted. The cache is empty. The table says what each command does then, and what it
-takes until `verify` finds nothing, gc collects and every registered version runs. It is made by
-`python -m tests.gc.damage`.
+takes until `verify` finds nothing, gc collects and every registered version runs; one flow needs a
+signature here. It is made by `python -m tests.gc.damage`.
 
 *all well*: the command succeeds, and nothing is wrong after it. *goes on*: it succeeds, the damage
 stays. *exit N*: it names the damage and ends with this code. *-*: the object is empty as it is.
