@@ -7,9 +7,10 @@ import random
 import pytest
 
 import casflow
-from casflow.blobs import reader
+from casflow.blobs import layout, reader
 from casflow.blobs.local import LocalBlobStore
 from casflow.cache import Cache
+from casflow.errors import AccessError
 from casflow.store import finish_leases, named_versions
 from tests.services.rounds import Rounds
 
@@ -81,3 +82,42 @@ def test_an_unchanged_push_to_a_large_store_looks_at_what_it_names(bucket, machi
     assert (rounds[0], written) == (["list"], 0)
     rounds, _ = asked(bucket, lambda: here.push(tmp_path / "project", "p"))
     assert [sorted(set(each)) for each in rounds] == [["list"], ["get"], ["find"]]
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Return a project, and what opens a store of a kind that stands in a folder."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "a.py").write_text("A = 1")
+
+    def opened(kind):
+        folder = kind(tmp_path / "bucket")
+        monkeypatch.setattr(named_versions, "open_url", lambda *_: folder)
+        return folder, casflow.Store("far", cache=Cache(tmp_path / "cache", 10**9))
+
+    return tmp_path / "project", opened
+
+
+def test_one_listing_shows_what_is_lost_or_condemned(small):
+    project, opened = small
+    folder, store = opened(Far)
+    blob = store.push(project, "p").reference.attachments["pack/0"]
+    assert not store.push(project, "p").is_new
+    folder.delete(layout.blob(blob.digest, blob.incarnation))
+    assert store.push(project, "p").is_new
+    assert not store.push(project, "p").is_new
+    folder.create(layout.marker(blob.digest, blob.incarnation), b"")
+    assert store.push(project, "p").is_new
+    assert store.verify(1.0).clean
+
+
+def test_a_writer_who_may_list_folders_only_pushes_as_well(small):
+    class Narrow(Far):
+        def list(self, prefix=""):
+            if not prefix:
+                raise AccessError("the listing is refused", where=self.url)
+            return super().list(prefix)
+
+    project, opened = small
+    _, store = opened(Narrow)
+    assert [store.push(project, "p").is_new for _ in range(3)] == [True, False, False]
