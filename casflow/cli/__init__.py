@@ -98,6 +98,7 @@ casflow COMMAND -h explains a command. -v tells more on standard error, -vv all.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called, or leads in circles
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a stream, which has no name
 _INTERRUPTED = 130
+_LONGEST = 200  # characters of what could not be encoded
 
 
 class LazyGroup(Group):
@@ -193,6 +194,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _NO_OUTPUT:
         known = from_os(error, "what is printed")
         return str(known), known.exit_code
+    if isinstance(error, UnicodeEncodeError):  # a name or path of bytes that stand for no text
+        return f"{error.object[:_LONGEST]!a} is no UTF-8", ConfigError.exit_code
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {line}; casflow -vv shows where", 1
 

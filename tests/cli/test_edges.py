@@ -126,3 +126,11 @@ def test_streams_that_lead_nowhere_change_no_exit_code(home, streams, code):
     done = run("ls", "--json")
     assert done.returncode == (7 if streams == ">/dev/full" else 0), done.stderr
     assert "unexpected" not in done.stderr
+
+
+def test_a_home_whose_name_is_no_text_is_named(home):
+    odd = os.fsdecode(bytes(home.path) + b"\xff")
+    script, environment = home.script(), {"CASFLOW_HOME": odd}
+    _, err = home.casflow("register", "-p", script, code=2, environment=environment)
+    assert "is no UTF-8" in err
+    home.casflow("config", "show", environment=environment)
