@@ -23,8 +23,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from casflow.blobs.base import BlobStore, ObjectInfo
+    from casflow.digests import Buffer
 
 PAGE = 1000  # objects that services list in one answer
+
+
+class _Memory(BytesIO):
+    """Memory for so many bytes and no more.
+
+    Args:
+        limit: How many.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def write(self, piece: Buffer, /) -> int:
+        """Write the next piece.
+
+        Raises:
+            IntegrityError: There are more bytes than were registered.
+        """
+        if self.tell() + memoryview(piece).nbytes > self._limit:
+            raise IntegrityError(f"there is more than the {self._limit} bytes that were registered")
+        return super().write(piece)
 
 
 class ContentReader:
@@ -143,13 +166,13 @@ class ContentReader:
 
     def _read(self, blob: BlobName) -> bytes:
         """Return a blob's verified bytes, from whichever incarnation has them."""
-        memory = BytesIO()
-        where = self.copy_to(blob, memory)
+        memory = _Memory(blob.size)
         try:
+            where = self.copy_to(blob, memory)
             verify(memory.getbuffer(), blob.digest, where=where)
         except IntegrityError:
             for key in self.other_incarnations(blob):
-                data = self.store.get(key)
+                data = self.store.get_range(key, 0, blob.size + 1)
                 if digest_of(data) == blob.digest:
                     return data
             raise

@@ -7,8 +7,10 @@ import os
 import pytest
 
 from casflow.blobs import layout
+from casflow.blobs.content import ContentStore, Draft
 from casflow.blobs.local import LocalBlobStore
 from casflow.errors import IntegrityError
+from casflow.reference import PICKLE
 from casflow.storage import Local
 
 LONG = 64 << 20  # bytes, of which the disk holds none
@@ -61,3 +63,15 @@ def test_a_long_reference_is_an_error_that_names_it(home):
     path.write_bytes(b" " * (5 << 20))
     with pytest.raises(IntegrityError, match="a reference of"):
         storage.content.get_reference("etl/2027-01-01t00-00-00-000000-00-00")
+
+
+def test_of_a_blob_that_has_grown_no_more_is_read_than_was_registered(tmp_path):
+    content = ContentStore(LocalBlobStore(tmp_path))
+    reference = content.commit(Draft("etl", b"code", PICKLE)).reference
+    with (tmp_path / layout.blob(reference.digest, 0)).open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(IntegrityError, match="more than the 4 bytes"):
+        content.copy(reference, "etl/copy")
+    (tmp_path / layout.blob(reference.digest, 1)).write_bytes(b"code")
+    content.copy(reference, "etl/copy")
+    assert content.get_reference("etl/copy").digest == reference.digest
