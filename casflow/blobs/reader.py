@@ -39,7 +39,7 @@ class _Memory(BytesIO):
         super().__init__()
         self._limit = limit
 
-    def write(self, piece: Buffer, /) -> int:
+    def write(self, piece: Buffer, /) -> int:  # type: ignore[override]  # what is written here
         """Write the next piece.
 
         Raises:
