@@ -263,13 +263,15 @@ def schemas_without_addresses(context: Context) -> None:
     Classes of installed modules are in them as well, and in the middle of a text. A schema is what
     a class says that it has, and what a validator is made of.
     """
-    name = text("__pydantic_core_schema__")
-    made_of = (call.items[1] for call in context.graph.calls if _is_of(_PYDANTIC, call.items[0]))
-    events = (event for node in context.graph.classes for event in node.events or ())
-    held = (items[2] for kind, items in events if kind == EFFECT and items[1] == name)
+    graph = context.graph
+    made_of = (call.items[1] for call in graph.calls if _is_of(_PYDANTIC, call.items[0]))
+    events = [node.events or () for node in graph.classes]
+    models = (each for each in events if any(items[1:2] == [_SCHEMA] for _, items in each))
+    held = (item for each in models for _, items in each for item in items)
     rewrite((*held, *made_of), context, lambda item: _without_address(item, context))
 
 
+_SCHEMA = text("__pydantic_core_schema__")
 _PYDANTIC = text("pydantic_core._pydantic_core")
 
 

@@ -376,6 +376,17 @@ CASES = {
         "def f():\n    return many.validate_python([{'kind': 'b'}])[0].kind\n",
         "f()",
     ),
+    "model_of_itself": (
+        "from pydantic import BaseModel, computed_field, field_serializer, field_validator\n"
+        "class M(BaseModel):\n    n: int = 1\n    below: 'list[M]' = []\n"
+        "    @field_validator('n')\n    @classmethod\n    def check(cls, n):\n"
+        "        return n + 1\n"
+        "    @field_serializer('n')\n    def show(self, n):\n        return str(n)\n"
+        "    @computed_field\n    @property\n    def twice(self) -> int:\n"
+        "        return self.n * 2\n"
+        "f = M\n",
+        "f(n=2, below=[{'n': 3}]).model_dump()",
+    ),
     "validated_call": (
         "import os\nfrom pydantic import BaseModel, validate_call\nHERE = os.getpid()\n"
         "class A(BaseModel):\n    n: int\n    below: 'list[A]' = []\n"
