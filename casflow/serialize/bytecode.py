@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
+_LOAD_NAME = opcode.opmap["LOAD_NAME"]
 _EXTENDED_ARG = opcode.EXTENDED_ARG
 _SHIFTED = {opcode.opmap["LOAD_GLOBAL"]}
 _GLOBALS = _SHIFTED | {
@@ -50,7 +51,9 @@ def globals_of(code: types.CodeType) -> tuple[str, ...]:
                 continue
             if op in _GLOBALS:
                 argument = extended | raw[at + 1]
-                found[names[argument >> 1 if op in _SHIFTED else argument]] = None
+                name = names[argument >> 1 if op in _SHIFTED else argument]
+                if op != _LOAD_NAME or name != "__annotations__":  # that of the class itself
+                    found[name] = None
             extended = 0
     return tuple(found)
 

@@ -68,6 +68,11 @@ CASES = {
         "ONE = A()\n@note\ndef f():\n    return ONE.home_module == f.module == A.module\n",
         "f()",
     ),
+    "annotations_within": (
+        "import dataclasses\ndef f(x=3):\n    @dataclasses.dataclass\n    class Row:\n"
+        "        n: int = x\n        tag: str = 'a'\n    return dataclasses.asdict(Row())\n",
+        "f()",
+    ),
     "logger_below": (
         "import logging\nlog = logging.getLogger(f'{__name__}.x')\n"
         "def f():\n    return log.name.endswith('.x')\n",
