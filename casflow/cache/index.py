@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_TIMEOUT = 60.0  # seconds for which another process may hold the database
 _CHECK = 16  # hexadecimal digits before the value of an alias, by which a damaged one is known
 _SETTINGS = {
     "eviction_policy": "none",
@@ -113,7 +114,7 @@ class Index:
                 return act(self._rows)
             except Exception as error:  # noqa: BLE001 - a damaged database may raise anything
                 if _is_outage(error):
-                    outages.report(self._folder.parent, error)
+                    outages.report(self._folder.parent, str(error) or "its index cannot be written")
                     return default
                 logger.warning("the cache's index is damaged and is made anew: %s", error)
                 self._recreate()
@@ -134,7 +135,7 @@ class Index:
                 self._rows = _open_database(self._folder)
                 self._identity = self._stat()
                 for key, value in rows.items():
-                    self._rows[key] = value
+                    self._rows.set(key, value)
 
     def is_gone(self) -> bool:
         """Tell whether somebody has removed the database while it was open, or made another."""
@@ -162,7 +163,7 @@ class Index:
 
         def act(rows: Any) -> None:
             if on:
-                rows[f"pin/{name}"] = 1
+                rows.set(f"pin/{name}", 1)
             else:
                 rows.pop(f"pin/{name}")
 
@@ -183,7 +184,8 @@ class Index:
         """Remember a fact such as "repository, path, commit -> digest"."""
 
         def act(rows: Any) -> None:
-            rows[f"alias/{alias}"] = _check(alias, value) + value
+            # An assignment would try again for ever where the database cannot be written.
+            rows.set(f"alias/{alias}", _check(alias, value) + value)
 
         self._call(act, None)
 
@@ -216,7 +218,7 @@ def _is_outage(error: Exception) -> bool:
 def _open_database(folder: Path) -> Any:
     make_folder(folder)
     _check_database(folder / diskcache.core.DBNAME)
-    return diskcache.Cache(str(folder), disk=PlainDisk, timeout=60, **_SETTINGS)
+    return diskcache.Cache(str(folder), disk=PlainDisk, timeout=_TIMEOUT, **_SETTINGS)
 
 
 def _check_database(path: Path) -> None:

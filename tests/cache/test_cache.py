@@ -7,12 +7,13 @@ import shutil
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from casflow.cache import Cache, index
+from casflow.cache import Cache, index, outages
 from casflow.digests import digest_of, hex_of
 from casflow.errors import IntegrityError
 
@@ -335,3 +336,16 @@ def test_a_fill_opens_no_index(cache, monkeypatch):
     monkeypatch.setattr(Cache, "index", property(lambda self: pytest.fail("index opened")))
     keep(cache, b"x")
     cache.put(digest_of(b"y"), b"y")
+
+
+def test_an_index_that_cannot_be_written_is_not_tried_for_ever(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("casflow.cache.index._TIMEOUT", 0.1)
+    monkeypatch.setattr(outages, "_reported", set())
+    cache = Cache(tmp_path / "cache", 10**6)
+    cache.set_alias("a", "b")
+    with closing(sqlite3.connect(tmp_path / "cache" / "index" / "cache.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        cache.set_alias("a", "c")
+        cache.pin(digest_of(b"x"))
+    assert caplog.text.count("its index cannot be written") == 1
+    assert cache.find_alias("a") == "b"
