@@ -419,7 +419,9 @@ def test_a_credential_is_in_nothing_that_is_shown_or_kept(name, url, monkeypatch
             if output in _outputs_of(made, name):
                 assert_absent(show(made), f"the {output}")
         if isinstance(made, Storage):
-            assert_absent(_fail(made), "the error")
+            said = _fail(made)
+            assert_absent(said, "the error")
+            assert name not in KNOWN or "would hold" in said or "would be stored" in said
     assert_absent("".join(str(each.message) for each in caught), "a warning")
     assert_absent(log.getvalue(), "the log")
 
