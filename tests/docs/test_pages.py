@@ -107,11 +107,13 @@ def test_the_defaults_in_the_configuration_page_are_true(tmp_path):
 
 
 def test_the_settings_file_that_is_shown_can_be_read(tmp_path):
-    (text,) = (each.text for each in fences(DOCS / "configuration.md") if each.language == "toml")
+    shown = [each.text for each in fences(DOCS / "configuration.md") if each.language == "toml"]
+    text = "\n".join(shown)
     (tmp_path / "config.toml").write_text(text)
     loaded = config.load({"CASFLOW_HOME": str(tmp_path)})
     assert loaded.cache_limit == 50 * 10**9
     assert loaded.registry == tomllib.loads(text)["registry"]
+    assert loaded.options_of("s3://flows/etl")["exclusive_writer"]
 
 
 def test_the_reference_in_the_format_page_is_one():
