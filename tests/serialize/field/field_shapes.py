@@ -830,9 +830,6 @@ class TopLevel:
     class Inner(enum.Enum):
         A = 1
 
-        class Deep:
-            n = 2
-
     class Child(Task, retries=9):
         pass
 
