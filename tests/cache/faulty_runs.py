@@ -1,8 +1,10 @@
 """A program for test_faulty_runs: runs a flow once for each call on the cache that can fail.
 
-Arguments: name of the flow, `cold`, `warm` or `some`, and the errors to try. Forks for each case,
-so that the library that makes calls fail counts from the start; prints a line for each case that
-went wrong, and in the end how many cases met a fault and how many of them warned.
+Arguments: name of the flow, `cold` or `warm`, how many of the errors to try at each position, and
+the errors, which take turns. Forks for each case, so that the library that makes calls fail counts
+from the start; prints a line for each case that went wrong, and in the end how many positions met a
+fault, how many cases did, and how many of those warned. A family ends with the first position that
+no process reaches any more.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+from itertools import count, cycle, islice
 from pathlib import Path
 
 from casflow.cache import outages
@@ -19,8 +22,6 @@ from casflow.storage import Docker, Git, Local
 from tests.cache.shim import FAMILIES
 
 ROOT = Path(os.environ["FAULT_ROOT"])
-_MOST = 40  # positions of one family
-_SOME = (0, 1, 3, 9)  # where each case takes seconds
 
 
 def case(name: str, family: str, number: int, after: int, folder: Path) -> tuple[bool, int, str]:
@@ -46,7 +47,7 @@ def case(name: str, family: str, number: int, after: int, folder: Path) -> tuple
     return mark.exists(), code, said.read_text()
 
 
-def main(name: str, state: str, numbers: list[int]) -> None:
+def main(name: str, state: str, tried: int, numbers: list[int]) -> None:
     folder = ROOT.parent / "cases"
     folder.mkdir(exist_ok=True)
     for kind in Docker, Git, Local:  # imported, so that no case has to
@@ -54,11 +55,12 @@ def main(name: str, state: str, numbers: list[int]) -> None:
     _run(["run", name])
     if state == "warm":
         shutil.copytree(ROOT, folder / "warm")
-    met = warned = 0
+    positions = met = warned = 0
+    errors = cycle(numbers)
     for family in FAMILIES:
-        for after in range(_MOST) if state != "some" else _SOME:
+        for after in count():
             reached = False
-            for number in numbers if state != "some" else numbers[after % len(numbers) :][:1]:
+            for number in islice(errors, tried):
                 shutil.rmtree(ROOT, ignore_errors=True)
                 if state == "warm":
                     shutil.copytree(folder / "warm", ROOT)
@@ -72,8 +74,10 @@ def main(name: str, state: str, numbers: list[int]) -> None:
                     print("WRONG", family, number, after, code, said[-600:], flush=True)
             if not reached:
                 break
-    print("met", met, "warned", warned, flush=True)
+            positions += 1
+        print(family, "positions", after, flush=True)
+    print("positions", positions, "met", met, "warned", warned, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], [int(each) for each in sys.argv[3:]])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), [int(each) for each in sys.argv[4:]])
