@@ -209,6 +209,8 @@ def _is_outage(error: Exception) -> bool:
     """Tell whether an error says that the database cannot be used now, not that it is damaged."""
     if isinstance(error, OSError | diskcache.Timeout):
         return True
+    if str(error).startswith("cannot rollback") and isinstance(error.__context__, Exception):
+        return _is_outage(error.__context__)  # SQLite has done it, and diskcache asks again
     code = getattr(error, "sqlite_errorcode", None)
     if code is None or code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return False

@@ -349,3 +349,25 @@ def test_an_index_that_cannot_be_written_is_not_tried_for_ever(tmp_path, monkeyp
         cache.pin(digest_of(b"x"))
     assert caplog.text.count("its index cannot be written") == 1
     assert cache.find_alias("a") == "b"
+
+
+@pytest.mark.parametrize(
+    ("code", "made_anew"), [(sqlite3.SQLITE_FULL, 0), (sqlite3.SQLITE_CORRUPT, 1)]
+)
+def test_a_rollback_that_is_done_already_tells_as_much_as_what_it_was_for(
+    tmp_path, caplog, code, made_anew
+):
+    opened = index.Index(tmp_path / "index")
+
+    def fail(_):
+        try:
+            error = sqlite3.DatabaseError("what it was for")
+            error.sqlite_errorcode = code
+            raise error
+        finally:
+            again = sqlite3.OperationalError("cannot rollback - no transaction is active")
+            again.sqlite_errorcode = sqlite3.SQLITE_ERROR
+            raise again
+
+    assert opened._call(fail, "default") == "default"
+    assert ("made anew" in caplog.text) == bool(made_anew)

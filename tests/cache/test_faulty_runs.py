@@ -56,7 +56,6 @@ def run_all(home, shim, name, state, tried):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "WRONG" not in done.stdout, done.stdout[:6000]
     _, _, _, met, _, warned = done.stdout.splitlines()[-1].split()
-    print(done.stdout)
     return int(met), int(warned)
 
 
