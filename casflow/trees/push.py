@@ -224,12 +224,12 @@ def _blobs_by_digest(reference: Reference) -> dict[str, BlobName]:
 def _make_packs(
     plan: PackPlan, folder: Path, temporary: Path, progress: Progress
 ) -> tuple[list[Pack], dict[str, Place]]:
-    done = 0
+    done, total = 0, plan.size
 
     def written(size: int) -> None:
         nonlocal done
         done += size
-        progress("pack", done, plan.size)
+        progress("pack", done, total)
 
     def make(numbered: tuple[int, list]) -> tuple[Pack, dict[str, Place]]:  # type: ignore[type-arg]
         number, group = numbered
