@@ -32,7 +32,9 @@ class Scheduler(Server):
 
     def command(self) -> list[str]:
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        return [sys.executable, "-m", "distributed.cli.dask_scheduler", *address, "--no-dashboard"]
+        # The port of the dashboard is taken even without one, and another cluster wants the usual.
+        silent = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        return [sys.executable, "-m", "distributed.cli.dask_scheduler", *address, *silent]
 
     @property
     def pids(self) -> set[int]:
