@@ -185,7 +185,8 @@ def _client(connection: str) -> Any:
         "max_single_get_size": PIECE,
         "max_chunk_get_size": 5 * 2**20,  # up to three times in memory, for each part
     }
-    if (bundle := ca_bundle()) is not None:
+    # The library reads the bundle again for each request, also for one without TLS.
+    if (bundle := ca_bundle()) is not None and "http://" not in connection:
         options["connection_verify"] = bundle
     if connection.startswith(("http://", "https://")):
         signature = connection.partition("?")[2]
