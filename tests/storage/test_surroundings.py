@@ -73,7 +73,7 @@ def test_a_certificate_of_a_strange_authority_is_named_with_the_settings_that_co
 
 def test_git_and_the_hosts_of_scripts_say_the_same(git_http_server, home, monkeypatch):
     require_tls_registry()
-    for name in (*CA_SETTINGS, "CURL_CA_BUNDLE"):
+    for name in (*CA_SETTINGS, "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     with TlsFront(git_http_server.url.partition("://")[2]) as before:
         for storage in (
