@@ -55,7 +55,7 @@ def asked(bucket, work):
 def test_a_project_of_a_thousand_files_takes_few_round_trips(bucket, machine, project):
     here = machine("here")
     here.push(project, "p")
-    assert asked(bucket, lambda: here.push(project, "p")) == ([["list"], ["get"]], 0)
+    assert asked(bucket, lambda: here.push(project, "p")) == ([["list"], ["get_range"]], 0)
 
     (project / "pkg1/mod_1.py").write_bytes(bytes(range(250)) * 80)
     rounds, sent = asked(bucket, lambda: here.push(project, "p"))
@@ -81,7 +81,7 @@ def test_an_unchanged_push_to_a_large_store_looks_at_what_it_names(bucket, machi
     rounds, written = asked(bucket, lambda: here.push(tmp_path / "project", "p"))
     assert (rounds[0], written) == (["list"], 0)
     rounds, _ = asked(bucket, lambda: here.push(tmp_path / "project", "p"))
-    assert [sorted(set(each)) for each in rounds] == [["list"], ["get"], ["find"]]
+    assert [sorted(set(each)) for each in rounds] == [["list"], ["get_range"], ["find"]]
 
 
 @pytest.fixture
